@@ -1,0 +1,28 @@
+"""cellstate: recurrent sequence models, every number beside its optimum and its baselines.
+
+From Python::
+
+    run = cellstate.train(["experiment=pattern", "seed=3"])
+    model = cellstate.load(run.checkpoint)
+
+The names below are imported when they are first used, so that ``import cellstate`` and the command line stay quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from cellstate.api import Run, evaluate, load, train
+
+__all__ = ["Run", "__version__", "evaluate", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Run", "evaluate", "load", "train"):
+        from cellstate import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'cellstate' has no attribute {name!r}")

@@ -1,0 +1,111 @@
+"""cellstate from Python: the same as the command line, which is a thin layer over these functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from cellstate import checkpoint as checkpoints
+from cellstate.composition import compose
+from cellstate.errors import RequestError
+from cellstate.experiment import Run, quiet_libraries, run
+from cellstate.model import SequenceModel
+from cellstate.runs.discard import discard_unclaimed
+
+__all__ = ["Evaluation", "Run", "evaluate", "load", "train"]
+
+
+def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = True) -> Run:
+    """Train one model, as ``cellstate train OVERRIDES`` does.
+
+    Args:
+        overrides: what would stand on the command line, such as ``["experiment=pattern", "seed=3"]``.
+        config_dir: a folder with configs of your own, as ``--config-dir`` takes it.
+        quiet: print neither what is trained nor the table of results.
+
+    Raises:
+        RequestError: the request was wrong; one line for each problem.
+        RunError: the work failed.
+    """
+    config, folder = compose("train", [*overrides, f"quiet={str(quiet).lower()}"], config_dir=config_dir)
+    try:
+        return run(config, folder)
+    except RequestError:
+        discard_unclaimed(folder)
+        raise
+
+
+def load(checkpoint: str | Path) -> SequenceModel:
+    """Return a trained model that predicts on lists, arrays and tensors; the data is not needed.
+
+    Args:
+        checkpoint: a checkpoint file, or a run folder, whose best one is taken.
+
+    Raises:
+        RequestError: no such file, or not a checkpoint of cellstate.
+    """
+    return checkpoints.rebuild_model(checkpoints.read(checkpoint))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores computed anew from a checkpoint, beside those that it recorded."""
+
+    checkpoint: Path
+    metrics: dict[str, dict[str, float]]  # split -> metric -> value
+    recorded: dict[str, dict[str, float]]
+    reference: dict[str, dict[str, float]]
+    experiment: str
+    seed: int
+
+    @property
+    def compared(self) -> list[tuple[str, float, float]]:
+        """Name, recorded value and value computed now, for every metric that the checkpoint recorded."""
+        return [
+            (f"{split}/{name}", value, self.metrics[split][name])
+            for split in self.metrics
+            for name, value in self.recorded.get(split, {}).items()
+        ]
+
+    @property
+    def differing(self) -> list[tuple[str, float, float]]:
+        """Those of ``compared`` that are not identical to the last bit."""
+        return [row for row in self.compared if row[1] != row[2]]
+
+
+def evaluate(checkpoint: str | Path, data: Mapping[str, Any] | None = None) -> Evaluation:
+    """Score a checkpoint on its own validation and test split, rebuilt from its own config.
+
+    Args:
+        checkpoint: a checkpoint file or a run folder.
+        data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved.
+
+    Raises:
+        RequestError: the checkpoint cannot be used, or its data is not what it was trained on.
+    """
+    file = checkpoints.find(checkpoint)
+    content = checkpoints.read(file)
+    record = content[checkpoints.KEY]
+    with quiet_libraries():
+        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+        datamodule = checkpoints.rebuild_data(content, **(data or {}))
+        if datamodule.fingerprint != record["fingerprint"]:
+            raise RequestError(
+                f"{file}: the data is not what this model was trained and tested on "
+                f"(fingerprint {datamodule.fingerprint[:12]}, recorded {record['fingerprint'][:12]})"
+            )
+        model = checkpoints.rebuild_model(content)
+        trainer = L.Trainer(
+            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+            enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.validate(model, datamodule=datamodule, verbose=False)
+        if "test" in datamodule.prepared.splits:
+            trainer.test(model, datamodule=datamodule, verbose=False)
+    metrics = {split: values for split, values in model.results.items() if split != "train"}
+    config = record["config"]
+    return Evaluation(file, metrics, record["metrics"], record["reference"], config["experiment"], config["seed"])

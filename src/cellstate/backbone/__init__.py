@@ -1,0 +1,6 @@
+"""Backbones: pure torch networks that turn a sequence of inputs into a sequence of outputs and a state."""
+
+from cellstate.backbone.contract import Backbone, State, detach, last_outputs, reset_rows
+from cellstate.backbone.recurrent import GRU, LSTM, RNN
+
+__all__ = ["GRU", "LSTM", "RNN", "Backbone", "State", "detach", "last_outputs", "reset_rows"]

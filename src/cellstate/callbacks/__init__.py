@@ -1,0 +1,8 @@
+"""What hooks into Lightning's Trainer."""
+
+from cellstate.callbacks.checkpoints import Checkpoints
+from cellstate.callbacks.finite_loss import FiniteLoss
+from cellstate.callbacks.history import History
+from cellstate.callbacks.progress import Progress
+
+__all__ = ["Checkpoints", "FiniteLoss", "History", "Progress"]

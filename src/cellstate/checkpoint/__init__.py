@@ -1,0 +1,6 @@
+"""The checkpoint file: its format, safe reading, and building an experiment again from it."""
+
+from cellstate.checkpoint.file import FORMAT, KEY, AtomicCheckpointIO, find, read, write
+from cellstate.checkpoint.rebuild import rebuild_data, rebuild_model
+
+__all__ = ["FORMAT", "KEY", "AtomicCheckpointIO", "find", "read", "rebuild_data", "rebuild_model", "write"]

@@ -1,0 +1,37 @@
+"""Shell completion: of the command's name by us, of its keys and values by Hydra."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from cellstate.cli import COMMANDS
+from cellstate.commands.application import run_application
+
+HYDRA_COMMANDS = ("train", "evaluate")
+
+
+def run(words: list[str]) -> int:
+    """Answer ``cellstate -sc install=SHELL`` and the ``query=SHELL`` that the installed completion sends."""
+    if not any(word.startswith("query=") or "query=" in word for word in words):
+        return _with_plain_name(words)
+    line = os.environ.get("COMP_LINE", "")
+    typed = line.split()[1:]
+    if not typed or (len(typed) == 1 and not line.endswith(" ")):
+        print(" ".join(name for name in COMMANDS if name.startswith(typed[0] if typed else "")))
+        return 0
+    if typed[0] in HYDRA_COMMANDS:
+        # Hydra takes the first word for the program and completes what follows.
+        rest = line.split(typed[0], 1)[1]
+        os.environ["COMP_LINE"] = f"{line.split()[0]}{rest}"
+        return run_application(typed[0], import_module(f"cellstate.commands.{typed[0]}").task, words)
+    return 0
+
+
+def _with_plain_name(words: list[str]) -> int:
+    import cellstate.commands.application as application
+    import cellstate.commands.train as train
+
+    # The installed script must call the program by its own name, not by "cellstate train".
+    return application.run_application("train", train.task, words, program=sys.argv[0])

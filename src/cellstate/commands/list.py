@@ -1,0 +1,56 @@
+"""``cellstate list``: what there is to choose from, a line each."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cellstate.composition import config_folder
+from cellstate.errors import RequestError, did_you_mean
+
+FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the other groups follow
+
+
+def run(words: list[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser("cellstate list", description="What there is to choose from, a line each.")
+    parser.add_argument("group", nargs="*", help="config groups, such as experiment or backbone; default: all")
+    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
+    options = parser.parse_args(words)
+    folders = [config_folder()] + ([Path(options.config_dir).expanduser()] if options.config_dir else [])
+    if options.config_dir and not folders[1].is_dir():
+        raise RequestError(f"--config-dir {options.config_dir}: no such folder")
+    groups = {group: entries(group, folders) for group in group_names(folders)}
+    for group in options.group:
+        if group not in groups:
+            raise RequestError(f"{group}: there is no such config group{did_you_mean(group, groups)}")
+    for group in options.group or groups:
+        print(f"{group}=")
+        width = max(map(len, groups[group]), default=0)
+        for name, description in sorted(groups[group].items()):
+            print(f"  {name:{width}}  {description}".rstrip())
+        print()
+    return 0
+
+
+def group_names(folders: list[Path]) -> list[str]:
+    """Return all config groups, those that people look for first."""
+    found = {
+        entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir() and any(entry.glob("*.yaml"))
+    }
+    return [name for name in FIRST if name in found] + sorted(found - set(FIRST))
+
+
+def entries(group: str, folders: list[Path]) -> dict[str, str]:
+    """Return name -> description of the configs of a group; the description is a file's first comment."""
+    return {file.stem: description(file) for folder in folders for file in sorted((folder / group).glob("*.yaml"))}
+
+
+def description(file: Path) -> str:
+    """Return the first comment of a YAML file that is not for Hydra."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ").strip()
+        if line.strip() and not line.startswith("#"):
+            break
+    return ""

@@ -1,0 +1,65 @@
+"""Finding the configs and composing them, for the command line and for Python."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cellstate.errors import RequestError
+from cellstate.request import explain
+
+
+def config_folder() -> Path:
+    """Return where cellstate's own configs lie: in the installed package, or at the top of the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def register_resolvers() -> None:
+    """Make ``${run_id:}`` known: six hexadecimal digits, drawn once for each config."""
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+
+
+def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
+    """Compose a primary config as Hydra's command line does.
+
+    Returns:
+        The config, and the run folder that it leads to.
+
+    Raises:
+        RequestError: an override names what is not there, or cannot be parsed.
+    """
+    register_resolvers()
+    extra = []
+    if config_dir is not None:
+        folder = Path(config_dir).expanduser().resolve()
+        if not folder.is_dir():
+            raise RequestError(f"config_dir={config_dir}: no such folder")
+        extra = [f"hydra.searchpath=[file://{folder}]"]
+    state = GlobalHydra.instance()
+    outer, state.hydra = state.hydra, None  # within a Hydra application there is one already
+    try:
+        with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="cellstate"):
+            config = hydra_compose(name, [*overrides, *extra], return_hydra_config=True)
+            folder = Path(config.hydra.run.dir)
+            name_experiment(config, config.hydra.runtime.choices.get("experiment"))
+    except Exception as error:
+        raise explain(error, name, overrides) from error
+    finally:
+        state.hydra = outer
+    with open_dict(config):
+        config.pop("hydra")
+    return config, folder
+
+
+def name_experiment(config: DictConfig, choice: str | None) -> None:
+    """Keep in the config which experiment it came from."""
+    with open_dict(config):
+        config.experiment = str(choice) if choice else "custom"

@@ -1,0 +1,142 @@
+"""The datamodule that every task builds on: splits, loaders, fingerprint, and the numbers that a result stands beside."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import lightning as L
+import torch
+
+from cellstate.annotations import PositiveInt
+from cellstate.data.batch import DataSpec
+from cellstate.data.loader import BatchLoader, ResumableLoader, Shard
+from cellstate.data.samples import Samples
+from cellstate.errors import RequestError
+
+Scores = dict[str, float]
+
+# Splits below this size are copied to the accelerator once, where a batch is then one gather without any transfer.
+RESIDENT_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a datamodule has once its data is read: the specification, and the samples of each split that exists."""
+
+    spec: DataSpec
+    splits: Mapping[str, Samples]
+    facts: tuple[str, ...] = ()  # what a user should know about the data, a line each
+
+
+class SequenceData(L.LightningDataModule):
+    """A source of sequences with up to three splits, ``train``, ``val`` and ``test``.
+
+    Subclasses implement ``prepare`` and, where theory or a simple rule gives one, ``optimum``, ``optimum_realised``
+    and ``references``. ``batch_size`` is the batch that the optimiser sees on all processes together.
+    """
+
+    def __init__(self, *, batch_size: PositiveInt = 64, seed: int = 0) -> None:
+        super().__init__()
+        self.batch_size, self.seed = batch_size, seed
+
+    @abstractmethod
+    def prepare(self) -> Prepared:
+        """Read or generate the data.
+
+        Raises:
+            RequestError: a file, column or parameter that the user gave cannot be used.
+        """
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The data, read at the first use."""
+        prepared = self.prepare()
+        rows = len(prepared.splits["train"])
+        if self._batch_counts_samples and self.batch_size > rows:
+            raise RequestError(
+                f"data.batch_size={self.batch_size} is larger than the training split, which has {rows:,} samples; "
+                f"set data.batch_size={max(1, rows // 8)} or less"
+            )
+        return prepared
+
+    _batch_counts_samples = True
+
+    @property
+    def spec(self) -> DataSpec:
+        """What a model needs to know about the data."""
+        return self.prepared.spec
+
+    @property
+    def reported_split(self) -> str:
+        """The split whose scores are the result: ``test``, or ``val`` where the data has no test split."""
+        return "test" if "test" in self.prepared.splits else "val"
+
+    def optimum(self) -> Scores:
+        """Return the score of the best possible predictor, metric by metric, where theory gives it."""
+        return {}
+
+    def optimum_realised(self) -> Scores:
+        """Return the best score possible on the very samples of the reported split, where their noise is known."""
+        return {}
+
+    def references(self) -> dict[str, Scores]:
+        """Return metric -> name of a trivial predictor -> its score on the reported split."""
+        return {}
+
+    def reference_table(self) -> dict[str, Scores]:
+        """Return metric -> name -> value: optimum, realised optimum and references, as ``metrics.json`` has it."""
+        table: dict[str, Scores] = {}
+        for name, scores in (("optimum", self.optimum()), ("optimum_realised", self.optimum_realised())):
+            for metric, value in scores.items():
+                table.setdefault(metric, {})[name] = value
+        for metric, values in self.references().items():
+            table.setdefault(metric, {}).update(values)
+        return table
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all splits, hexadecimal."""
+        digest = hashlib.sha256()
+        for split in sorted(self.prepared.splits):
+            digest.update(split.encode())
+            self.prepared.splits[split].update_digest(digest)
+        return digest.hexdigest()
+
+    # ------------------------------------------------------------------ what Lightning calls
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+        """Read the data if that has not happened yet."""
+        _ = self.prepared
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Return the shuffled batches of the training split."""
+        return self.loader("train", shuffle=True)
+
+    def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        """Return the validation split in order."""
+        return self.loader("val") if "val" in self.prepared.splits else []
+
+    def test_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        """Return the test split in order."""
+        return self.loader("test") if "test" in self.prepared.splits else []
+
+    def loader(self, split: str, *, shuffle: bool = False) -> ResumableLoader:
+        """Return a loader over one split for the process that asks."""
+        return BatchLoader(self.resident(split), self.batch_size, shuffle=shuffle, seed=self.seed, shard=self.shard())
+
+    def resident(self, split: str) -> Samples:
+        """Return the samples of a split, on the accelerator where they fit."""
+        samples = self.prepared.splits[split]
+        return samples.to(self.device()) if samples.nbytes() <= RESIDENT_BYTES else samples
+
+    def device(self) -> torch.device:
+        """Return the device of the attached trainer, else the CPU."""
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def shard(self) -> Shard:
+        """Return which part of each batch this process works on."""
+        return Shard() if self.trainer is None else Shard(self.trainer.global_rank, self.trainer.world_size)

@@ -1,0 +1,173 @@
+"""Loaders: a batch is indexed as a whole, the order is a pure function of seed and epoch, the position can be kept.
+
+Lightning saves ``state_dict()`` of any loader that has one and gives it back on resume, so that a run goes on
+with the very batch that would have come next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cellstate.data.batch import Batch
+from cellstate.data.samples import Samples
+from cellstate.metrics.tokens import IGNORED
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of every batch that one of ``world_size`` processes works on."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return 63 bits that depend on seed and epoch alone (SHA-256, so that near-by seeds share nothing)."""
+    digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+class ResumableLoader(ABC):
+    """An endless sequence of epochs with a position.
+
+    ``iter(loader)`` begins the next epoch, or goes on in the middle of one after ``load_state_dict``.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._epoch = -1  # the epoch that the last iter() began
+        self._position = 0  # batches of it that were handed out
+        self._resumed = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of batches an epoch."""
+
+    @abstractmethod
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the batches of ``epoch`` from number ``first`` on."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        goes_on = self._resumed and self._position < len(self)
+        if not goes_on:
+            self._epoch, self._position = self._epoch + 1, 0
+        self._resumed = False
+        return self._counted(self._epoch)
+
+    def _counted(self, epoch: int) -> Iterator[Batch]:
+        for batch in self._batches(epoch, self._position):
+            self._position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where the loader stands: the epoch, and how many of its batches were handed out."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to where ``state_dict`` was taken; the next ``iter`` continues from there."""
+        self._epoch, self._position, self._resumed = state["epoch"], state["position"], True
+
+
+class BatchLoader(ResumableLoader):
+    """Batches of independent samples.
+
+    ``batch_size`` is the batch that the optimiser sees, whatever the number of processes: in training each process
+    takes every ``world_size``-th row of it. In evaluation (``shuffle=False``) each process takes one contiguous
+    part of the samples, every sample exactly once, so that the parts joined in order of rank are the split.
+    """
+
+    def __init__(
+        self, samples: Samples, batch_size: int, *, shuffle: bool, seed: int = 0, shard: Shard | None = None
+    ) -> None:
+        super().__init__(seed)
+        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+        self.shard = shard or Shard()
+
+    def __len__(self) -> int:
+        count = len(self.samples) if self.shuffle else len(self._own_part())
+        return -(-count // self.batch_size)
+
+    def _own_part(self) -> range:
+        count, shard = len(self.samples), self.shard
+        return range(shard.rank * count // shard.world_size, (shard.rank + 1) * count // shard.world_size)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return the sample indices of a training epoch, ``(N,)``."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
+        return torch.randperm(len(self.samples), generator=generator)
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        if self.shuffle:
+            order = self.order(epoch)
+        else:
+            part = self._own_part()
+            order = torch.arange(part.start, part.stop)
+        for start in range(first * self.batch_size, len(order), self.batch_size):
+            indices = order[start : start + self.batch_size]
+            yield self.samples.batch(self._own_rows(indices) if self.shuffle else indices)
+
+    def _own_rows(self, indices: Tensor) -> Tensor:
+        shard = self.shard
+        if shard.world_size == 1:
+            return indices
+        # All processes must take equally many rows for the mean of their gradients to be the batch's gradient.
+        whole = len(indices) - len(indices) % shard.world_size
+        return indices[:whole][shard.rank :: shard.world_size]
+
+
+class StreamLoader(ResumableLoader):
+    """Batches for truncated backpropagation through time: row b of each batch goes on where row b of the last ended.
+
+    The tokens ``(N,)`` are cut into ``streams`` equal parts that are read side by side, ``steps`` tokens at a time
+    (Williams & Peng 1990). The first batch of an epoch carries ``reset``. Every token but the first is a target
+    exactly once; what the last stream lacks to full width is filled with targets of ``IGNORED``. With ``jitter``
+    each epoch begins at another offset, so that the cuts between batches do not always fall on the same tokens
+    (and the tokens before the offset, fewer than ``steps`` a stream, wait for another epoch).
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        streams: int,
+        steps: int,
+        *,
+        jitter: bool = False,
+        seed: int = 0,
+        shard: Shard | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.steps, self.jitter = steps, jitter
+        shard = shard or Shard()
+        width = -(-(len(tokens) - 1) // streams)
+        missing = streams * width - (len(tokens) - 1)
+        inputs = torch.nn.functional.pad(tokens[:-1], (0, missing)).view(streams, width)
+        targets = torch.nn.functional.pad(tokens[1:], (0, missing), value=IGNORED).view(streams, width)
+        self.inputs = inputs[shard.rank :: shard.world_size].contiguous()  # (streams of this process, width)
+        self.targets = targets[shard.rank :: shard.world_size].contiguous()
+
+    @property
+    def width(self) -> int:
+        """Targets a stream."""
+        return self.inputs.shape[1]
+
+    def __len__(self) -> int:
+        spare = self.steps - 1 if self._jitters else 0  # the largest offset: every epoch has equally many batches
+        return -(-(self.width - spare) // self.steps)
+
+    @property
+    def _jitters(self) -> bool:
+        return self.jitter and self.width >= 2 * self.steps
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        offset = epoch_seed(self.seed, epoch) % self.steps if self._jitters else 0
+        for number in range(first, len(self)):
+            start = offset + number * self.steps
+            span = slice(start, start + self.steps)
+            reset = torch.full((len(self.inputs),), number == 0, device=self.inputs.device)
+            yield Batch(self.inputs[:, span], self.targets[:, span], reset=reset)

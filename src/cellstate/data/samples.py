@@ -1,0 +1,101 @@
+"""Samples: all sequences of a split as whole tensors, from which a batch is one indexing operation."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from cellstate.data.batch import Batch
+
+Self = TypeVar("Self", bound="Samples")
+
+
+class Samples(ABC):
+    """A finite list of samples that hands out whole batches by index."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Batch:
+        """Return the samples at ``indices (B,)`` as one batch; no Python runs per sample."""
+
+    @abstractmethod
+    def to(self: Self, device: torch.device) -> Self:
+        """Return the same samples on ``device``."""
+
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Return the memory that the samples take, in bytes."""
+
+    @abstractmethod
+    def update_digest(self, digest: hashlib._Hash) -> None:
+        """Feed all that defines the samples to ``digest``."""
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """Return the raw content of a tensor, for digests."""
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
+
+
+class TensorSamples(Samples):
+    """Samples of one common width: inputs ``(N, T, …)``, targets ``(N, …)``, lengths ``(N,)`` or None."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        self.inputs, self.targets, self.lengths = inputs, targets, lengths
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, indices: Tensor) -> Batch:
+        lengths = None if self.lengths is None else self.lengths[indices]
+        return Batch(self.inputs[indices], self.targets[indices], lengths)
+
+    def to(self, device: torch.device) -> TensorSamples:
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return TensorSamples(self.inputs.to(device), self.targets.to(device), lengths)
+
+    def nbytes(self) -> int:
+        return self.inputs.nbytes + self.targets.nbytes
+
+    def update_digest(self, digest: hashlib._Hash) -> None:
+        for tensor in (self.inputs, self.targets, self.lengths):
+            if tensor is not None:
+                digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+                digest.update(tensor_bytes(tensor))
+
+
+class WindowSamples(Samples):
+    """Windows of one long series: the input is ``window`` steps, the target the ``horizon`` steps that follow.
+
+    The series ``values (N, C)`` is held once; a batch is one gather, so a window costs no memory until it is used.
+    ``starts (M,)`` are the rows at which the *targets* begin.
+    """
+
+    def __init__(self, values: Tensor, starts: Tensor, window: int, horizon: int) -> None:
+        self.values, self.starts, self.window, self.horizon = values, starts, window, horizon
+        self._offsets = torch.arange(-window, horizon, device=values.device)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: Tensor) -> Batch:
+        rows = self.starts[indices].unsqueeze(1) + self._offsets  # (B, window + horizon)
+        spans = self.values[rows]  # (B, window + horizon, C)
+        return Batch(spans[:, : self.window], spans[:, self.window :])
+
+    def to(self, device: torch.device) -> WindowSamples:
+        return WindowSamples(self.values.to(device), self.starts.to(device), self.window, self.horizon)
+
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.starts.nbytes
+
+    def update_digest(self, digest: hashlib._Hash) -> None:
+        digest.update(str((self.window, self.horizon, tuple(self.values.shape))).encode())
+        digest.update(tensor_bytes(self.values))
+        digest.update(tensor_bytes(self.starts))

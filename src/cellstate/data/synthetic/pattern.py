@@ -1,0 +1,271 @@
+"""Does a binary sequence hold a given contiguous pattern? Balanced by construction, no string in two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from cellstate.annotations import PositiveInt
+from cellstate.data.baselines import majority
+from cellstate.data.batch import DataSpec
+from cellstate.data.datamodule import Prepared, Scores, SequenceData
+from cellstate.data.samples import TensorSamples
+from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place
+from cellstate.errors import RequestError, did_you_mean
+
+SPLITS = ("train", "val", "test")
+SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
+LEAST_SHARE = 0.01  # a smaller part takes too many redraws
+LEAST_STRINGS = 64  # of each label expected in each part: below, a part could be all but empty
+
+
+def pattern_sequences(
+    indices: ArrayLike | Sequence[int],
+    *,
+    seed: int,
+    split: str,
+    pattern: Sequence[int],
+    length: int,
+    positive_share: float | None = 0.5,
+    split_shares: Sequence[float] = SPLIT_SHARES,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return bits ``(N, length)`` and labels ``(N,)`` (1: holds the pattern) of the samples ``indices`` of a split.
+
+    A sample is a pure function of its index and the keyword arguments. Positives are fair coins with the pattern
+    planted at a uniformly random place; negatives are uniform among all strings that avoid it. The label of an index
+    is fixed, so that exactly ``floor(n * positive_share)`` of the first ``n`` samples are positive.
+
+    ``positive_share=None`` is the textbook procedure instead: by a coin, a planted sample or plain fair coins, labelled
+    by what they hold. Its classes are seldom balanced: see ``textbook_positive_share``.
+
+    Where ``splits_are_disjoint`` says so, every string belongs to one split (``split_of``), and a draw that belongs to
+    another is redrawn: the distributions above are then those given the split's own part of the strings.
+    RequestError where the pattern does not fit into the length, or a share or the split's name makes no sense.
+    """
+    automaton = _automaton(as_pattern(pattern))
+    _check_request(automaton, length, split, positive_share, split_shares)
+    counters = as_counters(indices)
+    random = CounterRandom("pattern", seed, split, _name(automaton), length)
+    if positive_share is None:
+        planted = random.child("planted").coins(counters, 1)[:, 0] == 1
+    else:
+        planted = _labels_by_share(counters, positive_share)
+
+    bits = np.empty((len(counters), length), np.uint8)
+    disjoint = splits_are_disjoint(pattern, length, split_shares)
+    pending = np.arange(len(counters))
+    attempt = 0
+    while pending.size:  # ends: each pass keeps a row with about the probability of the split's share
+        stream = random.child(attempt)
+        refused = []
+        for block in blocks(pending.size, length):
+            rows = pending[block]
+            drawn = _draw(stream, automaton, counters[rows], planted[rows], length, textbook=positive_share is None)
+            if disjoint:
+                own = split_of(drawn, seed=seed, pattern=pattern, split_shares=split_shares) == SPLITS.index(split)
+                refused.append(rows[~own])
+                rows, drawn = rows[own], drawn[own]
+            bits[rows] = drawn
+        pending = np.concatenate(refused) if refused else pending[:0]
+        attempt += 1
+
+    labels = automaton.contains(bits) if positive_share is None else planted
+    return bits, labels.astype(np.int64)
+
+
+def textbook_positive_share(pattern: Sequence[int], length: int) -> Fraction:
+    """Return the exact share of positives where half the sequences are planted and the rest fair coins.
+
+    ``1/2 + 1/2 * P(fair coins hold it)``: 0.9863 for 1, 1, 0 in 20 steps, which is what answering "yes" scores there.
+    """
+    automaton = _automaton(as_pattern(pattern))
+    _check_request(automaton, length)
+    return (1 + automaton.share_containing(length)) / 2
+
+
+def splits_are_disjoint(pattern: Sequence[int], length: int, split_shares: Sequence[float] = SPLIT_SHARES) -> bool:
+    """Say whether no string is in two splits: whether each part can expect 64 strings or more of either label.
+
+    Where it cannot (short sequences; a pattern like [1], which a single string avoids), the splits are independent
+    draws from all strings, and a string can come up in two of them.
+    """
+    automaton = _automaton(as_pattern(pattern))
+    avoiding = automaton.count_avoiding(length)
+    return min(avoiding, 2**length - avoiding) * Fraction(min(split_shares)) >= LEAST_STRINGS
+
+
+def split_of(
+    bits: NDArray[np.uint8], *, seed: int, pattern: Sequence[int], split_shares: Sequence[float] = SPLIT_SHARES
+) -> NDArray[np.intp]:
+    """Return ``(N,)``: the place in ``SPLITS`` of the split that owns each string of ``(N, T)`` bits.
+
+    A hash of the content, keyed by seed, pattern and length (the same for all splits), compared with the cumulated
+    shares. With the words ``w`` of 64 bits, ``h <- mix(h ^ w)`` from a random ``h``, then once more under a second key.
+    """
+    rows, length = bits.shape
+    name = _name(_automaton(as_pattern(pattern)))
+    first_key, last_key = CounterRandom("pattern", seed, "partition", name, length).bits([0], 2)[0]
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    padded = np.zeros((rows, -(-length // 64) * 8), np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    hashes = np.full(rows, first_key, np.uint64)
+    for words in padded.view("<u8").T:
+        hashes ^= words
+        mix_in_place(hashes)
+    hashes ^= last_key
+    mix_in_place(hashes)
+    fractions = (hashes >> np.uint64(11)) * 2.0**-53
+    return np.searchsorted(np.cumsum(split_shares)[:-1], fractions, side="right")
+
+
+def _draw(
+    random: CounterRandom,
+    automaton: PatternAutomaton,
+    indices: NDArray[np.uint64],
+    planted: NDArray[np.bool_],
+    length: int,
+    *,
+    textbook: bool,
+) -> NDArray[np.uint8]:
+    """Draw a string an index, ``(N, length)``: planted where asked, else avoiding (by the textbook: fair coins)."""
+    bits = np.empty((len(indices), length), np.uint8)
+    coins = slice(None) if textbook else planted
+    bits[coins] = random.child("bits").coins(indices[coins], length)
+    if not textbook:
+        bits[~planted] = automaton.sample_avoiding(random.child("avoiding").uniform(indices[~planted], length))
+    size = len(automaton.pattern)
+    place = random.child("place").integers(indices[planted], 1, length - size + 1)  # (n, 1)
+    bits[np.flatnonzero(planted)[:, None], place + np.arange(size)] = automaton.pattern
+    return bits
+
+
+def _labels_by_share(indices: NDArray[np.uint64], positive_share: float) -> NDArray[np.bool_]:
+    """Return ``(N,)``: ``floor((i + 1) * share) - floor(i * share)``, so that the first n hold floor(n * share).
+
+    In integers, so nothing is rounded: the share is taken as the nearest fraction p / q with q up to a million (0.3 as
+    3/10), and labels repeat every q.
+    """
+    share = Fraction(positive_share).limit_denominator(1_000_000)
+    place = (indices % np.uint64(share.denominator)).astype(np.int64)
+    before, after = (place + step for step in (0, 1))
+    return after * share.numerator // share.denominator > before * share.numerator // share.denominator
+
+
+def _check_request(
+    automaton: PatternAutomaton,
+    length: int,
+    split: str = SPLITS[0],
+    positive_share: float | None = None,
+    split_shares: Sequence[float] = SPLIT_SHARES,
+) -> None:
+    """Raise RequestError with every problem of a request."""
+    size = len(automaton.pattern)
+    problems = []
+    if length < size:
+        problems.append(
+            f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
+            f"set data.length to {size} or more"
+        )
+    if split not in SPLITS:
+        problems.append(f"split {split!r} is unknown{did_you_mean(split, SPLITS)}")
+    if positive_share is not None and not 0 <= positive_share <= 1:
+        problems.append(f"data.balance={positive_share}: a share is from 0 to 1 (or null for the textbook procedure)")
+    if (
+        len(split_shares) != len(SPLITS)
+        or not all(share >= LEAST_SHARE for share in split_shares)
+        or abs(sum(split_shares) - 1) > 1e-9
+    ):
+        problems.append(
+            f"split_shares={list(split_shares)}: give {len(SPLITS)} shares ({', '.join(SPLITS)}) of {LEAST_SHARE} or "
+            "more that sum to 1"
+        )
+    if problems:
+        raise RequestError(*problems)
+
+
+def _name(automaton: PatternAutomaton) -> str:
+    """Return the pattern as text, such as "110"."""
+    return "".join(map(str, automaton.pattern))
+
+
+@lru_cache(maxsize=16)
+def _automaton(pattern: tuple[int, ...]) -> PatternAutomaton:
+    """Return the pattern's automaton; kept, as its tables are read at each call."""
+    return PatternAutomaton(pattern)
+
+
+class PatternData(SequenceData):
+    """Does a sequence of bits hold a pattern? Two classes, balanced by construction.
+
+    Positives are random bits with the pattern planted at a random place, negatives are drawn uniformly among the
+    strings that avoid it. ``balance=None`` is the textbook procedure instead: one half planted, the other half
+    random bits labelled by what they hold, which is nearly always the pattern.
+
+    Args:
+        pattern: the bits to look for.
+        length: steps of a sequence.
+        balance: share of sequences that hold the pattern.
+        train_size: sequences to train on.
+        val_size: sequences to validate on.
+        test_size: sequences to test on.
+        batch_size: sequences in one batch.
+        seed: of the data, and of the order of the training sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        pattern: Sequence[int] = (1, 1, 0),
+        length: PositiveInt = 20,
+        balance: Annotated[float, Field(ge=0, le=1)] | None = 0.5,
+        train_size: PositiveInt = 8000,
+        val_size: PositiveInt = 2000,
+        test_size: PositiveInt = 2000,
+        batch_size: PositiveInt = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        self.pattern, self.length, self.balance = tuple(pattern), length, balance
+        self.sizes = {"train": train_size, "val": val_size, "test": test_size}
+
+    def prepare(self) -> Prepared:
+        splits = {}
+        for split, size in self.sizes.items():
+            bits, labels = pattern_sequences(
+                np.arange(size),
+                seed=self.seed,
+                split=split,
+                pattern=self.pattern,
+                length=self.length,
+                positive_share=self.balance,
+            )
+            inputs = torch.from_numpy(bits).float().unsqueeze(-1)  # (N, length, 1)
+            splits[split] = TensorSamples(inputs, torch.from_numpy(labels))
+        name = "".join(map(str, self.pattern))
+        counted = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
+        facts = [f"does a sequence of {self.length} bits hold {name}? {counted}"]
+        if not splits_are_disjoint(self.pattern, self.length):
+            facts.append(f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap")
+        return Prepared(DataSpec(classes=(f"without {name}", f"with {name}")), splits, tuple(facts))
+
+    def optimum(self) -> Scores:
+        """The class is a function of the sequence, so a perfect classifier exists."""
+        return {"accuracy": 1.0, "f1": 1.0, "auroc": 1.0, "loss": 0.0}
+
+    def references(self) -> dict[str, Scores]:
+        """Always answering with the class that is more common in training."""
+        return majority(self.labels("train"), self.labels(self.reported_split), classes=2)
+
+    def labels(self, split: str) -> torch.Tensor:
+        """Return the classes of a split, ``(N,)``."""
+        samples = self.prepared.splits[split]
+        assert isinstance(samples, TensorSamples)
+        return samples.targets

@@ -1,0 +1,145 @@
+"""Random numbers with random access: the value at (row, column) of a named stream, whatever was drawn before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, made odd: the step of SplitMix64's counter
+BLOCK_WORDS = 1 << 16  # words worked on at a time: half a megabyte stays in the cache, and temporaries stay small
+
+
+class CounterRandom:
+    """A stream of random numbers named by a key and addressed by ``(index, column)``.
+
+    There is no state to advance: a value depends on the key, its row's index and its column alone. So a data set
+    drawn by index is the same whatever the order, the worker count or the rank, and a wider draw repeats the
+    narrower one in its first columns.
+
+    SHA-256 of the key gives two 64-bit words ``k0, k1``. Row ``i`` is the SplitMix64 generator seeded with
+    ``mix(k0 + GOLDEN * (i + 1)) ^ k1``, and column ``j`` is that generator's j-th output
+    (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators").
+
+    Why not one counter ``i * width + j`` for the whole stream: all streams would then be places on one cycle of 2^64,
+    so that two keys could give shifted copies of each other, and a value would depend on the width. Here each row
+    starts at a scattered place of the cycle, and rows of two keys coincide only if both words do. Single rows still
+    overlap by chance: among R rows of width W, with probability below ``R^2 W / 2^64`` (5e-6 for a million of 100).
+
+    Parts of the key are strings and integers. ``child(name)`` is the stream whose key has ``name`` appended.
+    """
+
+    def __init__(self, *key: str | int) -> None:
+        self.key = tuple(part if isinstance(part, str) else operator.index(part) for part in key)
+        digest = hashlib.sha256(
+            json.dumps(self.key).encode()
+        ).digest()  # JSON keeps ("1", 2), (1, "2") and ("12",) apart
+        self._words = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+
+    def __repr__(self) -> str:
+        return f"CounterRandom({', '.join(map(repr, self.key))})"
+
+    def child(self, name: str | int) -> CounterRandom:
+        """Return the stream named by this key and ``name``, independent of this one."""
+        return CounterRandom(*self.key, name)
+
+    def bits(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.uint64]:
+        """Return ``(N, width)`` words of 64 random bits for ``(N,)`` row indices, none negative."""
+        seeds = self._row_seeds(indices)
+        words = np.empty((len(seeds), width), np.uint64)
+        for rows in row_blocks(len(seeds), width):
+            words[rows] = splitmix64(seeds[rows], width)
+        return words
+
+    def coins(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.uint8]:
+        """Return ``(N, width)`` fair coins, 0 or 1: column ``j`` is bit ``j % 64`` of word ``j // 64`` of ``bits``."""
+        words = self.bits(indices, -(-width // 64)).astype("<u8", copy=False)
+        return np.unpackbits(words.view(np.uint8), axis=1, count=width, bitorder="little")
+
+    def uniform(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.float64]:
+        """Return ``(N, width)`` multiples of 2^-53 in [0, 1), all equally likely."""
+        seeds = self._row_seeds(indices)
+        values = np.empty((len(seeds), width), np.float64)
+        for rows in row_blocks(len(seeds), width):
+            words = splitmix64(seeds[rows], width)
+            words >>= np.uint64(11)
+            np.multiply(words, 2.0**-53, out=values[rows])
+        return values
+
+    def integers(self, indices: ArrayLike | Sequence[int], width: int, high: int) -> NDArray[np.int64]:
+        """Return ``(N, width)`` integers in ``[0, high)`` for ``1 <= high <= 2^53``: floor(uniform * high).
+
+        The 2^53 uniforms do not divide evenly among ``high`` values: a value's probability is off ``1 / high`` by less
+        than 2^-52, relatively by less than ``high / 2^52``. The product, rounded, never reaches ``high``.
+        """
+        if not 1 <= high <= 2**53:
+            raise ValueError(f"high must be from 1 to 2^53, not {high}")
+        values = self.uniform(indices, width)
+        values *= high
+        return values.astype(np.int64)  # truncation is the floor, as nothing is negative
+
+    def normal(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.float64]:
+        """Return ``(N, width)`` standard normal values, a pair of columns from a pair of uniforms (Box & Muller 1958).
+
+        ``sqrt(-2 ln(1 - u)) * (cos 2 pi v, sin 2 pi v)``: exact but for rounding and for the 53 bits of ``u``, which
+        end the tails at 8.57. ``log``, ``cos`` and ``sin`` may differ in the last bit between kinds of processor.
+        """
+        pairs = -(-width // 2)
+        values = np.empty((len(np.asarray(indices)), pairs, 2), np.float64)
+        uniforms = self.uniform(indices, 2 * pairs).reshape(values.shape)
+        for rows in row_blocks(len(values), 2 * pairs):
+            # Contiguous operands: numpy may round differently in its strided loops, and a value must not depend on
+            # the shape it was drawn in. 1 - u is exact, and never 0.
+            radius = np.sqrt(-2.0 * np.log(1.0 - uniforms[rows, :, 0]))
+            angle = 2.0 * np.pi * uniforms[rows, :, 1]
+            values[rows, :, 0] = radius * np.cos(angle)
+            values[rows, :, 1] = radius * np.sin(angle)
+        return np.ascontiguousarray(values.reshape(len(values), 2 * pairs)[:, :width])
+
+    def _row_seeds(self, indices: ArrayLike | Sequence[int]) -> NDArray[np.uint64]:
+        """Return the ``(N,)`` SplitMix64 seeds of the rows: ``mix(k0 + GOLDEN * (i + 1)) ^ k1``."""
+        seeds = as_counters(indices)
+        seeds += np.uint64(1)
+        seeds *= GOLDEN
+        seeds += self._words[0]
+        mix_in_place(seeds)
+        seeds ^= self._words[1]
+        return seeds
+
+
+def splitmix64(seeds: NDArray[np.uint64], width: int) -> NDArray[np.uint64]:
+    """Return ``(N, width)``: the first ``width`` outputs ``mix(seed + GOLDEN * (j + 1))`` of each of ``(N,)`` seeds."""
+    steps = np.arange(1, width + 1, dtype=np.uint64)
+    steps *= GOLDEN
+    return mix_in_place(seeds[:, None] + steps)
+
+
+def mix_in_place(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Scramble 64-bit words by SplitMix64's finaliser (variant 13 of Stafford 2011), a bijection; return them."""
+    scratch = np.empty_like(words)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words ^= np.right_shift(words, np.uint64(shift), out=scratch)
+        words *= np.uint64(factor)
+    words ^= np.right_shift(words, np.uint64(31), out=scratch)
+    return words
+
+
+def as_counters(indices: ArrayLike | Sequence[int]) -> NDArray[np.uint64]:
+    """Return a fresh ``(N,)`` array of counters; refuse (ValueError) what is no vector of non-negative integers."""
+    counters = np.asarray(indices)
+    if counters.ndim != 1:
+        raise ValueError(f"indices must be a vector, not of shape {counters.shape}")
+    if counters.size and (counters.dtype.kind not in "iu" or counters.min() < 0):
+        raise ValueError("indices must be integers, none negative")
+    return counters.astype(np.uint64)
+
+
+def row_blocks(rows: int, width: int) -> Iterator[slice]:
+    """Cut ``rows`` rows of ``width`` words into slices of about ``BLOCK_WORDS`` words each, at least a row."""
+    size = max(1, BLOCK_WORDS // max(1, width))
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))

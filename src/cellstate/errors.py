@@ -1,0 +1,36 @@
+"""The errors that a user can cause: one line each, saying what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class CellstateError(Exception):
+    """A failure with a message meant for the user; the command line prints it without a traceback."""
+
+    exit_status = 1
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class RequestError(CellstateError):
+    """The request was wrong: a value, a name, a path or a file that the user gave."""
+
+    exit_status = 2
+
+
+class RunError(CellstateError):
+    """The work itself failed: training diverged, the disk is full, a result could not be reproduced."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest of the known names, else the known names themselves."""
+    names = sorted(map(str, known))
+    nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    if nearest:
+        return f"; did you mean '{nearest[0]}'?"
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    return f"; there are: {shown}" if names else ""

@@ -1,0 +1,205 @@
+"""From a config to a result: data, model, callbacks, trainer, fit, test. The one file to read first."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from cellstate import checkpoint
+from cellstate import config as checking
+from cellstate.callbacks import Checkpoints, FiniteLoss, History
+from cellstate.data import SequenceData
+from cellstate.errors import RequestError, RunError
+from cellstate.model import SequenceModel, parameters_of
+from cellstate.report import summary
+from cellstate.runs.folder import RunFolder
+
+KEYS = (
+    *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("callbacks", "trainer", "logger", "quiet"),
+)
+
+
+@dataclass
+class Run:
+    """What a finished run leaves in memory; the same lies in its folder."""
+
+    folder: Path
+    metrics: dict[str, Any]  # the content of metrics.json
+    history: list[dict[str, float]]  # a row an epoch, as metrics.csv
+    model: SequenceModel  # with the weights of the best checkpoint
+    data: SequenceData
+    config: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, which holds all it takes to evaluate and to predict."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+
+def run(config: DictConfig, folder: Path) -> Run:
+    """Train one model on one data set, test it, and leave everything in ``folder``.
+
+    Raises:
+        RequestError: the config or the data cannot be used; nothing was written.
+        RunError: the training diverged, or the disk is full; the folder says so.
+        KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
+    """
+    began = time.monotonic()
+    checking.check(config, KEYS)
+    with quiet_libraries():
+        L.seed_everything(config.seed, workers=True, verbose=False)
+        data = instantiate(config.data)
+        model = build_model(config, data)
+        record = {
+            "config": recorded(config),
+            "spec": data.spec.as_dict(),
+            "fingerprint": data.fingerprint,
+            "reference": data.reference_table(),
+        }
+        claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
+        with claimed.recording():
+            OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
+            keeper = Checkpoints(folder / "checkpoints", record | {"versions": claimed.manifest["versions"]})
+            history = History(folder / "metrics.csv")
+            trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
+            claimed.update(device=str(trainer.strategy.root_device))
+            if not config.quiet:
+                summary.announce(config, data, model, folder)
+            seconds = {"fit": timed(lambda: fit(trainer, model, data, keeper))}
+            seconds["test"] = timed(lambda: test(trainer, model, data, keeper))
+            seconds["total"] = time.monotonic() - began
+            metrics = collect(record, model, trainer, keeper, seconds)
+            claimed.write_json("metrics.json", metrics)
+    if not config.quiet:
+        summary.conclude(metrics, data, model, folder)
+    return Run(folder, metrics, history.rows, model, data, record["config"])
+
+
+def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
+    """Return the untrained model; every size that follows from the data comes from ``data.spec``."""
+    optimizer = partial(get_object(config.optimizer._target_), **arguments(config.optimizer))
+    scheduler = None
+    if config.scheduler:
+        scheduler = partial(get_object(config.scheduler._target_), **arguments(config.scheduler))
+    backbone = partial(get_object(config.backbone._target_), **arguments(config.backbone))
+    model_class = get_object(config.model._target_)
+    try:
+        return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
+    except ValueError as error:  # the backbone's own words about arguments that contradict each other
+        raise RequestError(f"backbone: {error}") from error
+
+
+def recorded(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
+    values = checking.plain(config)
+    if values["data"].get("path"):
+        values["data"]["path"] = str(Path(values["data"]["path"]).expanduser().resolve())
+    return values
+
+
+def arguments(section: DictConfig) -> dict[str, Any]:
+    """Return a section's keys without Hydra's own."""
+    return {key: value for key, value in checking.plain(section).items() if not key.startswith("_")}
+
+
+def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
+    configured = [instantiate(node) for node in (config.callbacks or {}).values() if node is not None]
+    loggers = [instantiate(node) for node in (config.logger or {}).values() if node is not None]
+    try:
+        return instantiate(
+            config.trainer,
+            # Checkpoints come last: what refuses a step has spoken before they are written.
+            callbacks=[*configured, *callbacks],
+            logger=loggers or False,
+            default_root_dir=str(folder),
+            plugins=[checkpoint.AtomicCheckpointIO()],
+        )
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise RequestError(f"trainer: {reason}") from error
+
+
+def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints) -> None:
+    """Train, and pass an interruption on as such (Lightning ends the process on Ctrl-C)."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(model, datamodule=data)
+    except SystemExit as error:
+        raise KeyboardInterrupt(
+            f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch}); {keeper.last_path} holds it"
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
+            signal.signal(signal.SIGINT, on_interrupt)
+
+
+def test(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints) -> None:
+    """Load the best weights, score the test split if there is one, and record the scores in the best checkpoint."""
+    if not keeper.best_path.exists():
+        raise RunError("no checkpoint was written: the run ended before its first validation")
+    best = checkpoint.read(keeper.best_path)
+    model.load_state_dict(best["state_dict"])
+    model.results = dict(best[checkpoint.KEY]["metrics"])
+    if "test" in data.prepared.splits:
+        kept = model.results
+        trainer.test(model, datamodule=data, verbose=False)
+        model.results = {**kept, "test": model.results["test"]}
+        best[checkpoint.KEY]["metrics"] = dict(model.results)
+        if trainer.is_global_zero:
+            checkpoint.write(best, keeper.best_path)
+    model.eval()
+
+
+def collect(
+    record: dict[str, Any], model: SequenceModel, trainer: L.Trainer, keeper: Checkpoints, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``."""
+    return {
+        "experiment": record["config"]["experiment"],
+        "seed": record["config"]["seed"],
+        "parameters": parameters_of(model),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "train": model.results.get("train", {}),
+        "val": model.results.get("val", {}),
+        "test": model.results.get("test", {}),
+        "reference": record["reference"],
+        "best": keeper.best,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+    }
+
+
+def timed(work: Any) -> float:
+    """Run ``work()`` and return the seconds it took."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep Lightning's start-up messages and its advice about DataLoader workers off the screen."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning", "matplotlib")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

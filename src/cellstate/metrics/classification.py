@@ -1,0 +1,65 @@
+"""Scores of a classifier: computed once over the whole split, so that they do not depend on the batch size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class ClassificationScores:
+    """Keeps the logits and the classes of a split on the device; everything is computed at the end, at once."""
+
+    def __init__(self) -> None:
+        self.logits: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(self, logits: Tensor, targets: Tensor) -> None:
+        """Add predictions ``logits (B, K)`` for classes ``targets (B,)``."""
+        self.logits.append(logits.detach().float())
+        self.targets.append(targets)
+
+    def compute(self) -> dict[str, float]:
+        """Return loss (nats a sample), accuracy, f1 and auroc."""
+        return classification_scores(torch.cat(self.logits), torch.cat(self.targets))
+
+    def confusion(self) -> list[list[int]]:
+        """Return how many samples of each true class (row) were given each class (column)."""
+        logits = torch.cat(self.logits)
+        classes = logits.shape[1]
+        cells = torch.bincount(torch.cat(self.targets) * classes + logits.argmax(1), minlength=classes * classes)
+        return cells.view(classes, classes).tolist()
+
+
+def classification_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
+    """Return loss, accuracy, f1 and auroc of ``logits (N, K)`` for ``targets (N,)``.
+
+    With two classes, f1 and auroc are those of class 1; with more, the plain mean over the classes (macro).
+    """
+    # Imported here: torchmetrics takes half a second to load, and training steps do not need it.
+    from torchmetrics.functional.classification import binary_auroc, binary_f1_score, multiclass_auroc
+    from torchmetrics.functional.classification import multiclass_f1_score as macro_f1
+
+    classes = logits.shape[1]
+    loss = torch.nn.functional.cross_entropy(logits.double(), targets)
+    predicted = logits.argmax(1)
+    if classes == 2:
+        f1 = binary_f1_score(predicted, targets)
+        auroc = binary_auroc((logits[:, 1] - logits[:, 0]).double(), targets)
+    else:
+        f1 = macro_f1(predicted, targets, classes, average="macro")
+        auroc = multiclass_auroc(logits.double().softmax(1), targets, classes, average="macro")
+    return {
+        "loss": loss.item(),
+        "accuracy": (predicted == targets).double().mean().item(),
+        "f1": f1.item(),
+        "auroc": auroc.item(),
+    }
+
+
+def constant_scores(counts: Tensor, targets: Tensor) -> dict[str, float]:
+    """Score the classifier that knows nothing but how often each class occurred, ``counts (K,)``, on ``targets (N,)``.
+
+    Its probabilities are those shares for every sample, so that its auroc is chance, 1/2.
+    """
+    shares = (counts.double() + 1e-12) / (counts.sum() + 1e-12)
+    return classification_scores(shares.log().expand(len(targets), -1), targets)

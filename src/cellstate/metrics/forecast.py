@@ -1,0 +1,82 @@
+"""Scores of a forecast, in the data's own units and in those of the training split's z-score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cellstate.data.batch import DataSpec
+
+# The losses a forecaster may train on, of the absolute errors in units of the training split's standard deviation.
+LOSSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mae": lambda error: error,
+    "mse": lambda error: error**2,
+    "huber": lambda error: np.where(error < 1, error**2 / 2, error - 0.5),
+}
+
+
+class ForecastScores:
+    """Keeps the forecasts of a split; everything is computed at the end, at once.
+
+    Forecasts and truth come ``(B, horizon, C)``, scaled by the training split's z-score.
+    """
+
+    def __init__(self, spec: DataSpec, loss: str = "mae") -> None:
+        self.spec, self.loss = spec, loss
+        self.forecasts: list[Tensor] = []
+        self.truth: list[Tensor] = []
+
+    def update(self, forecasts: Tensor, truth: Tensor) -> None:
+        """Add forecasts ``(B, horizon, C)`` for what came, ``(B, horizon, C)``."""
+        self.forecasts.append(forecasts.detach())
+        self.truth.append(truth)
+
+    def joined(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return forecasts and truth of the split so far, ``(N, horizon, C)`` each, in the data's own units."""
+        mean, std = np.asarray(self.spec.mean), np.asarray(self.spec.std)
+        forecasts, truth = (torch.cat(part).double().cpu().numpy() for part in (self.forecasts, self.truth))
+        return forecasts * std + mean, truth * std + mean
+
+    def compute(self) -> dict[str, float]:
+        """Return the loss, and what ``forecast_scores`` gives."""
+        forecasts, truth = self.joined()
+        error = np.abs(forecasts - truth) / np.asarray(self.spec.std)
+        loss = float(LOSSES[self.loss](error).mean())
+        return {"loss": loss, **forecast_scores(forecasts, truth, spec=self.spec)}
+
+
+def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec) -> dict[str, float]:
+    r"""Score forecasts ``(N, horizon, C)`` against ``truth (N, horizon, C)``, both in the data's own units.
+
+    With e = forecast - truth and means over samples, steps and columns:
+
+    - mae = mean |e|, mse = mean e^2, rmse = sqrt(mse), in the data's units (mse: squared);
+    - mae_scaled, mse_scaled: the same after dividing each column by its standard deviation on the training split,
+      which is what papers on long-horizon forecasting print;
+    - smape = mean 200 |e| / (|forecast| + |truth|), per cent (0 where both are 0);
+    - mase = mean |e| / q, where q is the training split's mean |y_t - y_{t - season}|, per column
+      (Hyndman & Koehler 2006): below 1 is better than the seasonal naive forecast one season ahead in training.
+    """
+    error = np.abs(forecasts - truth)
+    scaled = error / np.asarray(spec.std)
+    size = np.abs(forecasts) + np.abs(truth)
+    mse = float(np.mean(error**2))
+    scores = {
+        "mae": float(error.mean()),
+        "rmse": mse**0.5,
+        "mse": mse,
+        "smape": float(np.mean(200 * error / np.where(size == 0, 1, size))),
+        "mae_scaled": float(scaled.mean()),
+        "mse_scaled": float(np.mean(scaled**2)),
+    }
+    if spec.naive_error:
+        scores["mase"] = float(np.mean(error / np.asarray(spec.naive_error)))
+    return scores
+
+
+def seasonal_difference(values: np.ndarray, season: int) -> Sequence[float]:
+    """Return mean |y_t - y_{t - season}| of each column of ``values (N, C)``: the scale q of mase."""
+    return np.abs(values[season:] - values[:-season]).mean(axis=0).tolist()

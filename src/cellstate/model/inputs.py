@@ -1,0 +1,35 @@
+"""Turning what a user hands in (lists, arrays, tensors) into a batch of sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cellstate.errors import RequestError
+
+
+def as_sequences(values: Any, features: int) -> Tensor:
+    """Return ``(B, T, features)`` float64 of one sequence or several.
+
+    ``(T,)`` and ``(B, T)`` are accepted where there is one feature; ``(T, F)`` is one sequence.
+
+    Raises:
+        RequestError: the shape does not fit, or a value is not finite.
+    """
+    rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).double()
+    given = tuple(rows.shape)
+    if features == 1 and (rows.ndim == 1 or (rows.ndim == 2 and given[-1] != 1)):
+        rows = rows.unsqueeze(-1)
+    if rows.ndim == 2:
+        rows = rows.unsqueeze(0)
+    if rows.ndim != 3 or rows.shape[-1] != features or 0 in rows.shape:
+        raise RequestError(
+            f"inputs of shape {given} do not fit: this model takes (steps, {features}) or (sequences, steps, {features})"
+            + (", or the same without the last dimension" if features == 1 else "")
+        )
+    if not torch.isfinite(rows).all():
+        raise RequestError("inputs hold NaN or infinite values; fill or remove them first")
+    return rows

@@ -1,0 +1,150 @@
+"""A language model: a distribution over the next token after every token, with a state that is carried on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cellstate.annotations import PositiveInt, Probability
+from cellstate.backbone import State, detach, reset_rows
+from cellstate.data.batch import Batch, DataSpec
+from cellstate.errors import RequestError
+from cellstate.metrics.tokens import IGNORED, TokenScores
+from cellstate.model.sampling import choose
+from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+
+
+class LanguageModel(SequenceModel):
+    """Predicts the next token of a stream, trained by truncated backpropagation through time.
+
+    The state that the backbone ends a batch with begins the next one, cut off from its gradient, except in rows
+    whose ``reset`` is set.
+
+    Args:
+        spec: the vocabulary.
+        backbone: called with ``input_size``.
+        embedding_size: width of the token embedding.
+        dropout: on the embedded tokens and on the backbone's outputs, in training.
+        optimizer: called with the parameters; None for a model that only predicts.
+        scheduler: called with the optimiser and ``total_steps``.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        backbone: BackboneFactory,
+        *,
+        embedding_size: PositiveInt = 64,
+        dropout: Probability = 0.0,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler)
+        symbols = len(spec.vocabulary)
+        self.embedding = nn.Embedding(symbols, embedding_size)
+        self.backbone = backbone(input_size=embedding_size)
+        if self.backbone.bidirectional:
+            raise RequestError(
+                "backbone.bidirectional=true: a language model must not see the token it predicts; set it to false"
+            )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.output_size, symbols)
+        self._carried: dict[str, State | None] = {"train": None, "eval": None}
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return logits ``(B, T, V)`` of the token that follows each of ``tokens (B, T)``, and the state after them."""
+        outputs, state = self.backbone(self.dropout(self.embedding(tokens)), state)
+        return self.head(self.dropout(outputs)), state
+
+    def compute_output(self, batch: Batch) -> Tensor:
+        """Return logits, going on from the state that the batch before left."""
+        phase = "train" if self.training else "eval"
+        state = self._carried[phase]
+        if state is not None and batch.reset is not None:
+            state = reset_rows(state, batch.reset)
+        logits, state = self(batch.inputs, state)
+        self._carried[phase] = detach(state)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's streams with no state."""
+        super().on_train_epoch_start()
+        self._carried["train"] = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the split's streams with no state."""
+        super().on_validation_epoch_start()
+        self._carried["eval"] = None
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the cross-entropy, nats a token."""
+        return nn.functional.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+
+    def loss_weight(self, batch: Batch) -> int:
+        """Tokens in the batch."""
+        return batch.targets.numel()
+
+    def new_scores(self) -> TokenScores:
+        """Return empty scores."""
+        return TokenScores(self.device)
+
+    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
+        """Add one batch."""
+        scores.update(output, batch.targets)
+
+    # ------------------------------------------------------------------ use
+
+    def encode(self, text: str) -> Tensor:
+        """Return the token indices of a text, ``(1, T)``.
+
+        Raises:
+            RequestError: a symbol is not in the vocabulary, or the text is empty.
+        """
+        index = {symbol: number for number, symbol in enumerate(self.spec.vocabulary)}
+        strange = sorted({symbol for symbol in text if symbol not in index})
+        if strange or not text:
+            what = f"holds symbols that the model has never seen: {strange}" if strange else "is empty"
+            raise RequestError(f"the prompt {what}; its symbols are {''.join(self.spec.vocabulary[1:])!r}")
+        return torch.tensor([[index[symbol] for symbol in text]], device=self.device)
+
+    @torch.no_grad()
+    def predict(self, text: str) -> dict[str, float]:
+        """Return the probability of each symbol to follow ``text``, the likeliest first."""
+        logits, _ = self(self.encode(text))
+        probabilities = logits[0, -1].double().softmax(-1)
+        order = probabilities.argsort(descending=True).tolist()
+        return {self.spec.vocabulary[symbol]: float(probabilities[symbol]) for symbol in order}
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompt: str = "\n",
+        length: int = 500,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> str:
+        """Write ``length`` symbols that follow ``prompt``, one at a time; the same seed writes the same text.
+
+        Args:
+            prompt: what the model reads first; it is not part of the result.
+            length: symbols to write.
+            temperature: logits are divided by it; 0 always takes the likeliest symbol.
+            top_k: sample among the k likeliest symbols only.
+            top_p: sample among the fewest symbols that hold this share of the probability (Holtzman et al., 2020).
+            seed: of the sampling.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        logits, state = self(self.encode(prompt))
+        logits, written = logits[:, -1], []
+        for _ in range(length):
+            logits[:, 0] = -torch.inf  # the symbol that stands for unknown ones is never written
+            token = choose(logits.cpu(), generator, temperature=temperature, top_k=top_k, top_p=top_p).to(self.device)
+            written.append(self.spec.vocabulary[int(token)])
+            outputs, state = self.backbone.step(self.embedding(token), state)
+            logits = self.head(outputs)
+        return "".join(written)

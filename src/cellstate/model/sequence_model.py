@@ -1,0 +1,162 @@
+"""What all models share: building the backbone, the optimiser, and scores that are kept out of the training step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from cellstate.backbone import Backbone
+from cellstate.data.batch import Batch, DataSpec
+
+BackboneFactory = Callable[..., Backbone]
+OptimizerFactory = Callable[..., torch.optim.Optimizer]
+SchedulerFactory = Callable[..., dict[str, Any]]
+
+# Lightning writes these attributes at every hook, some 46 times a step. They hold no parameter and no module, so
+# they may bypass nn.Module.__setattr__, which looks for both and costs ten times a plain assignment.
+_BOOKKEEPING = frozenset({"_current_fx_name", "_dataloader_idx", "_trainer"})
+
+
+class Scores(Protocol):
+    """Accumulates predictions of a split and computes the metrics of all of them at once."""
+
+    def compute(self) -> dict[str, float]:
+        """Return metric -> value."""
+        ...
+
+
+class SequenceModel(L.LightningModule):
+    """A backbone, a head and a loss.
+
+    Subclasses implement ``forward``, ``loss``, ``new_scores`` and ``update_scores``. Nothing is logged and nothing
+    is read back from the device within a step: on small models that would cost more than the step itself. Losses
+    are summed on the device and read once an epoch.
+
+    Attributes:
+        spec: what the data looks like.
+        results: split -> metric -> value, of the newest pass over that split.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.results: dict[str, dict[str, float]] = {}
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._loss_sum = torch.zeros(2)  # sum of loss * weight, sum of weights, since the epoch began
+        self._scores: Any = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _BOOKKEEPING:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    # ------------------------------------------------------------------ what a task defines
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch, from what ``forward`` gave."""
+
+    @abstractmethod
+    def new_scores(self) -> Any:
+        """Return empty scores for one pass over a split."""
+
+    @abstractmethod
+    def update_scores(self, scores: Any, output: Any, batch: Batch) -> None:
+        """Add one batch to ``scores``."""
+
+    def compute_output(self, batch: Batch) -> Any:
+        """Return what the head gives for a batch; models that carry state override this."""
+        return self(batch.inputs, batch.lengths)
+
+    def loss_weight(self, batch: Batch) -> int:
+        """Return how many samples the mean of ``loss`` is over."""
+        return len(batch.inputs)
+
+    # ------------------------------------------------------------------ training
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the losses of the epoch before."""
+        self._loss_sum = torch.zeros(2, dtype=torch.float32, device=self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the loss of one batch."""
+        loss = self.loss(self.compute_output(batch), batch)
+        weight = self.loss_weight(batch)
+        self._loss_sum += torch.stack((loss.detach() * weight, loss.new_tensor(weight)))
+        return loss
+
+    def train_results(self) -> dict[str, float]:
+        """Return the mean training loss of the epoch so far, with dropout and while the weights moved."""
+        total, weight = self._loss_sum.tolist()
+        return {"loss": total / weight} if weight else {}
+
+    # ------------------------------------------------------------------ evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin new scores."""
+        self._scores = self.new_scores()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Score one batch."""
+        self.update_scores(self._scores, self.compute_output(batch), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
+        self._finish("val")
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the scores of the whole split."""
+        self._finish("test")
+
+    def _finish(self, split: str) -> None:
+        results = self._scores.compute()
+        self.results = {**self.results, split: results, "train": self.train_results() or self.results.get("train", {})}
+        self.last_scores, self._scores = self._scores, None
+        self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=not self._fitting)
+        if self._fitting:
+            for logger in self.trainer.loggers:
+                named = {
+                    f"{part}/{name}": value for part in ("train", split) for name, value in self.results[part].items()
+                }
+                logger.log_metrics(named, step=self.global_step)
+
+    @property
+    def _fitting(self) -> bool:
+        return self.trainer.fitting if hasattr(self.trainer, "fitting") else False
+
+    # ------------------------------------------------------------------ optimisation
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser and, if there is one, its schedule over the steps of the whole run."""
+        if self._optimizer is None:
+            raise RuntimeError("this model was built to predict: it has no optimizer")
+        optimizer = self._optimizer(self.parameters())
+        if self._scheduler is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer, total_steps=steps)}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch, and cost nothing where it already lies on the device."""
+        if batch.inputs.device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def parameters_of(module: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,0 +1,100 @@
+"""What a run says of itself on the screen: what is trained before, one table of results after."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from cellstate.data import SequenceData
+from cellstate.model import LanguageModel, SequenceModel, parameters_of
+
+# What each number means, its unit, and which way is better.
+MEANING = {
+    "loss": "what training minimises; lower is better",
+    "accuracy": "share of right answers; higher is better",
+    "f1": "harmonic mean of precision and recall; higher is better",
+    "auroc": "chance that a positive is ranked above a negative; 0.5 is guessing",
+    "bpc": "bits a character; lower is better",
+    "perplexity": "as uncertain as among so many equally likely symbols; lower is better",
+    "mae": "mean absolute error in the data's own units",
+    "rmse": "root of the mean squared error in the data's own units",
+    "mse": "mean squared error in the data's own units squared",
+    "smape": "symmetric absolute percentage error, per cent",
+    "mase": "absolute error against that of the seasonal naive forecast in training; below 1 is better than it",
+    "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
+    "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
+}
+HIGHER_IS_BETTER = {"accuracy", "f1", "auroc"}
+
+
+def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
+    """Print what is about to be trained."""
+    console = Console(stderr=True, highlight=False)
+    backbone = config.backbone
+    direction = "bidirectional " if backbone.get("bidirectional") else ""
+    layers = f"{backbone.num_layers} x " if backbone.get("num_layers", 1) > 1 else ""
+    network = f"{direction}{backbone._target_.rsplit('.', 1)[-1]} {layers}{backbone.get('hidden_size', '')}"
+    console.print(
+        f"[bold]{config.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {config.seed}"
+    )
+    for fact in data.prepared.facts:
+        console.print(f"  {fact}", soft_wrap=True, markup=False)
+    console.print(f"  -> {folder}", soft_wrap=True, markup=False)
+
+
+def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path) -> None:
+    """Print the table of results, what its numbers mean, and where everything lies."""
+    console = Console(highlight=False)
+    console.print(result_table(metrics, data.reported_split))
+    if data.reported_split != "test":
+        console.print("There is no test split: these are validation scores, and the checkpoint was chosen by them.")
+    for name in metrics[data.reported_split]:
+        if name in MEANING:
+            console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
+    if isinstance(model, LanguageModel):
+        text = model.generate(length=300, temperature=0.8)
+        console.print("\nA sample at temperature 0.8:")
+        console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)
+    seconds, best = metrics["seconds"], metrics["best"]
+    console.print(
+        f"\n{metrics['epochs']} epochs, {metrics['steps']:,} steps in {seconds['fit']:.1f} s; "
+        f"best {best['monitor']} {best['value']:.4g} after epoch {best['epoch'] + 1}."
+    )
+    console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
+    console.print("  metrics.json (this table), metrics.csv (learning curves), config.yaml, checkpoints/", markup=False)
+    console.print(
+        f"Again:    cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
+    )
+
+
+def result_table(metrics: Mapping[str, Any], split: str) -> Table:
+    """Return the scores of ``split`` beside the validation scores, the optimum and the references."""
+    reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
+    names = list(dict.fromkeys(name for values in reference.values() for name in values))
+    splits = [split] + (["val"] if split != "val" and metrics["val"] else [])
+    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left")
+    table.add_column("")
+    for column in (*splits, *names):
+        table.add_column(column.replace("_", " "), justify="right", style="bold" if column == split else "")
+    for metric in metrics[split]:
+        cells = [metrics[part].get(metric) for part in splits]
+        cells += [reference.get(metric, {}).get(name) for name in names]
+        table.add_row(metric, *("" if value is None else number(value) for value in cells))
+    return table
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, without an exponent where it is readable."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        digits = 4 if abs(value) < 10 else max(0, 4 - len(str(int(abs(value)))))
+        return f"{value:,.{digits}f}"
+    return f"{value:.3g}"

@@ -1,0 +1,23 @@
+"""Lower the learning rate when the validation loss stops falling."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from cellstate.annotations import NonNegativeInt
+
+
+def plateau(
+    optimizer: torch.optim.Optimizer,
+    total_steps: int,  # noqa: ARG001 (every schedule is called with it)
+    *,
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+    patience: NonNegativeInt = 5,
+    monitor: str = "val/loss",
+) -> dict[str, Any]:
+    """Multiply the rate by ``factor`` after more than ``patience`` epochs in which ``monitor`` did not fall."""
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
