@@ -39,7 +39,7 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keep what the validation has just judged."""
-        if not trainer.fitting if hasattr(trainer, "fitting") else trainer.state.fn != "fit":
+        if trainer.state.fn != "fit":
             return
         value = float(trainer.callback_metrics[self.monitor])
         if value < self.best["value"]:

@@ -35,7 +35,7 @@ def named(table: Mapping[str, Any], config: Mapping[str, Any], part: str) -> tup
     Raises:
         RequestError: the name is not in ``table``, or an argument names a class itself.
     """
-    target = config.get("_target_")
+    target = str(config.get("_target_"))
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     if target not in table:
         raise RequestError(f"the checkpoint's config asks for {part}={target!r}, which is none of {', '.join(table)}")

@@ -49,4 +49,7 @@ class DataSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
         """Rebuild a specification from what ``as_dict`` gave."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)

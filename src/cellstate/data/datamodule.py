@@ -1,4 +1,4 @@
-"""The datamodule that every task builds on: splits, loaders, fingerprint, and the numbers that a result stands beside."""
+"""The datamodule that every task builds on: splits, loaders, fingerprint, and the numbers beside a result."""
 
 from __future__ import annotations
 

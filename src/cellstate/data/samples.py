@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from cellstate.data.batch import Batch
 
@@ -52,17 +53,21 @@ class TensorSamples(Samples):
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @override
     def batch(self, indices: Tensor) -> Batch:
         lengths = None if self.lengths is None else self.lengths[indices]
         return Batch(self.inputs[indices], self.targets[indices], lengths)
 
+    @override
     def to(self, device: torch.device) -> TensorSamples:
         lengths = None if self.lengths is None else self.lengths.to(device)
         return TensorSamples(self.inputs.to(device), self.targets.to(device), lengths)
 
+    @override
     def nbytes(self) -> int:
         return self.inputs.nbytes + self.targets.nbytes
 
+    @override
     def update_digest(self, digest: hashlib._Hash) -> None:
         for tensor in (self.inputs, self.targets, self.lengths):
             if tensor is not None:
@@ -84,17 +89,21 @@ class WindowSamples(Samples):
     def __len__(self) -> int:
         return len(self.starts)
 
+    @override
     def batch(self, indices: Tensor) -> Batch:
         rows = self.starts[indices].unsqueeze(1) + self._offsets  # (B, window + horizon)
         spans = self.values[rows]  # (B, window + horizon, C)
         return Batch(spans[:, : self.window], spans[:, self.window :])
 
+    @override
     def to(self, device: torch.device) -> WindowSamples:
         return WindowSamples(self.values.to(device), self.starts.to(device), self.window, self.horizon)
 
+    @override
     def nbytes(self) -> int:
         return self.values.nbytes + self.starts.nbytes
 
+    @override
     def update_digest(self, digest: hashlib._Hash) -> None:
         digest.update(str((self.window, self.horizon, tuple(self.values.shape))).encode())
         digest.update(tensor_bytes(self.values))

@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
+from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
 from cellstate.data.baselines import last_value, ridge_linear, seasonal_naive
@@ -72,6 +73,7 @@ class WindowedData(SequenceData):
         """Return where each split begins and the last one ends, ``[0, train, train + val, train + val + test]``."""
         return split_borders(rows, (0.7, 0.1, 0.2) if self.split is None else self.split)
 
+    @override
     def prepare(self) -> Prepared:
         series = self.series()
         rows = len(series.values)
@@ -193,7 +195,7 @@ def check_long_enough(
     Raises:
         RequestError: says how many rows there are and how many it takes.
     """
-    sizes = dict(zip(SPLITS, (b - a for a, b in itertools.pairwise(borders)), strict=True))
+    sizes: dict[str, int] = dict(zip(SPLITS, (b - a for a, b in itertools.pairwise(borders)), strict=True))
     for name, positions in starts.items():
         if len(positions) == 0:
             need = window + horizon if name == "train" else horizon

@@ -1,0 +1,1 @@
+"""Scores over a whole split, and what trivial predictors reach."""

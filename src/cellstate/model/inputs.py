@@ -27,7 +27,7 @@ def as_sequences(values: Any, features: int) -> Tensor:
         rows = rows.unsqueeze(0)
     if rows.ndim != 3 or rows.shape[-1] != features or 0 in rows.shape:
         raise RequestError(
-            f"inputs of shape {given} do not fit: this model takes (steps, {features}) or (sequences, steps, {features})"
+            f"inputs of shape {given} do not fit: the model takes (steps, {features}) or (sequences, steps, {features})"
             + (", or the same without the last dimension" if features == 1 else "")
         )
     if not torch.isfinite(rows).all():

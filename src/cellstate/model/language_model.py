@@ -53,8 +53,8 @@ class LanguageModel(SequenceModel):
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return logits ``(B, T, V)`` of the token that follows each of ``tokens (B, T)``, and the state after them."""
-        outputs, state = self.backbone(self.dropout(self.embedding(tokens)), state)
-        return self.head(self.dropout(outputs)), state
+        outputs, after = self.backbone(self.dropout(self.embedding(tokens)), state)
+        return self.head(self.dropout(outputs)), after
 
     def compute_output(self, batch: Batch) -> Tensor:
         """Return logits, going on from the state that the batch before left."""

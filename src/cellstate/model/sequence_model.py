@@ -101,6 +101,10 @@ class SequenceModel(L.LightningModule):
         total, weight = self._loss_sum.tolist()
         return {"loss": total / weight} if weight else {}
 
+    def on_train_epoch_end(self) -> None:
+        """Hand the epoch's training loss to Lightning's loggers."""
+        self.log_dict({f"train/{name}": value for name, value in self.train_results().items()})
+
     # ------------------------------------------------------------------ evaluation
 
     def on_validation_epoch_start(self) -> None:
@@ -126,17 +130,7 @@ class SequenceModel(L.LightningModule):
         results = self._scores.compute()
         self.results = {**self.results, split: results, "train": self.train_results() or self.results.get("train", {})}
         self.last_scores, self._scores = self._scores, None
-        self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=not self._fitting)
-        if self._fitting:
-            for logger in self.trainer.loggers:
-                named = {
-                    f"{part}/{name}": value for part in ("train", split) for name, value in self.results[part].items()
-                }
-                logger.log_metrics(named, step=self.global_step)
-
-    @property
-    def _fitting(self) -> bool:
-        return self.trainer.fitting if hasattr(self.trainer, "fitting") else False
+        self.log_dict({f"{split}/{name}": value for name, value in results.items()})
 
     # ------------------------------------------------------------------ optimisation
 

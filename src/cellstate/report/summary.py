@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +32,8 @@ MEANING = {
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
-HIGHER_IS_BETTER = {"accuracy", "f1", "auroc"}
+# What the screen leaves out where there are many metrics: it can be read off those that it shows.
+ONLY_IN_FILE = {"loss", "mse", "smape"}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -56,7 +58,7 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
     if data.reported_split != "test":
         console.print("There is no test split: these are validation scores, and the checkpoint was chosen by them.")
     for name in metrics[data.reported_split]:
-        if name in MEANING:
+        if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
     if isinstance(model, LanguageModel):
         text = model.generate(length=300, temperature=0.8)
@@ -64,34 +66,39 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
         console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)
     seconds, best = metrics["seconds"], metrics["best"]
     console.print(
-        f"\n{metrics['epochs']} epochs, {metrics['steps']:,} steps in {seconds['fit']:.1f} s; "
+        f"\n{metrics['epochs']} epoch{'s' if metrics['epochs'] != 1 else ''}, {metrics['steps']:,} steps in {seconds['fit']:.1f} s; "
         f"best {best['monitor']} {best['value']:.4g} after epoch {best['epoch'] + 1}."
     )
     console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
-    console.print("  metrics.json (this table), metrics.csv (learning curves), config.yaml, checkpoints/", markup=False)
+    console.print("          metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True)
     console.print(
         f"Again:    cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
     )
 
 
 def result_table(metrics: Mapping[str, Any], split: str) -> Table:
-    """Return the scores of ``split`` beside the validation scores, the optimum and the references."""
+    """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
-    names = list(dict.fromkeys(name for values in reference.values() for name in values))
-    splits = [split] + (["val"] if split != "val" and metrics["val"] else [])
-    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left")
+    shown = [metric for metric in metrics[split] if metric not in ONLY_IN_FILE or len(metrics[split]) < 6]
+    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
-    for column in (*splits, *names):
-        table.add_column(column.replace("_", " "), justify="right", style="bold" if column == split else "")
-    for metric in metrics[split]:
-        cells = [metrics[part].get(metric) for part in splits]
-        cells += [reference.get(metric, {}).get(name) for name in names]
-        table.add_row(metric, *("" if value is None else number(value) for value in cells))
+    for metric in shown:
+        table.add_column(metric, justify="right")
+    for part in dict.fromkeys((split, "val")):
+        if metrics[part]:
+            cells = [number(metrics[part][metric]) for metric in shown]
+            table.add_row(f"this run, {part}", *cells, style="bold" if part == split else "")
+    for name in dict.fromkeys(name for values in reference.values() for name in values):
+        cells = [number(reference.get(metric, {}).get(name)) for metric in shown]
+        if any(cells):
+            table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
     return table
 
 
-def number(value: float) -> str:
-    """Return a number with four significant digits, without an exponent where it is readable."""
+def number(value: float | None) -> str:
+    """Return a number with four significant digits, without an exponent where it is readable; nothing for None."""
+    if value is None:
+        return ""
     if not math.isfinite(value):
         return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from typing_extensions import override
+
 from cellstate.annotations import PositiveInt
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table
@@ -48,6 +50,7 @@ class SeriesData(WindowedData):
         self.path, self.target, self.time, self.missing, self.season = path, target, time, missing, season
         self._benchmark: Benchmark | None = None
 
+    @override
     def series(self) -> Series:
         if self.path is None:
             return seasonal(seed=self.seed)
@@ -65,6 +68,7 @@ class SeriesData(WindowedData):
         season = self.season or (clock.season if clock is not None else 1)
         return Series(values, tuple(names), season, tuple(facts))
 
+    @override
     def borders(self, rows: int) -> list[int]:
         if self.split is None and self._benchmark is not None:
             return split_borders(rows, self._benchmark.split)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
 from cellstate.data.batch import Batch, DataSpec
@@ -33,15 +34,19 @@ class TextSamples(Samples):
     def __len__(self) -> int:
         return len(self.tokens) - 1  # every token but the first is a target
 
+    @override
     def batch(self, indices: Tensor) -> Batch:
         return Batch(self.tokens[indices].unsqueeze(1), self.tokens[indices + 1].unsqueeze(1))
 
+    @override
     def to(self, device: torch.device) -> TextSamples:
         return TextSamples(self.tokens.to(device))
 
+    @override
     def nbytes(self) -> int:
         return self.tokens.nbytes
 
+    @override
     def update_digest(self, digest: hashlib._Hash) -> None:
         digest.update(tensor_bytes(self.tokens))
 
@@ -74,6 +79,7 @@ class TextData(SequenceData):
         self.path, self.split = path, tuple(split)
         self.steps, self.eval_streams = steps, eval_streams
 
+    @override
     def prepare(self) -> Prepared:
         text, name = (read_text(self.path), self.path) if self.path is not None else (python_topics(), "pydoc_data")
         parts = cut(text, self.split)
@@ -102,6 +108,7 @@ class TextData(SequenceData):
                     f"characters; a stream needs 2, so set {key}={max(1, len(content) // 2)} or less, or give more text"
                 )
 
+    @override
     def loader(self, split: str, *, shuffle: bool = False) -> ResumableLoader:
         samples = self.resident(split)
         assert isinstance(samples, TextSamples)
@@ -168,8 +175,3 @@ def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
     table[[ord(symbol) for symbol in vocabulary]] = np.arange(len(vocabulary), dtype=np.int32)
     points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
     return torch.from_numpy(table[points])
-
-
-def decode(tokens: Tensor, vocabulary: Sequence[str]) -> str:
-    """Return the text of token indices ``(N,)``."""
-    return "".join(vocabulary[token] for token in tokens.tolist())

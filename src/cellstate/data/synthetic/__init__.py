@@ -1,0 +1,1 @@
+"""Generators whose best possible score is known."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
 from cellstate.data.baselines import majority
@@ -236,6 +237,7 @@ class PatternData(SequenceData):
         self.pattern, self.length, self.balance = tuple(pattern), length, balance
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 
+    @override
     def prepare(self) -> Prepared:
         splits = {}
         for split, size in self.sizes.items():

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from cellstate.annotations import NonNegativeFloat, PositiveInt
 from cellstate.data.synthetic.randomness import CounterRandom
@@ -109,5 +110,6 @@ class SeasonalData(WindowedData):
             "noise": noise,
         }
 
+    @override
     def series(self) -> Series:
         return seasonal(seed=self.seed, **self.parameters)
