@@ -101,6 +101,10 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
         return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
     except ValueError as error:  # the backbone's own words about arguments that contradict each other
         raise RequestError(f"backbone: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
 
 
 def recorded(config: DictConfig) -> dict[str, Any]:

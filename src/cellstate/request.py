@@ -25,8 +25,9 @@ def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Exc
 
 
 def _missing_choice(found: re.Match[str], *_: object) -> str:
-    choice, group, options = found[1], found[2], re.findall(r"\t(\S+)", found[3])
-    return f"{group}={choice.removeprefix(group + '/')}: there is no such {group}{did_you_mean(choice, options)}"
+    group, options = found[2], re.findall(r"\t(\S+)", found[3])
+    choice = found[1].removeprefix(f"{group}/")
+    return f"{group}={choice}: there is no such {group}{did_you_mean(choice, options)}"
 
 
 def _unknown_group(found: re.Match[str], config_name: str, overrides: Sequence[str]) -> str:
