@@ -1,0 +1,68 @@
+"""What must hold of every config there is: its classes exist, its place mirrors the code, its experiment runs."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+import cellstate
+from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
+from cellstate.composition import compose, config_folder
+
+CONF = config_folder()
+GROUPS = sorted(entry.name for entry in CONF.iterdir() if entry.is_dir() and entry.name != "hydra")
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+# What makes an experiment of any kind small enough for a test; the keys that a kind does not have are left out.
+SMALL = {
+    "trainer.max_epochs": 1,
+    "trainer.limit_train_batches": 2,
+    "trainer.limit_val_batches": 1,
+    "trainer.limit_test_batches": 1,
+    "backbone.hidden_size": 8,
+    "data.train_size": 128,
+    "data.val_size": 64,
+    "data.test_size": 64,
+}
+
+
+def small(experiment):
+    config, _ = compose("train", [f"experiment={experiment}"])
+    return [f"{key}={value}" for key, value in SMALL.items() if OmegaConf.select(config, key) is not None]
+
+
+def targets(node):
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node["_target_"]
+        for value in node.values():
+            yield from targets(value)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains_tests_and_evaluates_to_its_own_numbers(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = cellstate.train([f"experiment={experiment}", *small(experiment)])
+    assert run.metrics["steps"] == 2
+    assert run.metrics[run.data.reported_split]["loss"] > 0
+    assert run.metrics["reference"], "no number stands alone"
+
+
+@pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_config_names_objects_that_exist_and_says_what_it_is(file):
+    assert file.read_text().startswith("#")
+    for target in targets(OmegaConf.to_container(OmegaConf.load(file), resolve=False)):
+        assert callable(get_object(target))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_config_group_and_the_package_it_configures_bear_one_name(group):
+    third_party = {"optimizer", "trainer", "logger"}
+    source = Path(cellstate.__file__).parent
+    assert group in third_party or (source / group).is_dir() or (source / f"{group}.py").is_file()
+
+
+@pytest.mark.parametrize(("group", "table"), [("data", DATA), ("backbone", BACKBONES), ("model", MODELS)])
+def test_a_checkpoint_of_every_config_can_be_rebuilt(group, table):
+    for file in (CONF / group).glob("*.yaml"):
+        assert OmegaConf.load(file)._target_ in table
