@@ -53,3 +53,17 @@ class DataSpec:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**plain)
+
+
+def digest_text(spec: DataSpec) -> str:
+    """Return a specification as text for a fingerprint.
+
+    Nine digits of a number count: the last bits of a mean depend on the vector width of the machine that summed it.
+    """
+
+    def plain(value: Any) -> str:
+        if isinstance(value, tuple):
+            return f"[{','.join(map(plain, value))}]"
+        return f"{value:.9g}" if isinstance(value, float) else repr(value)
+
+    return "\n".join(f"{key}={plain(getattr(spec, key))}" for key in sorted(spec.as_dict()))

@@ -12,7 +12,7 @@ import lightning as L
 import torch
 
 from cellstate.annotations import PositiveInt
-from cellstate.data.batch import DataSpec
+from cellstate.data.batch import DataSpec, digest_text
 from cellstate.data.loader import BatchLoader, ResumableLoader, Shard
 from cellstate.data.samples import Samples
 from cellstate.errors import RequestError
@@ -99,8 +99,12 @@ class SequenceData(L.LightningDataModule):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all splits, hexadecimal."""
-        digest = hashlib.sha256()
+        """SHA-256 over the content of all splits and over the specification, hexadecimal.
+
+        The specification counts because splits hold symbols by number and values by z-score: another alphabet or
+        another unit is another data set.
+        """
+        digest = hashlib.sha256(digest_text(self.spec).encode())
         for split in sorted(self.prepared.splits):
             digest.update(split.encode())
             self.prepared.splits[split].update_digest(digest)
@@ -114,7 +118,11 @@ class SequenceData(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the shuffled batches of the training split."""
-        return self.loader("train", shuffle=True)
+        loader = self.loader("train", shuffle=True)
+        if self.trainer is not None:  # which may end an epoch before the data does
+            limit = self.trainer.limit_train_batches
+            loader.limit = int(limit * len(loader)) if isinstance(limit, float) else limit
+        return loader
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         """Return the validation split in order."""

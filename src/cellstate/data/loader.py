@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cellstate.data.batch import Batch
 from cellstate.data.samples import Samples
+from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED
 
 
@@ -27,6 +28,19 @@ class Shard:
     world_size: int = 1
 
 
+def check_shared(rows: int, shard: Shard) -> None:
+    """Refuse a batch of which some process would get nothing.
+
+    Raises:
+        RequestError: it has fewer rows than there are processes.
+    """
+    if rows < shard.world_size:
+        raise RequestError(
+            f"a batch of {rows} cannot be shared by {shard.world_size} processes; "
+            f"set data.batch_size (in evaluation data.eval_streams) to {shard.world_size} or more, or use fewer devices"
+        )
+
+
 def epoch_seed(seed: int, epoch: int) -> int:
     """Return 63 bits that depend on seed and epoch alone (SHA-256, so that near-by seeds share nothing)."""
     digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
@@ -36,14 +50,19 @@ def epoch_seed(seed: int, epoch: int) -> int:
 class ResumableLoader(ABC):
     """An endless sequence of epochs with a position.
 
-    ``iter(loader)`` begins the next epoch, or goes on in the middle of one after ``load_state_dict``.
+    ``iter(loader)`` begins the next epoch, or goes on in the middle of one after ``load_state_dict``. Nothing moves
+    until a batch is handed out: ``iter`` twice in a row, as Lightning calls it on resume, is ``iter`` once.
+
+    Attributes:
+        limit: batches after which an epoch ends early; None takes all.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+        self.limit: int | None = None
         self._epoch = -1  # the epoch that the last iter() began
         self._position = 0  # batches of it that were handed out
-        self._resumed = False
+        self._begun = True  # whether any were since the last iter() or load_state_dict()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -54,15 +73,16 @@ class ResumableLoader(ABC):
         """Yield the batches of ``epoch`` from number ``first`` on."""
 
     def __iter__(self) -> Iterator[Batch]:
-        goes_on = self._resumed and self._position < len(self)
-        if not goes_on:
+        length = len(self) if self.limit is None else min(self.limit, len(self))
+        if self._begun or self._epoch < 0 or self._position >= length:
             self._epoch, self._position = self._epoch + 1, 0
-        self._resumed = False
+        self._begun = False
         return self._counted(self._epoch)
 
     def _counted(self, epoch: int) -> Iterator[Batch]:
         for batch in self._batches(epoch, self._position):
             self._position += 1
+            self._begun = True
             yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -71,15 +91,19 @@ class ResumableLoader(ABC):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to where ``state_dict`` was taken; the next ``iter`` continues from there."""
-        self._epoch, self._position, self._resumed = state["epoch"], state["position"], True
+        self._epoch, self._position, self._begun = state["epoch"], state["position"], False
 
 
 class BatchLoader(ResumableLoader):
     """Batches of independent samples.
 
     ``batch_size`` is the batch that the optimiser sees, whatever the number of processes: in training each process
-    takes every ``world_size``-th row of it. In evaluation (``shuffle=False``) each process takes one contiguous
-    part of the samples, every sample exactly once, so that the parts joined in order of rank are the split.
+    takes every ``world_size``-th row of it; rows that are left over wait for another epoch, as does a last batch with
+    fewer rows than processes. In evaluation (``shuffle=False``) each process takes one contiguous part of the samples,
+    every sample exactly once, so that the parts joined in order of rank are the split.
+
+    Raises:
+        RequestError: a training batch has fewer rows than there are processes.
     """
 
     def __init__(
@@ -88,10 +112,14 @@ class BatchLoader(ResumableLoader):
         super().__init__(seed)
         self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
         self.shard = shard or Shard()
+        if shuffle:
+            check_shared(min(batch_size, len(samples)), self.shard)
 
     def __len__(self) -> int:
-        count = len(self.samples) if self.shuffle else len(self._own_part())
-        return -(-count // self.batch_size)
+        if not self.shuffle:
+            return -(-len(self._own_part()) // self.batch_size)
+        whole, rest = divmod(len(self.samples), self.batch_size)
+        return whole + (rest >= self.shard.world_size)  # a last batch that leaves a process nothing has no loss
 
     def _own_part(self) -> range:
         count, shard = len(self.samples), self.shard
@@ -108,7 +136,7 @@ class BatchLoader(ResumableLoader):
         else:
             part = self._own_part()
             order = torch.arange(part.start, part.stop)
-        for start in range(first * self.batch_size, len(order), self.batch_size):
+        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             indices = order[start : start + self.batch_size]
             yield self.samples.batch(self._own_rows(indices) if self.shuffle else indices)
 
@@ -126,9 +154,13 @@ class StreamLoader(ResumableLoader):
 
     The tokens ``(N,)`` are cut into ``streams`` equal parts that are read side by side, ``steps`` tokens at a time
     (Williams & Peng 1990). The first batch of an epoch carries ``reset``. Every token but the first is a target
-    exactly once; what the last stream lacks to full width is filled with targets of ``IGNORED``. With ``jitter``
+    exactly once; what the last streams lack to full width is filled with targets of ``IGNORED``. With ``jitter``
     each epoch begins at another offset, so that the cuts between batches do not always fall on the same tokens
-    (and the tokens before the offset, fewer than ``steps`` a stream, wait for another epoch).
+    (and the tokens before the offset and after the last batch, together fewer than ``steps`` a stream, wait for
+    another epoch).
+
+    Raises:
+        RequestError: there are fewer streams than processes.
     """
 
     def __init__(
@@ -144,6 +176,7 @@ class StreamLoader(ResumableLoader):
         super().__init__(seed)
         self.steps, self.jitter = steps, jitter
         shard = shard or Shard()
+        check_shared(streams, shard)
         width = -(-(len(tokens) - 1) // streams)
         missing = streams * width - (len(tokens) - 1)
         inputs = torch.nn.functional.pad(tokens[:-1], (0, missing)).view(streams, width)

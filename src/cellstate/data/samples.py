@@ -65,7 +65,8 @@ class TensorSamples(Samples):
 
     @override
     def nbytes(self) -> int:
-        return self.inputs.nbytes + self.targets.nbytes
+        tensors = (self.inputs, self.targets, self.lengths)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     @override
     def update_digest(self, digest: hashlib._Hash) -> None:

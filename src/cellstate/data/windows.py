@@ -20,7 +20,7 @@ from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.samples import WindowSamples
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
-from cellstate.metrics.forecast import forecast_scores, seasonal_difference
+from cellstate.metrics.forecast import forecast_scores, naive_error
 
 SPLITS = ("train", "val", "test")
 Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
@@ -38,6 +38,7 @@ class Series:
     horizon: int | None = None
     noise: np.ndarray | None = None  # (N,) the noise in a synthetic series of one column, as drawn
     noise_std: float | None = None  # and its standard deviation
+    source: str = "data"  # what to call it in an error: its file, if there is one
 
 
 class WindowedData(SequenceData):
@@ -83,16 +84,18 @@ class WindowedData(SequenceData):
         starts = {
             name: np.arange(max(lower, window), upper - horizon + 1)
             for name, (lower, upper) in zip(SPLITS, itertools.pairwise(borders), strict=True)
-            if upper > lower
+            if upper > lower or name != "test"
         }
-        check_long_enough(rows, window, horizon, borders, starts)
+        check_long_enough(rows, window, horizon, borders, starts, source=series.source)
 
         training = series.values[: borders[1]]
+        season = series.season if series.season < len(training) else 1
         std = training.std(axis=0)
-        constant = [name for name, spread in zip(series.names, std, strict=True) if not spread > 0]
+        spread = np.ptp(training, axis=0)  # not std, which rounding leaves above 0 where all values are 0.1
+        constant = [name for name, width in zip(series.names, spread, strict=True) if not width > 0]
         if constant:
             raise RequestError(
-                f"column {constant[0]!r} has one and the same value in all training rows; "
+                f"{series.source}: column {constant[0]!r} has one and the same value in all training rows; "
                 "there is nothing to forecast: choose another data.target"
             )
         spec = DataSpec(
@@ -100,10 +103,10 @@ class WindowedData(SequenceData):
             targets=series.names,
             window=window,
             horizon=horizon,
-            season=series.season,
+            season=season,
             mean=tuple(training.mean(axis=0).tolist()),
             std=tuple(std.tolist()),
-            naive_error=tuple(seasonal_difference(training, series.season)),
+            naive_error=naive_error(training, season),
         )
         # Scaled in double precision: a series far from zero would lose its detail in single precision.
         values = torch.from_numpy(((series.values - training.mean(axis=0)) / std).astype(np.float32))
@@ -113,8 +116,10 @@ class WindowedData(SequenceData):
             if name in starts
         }
         counted = ", ".join(f"{len(samples):,} {name}" for name, samples in splits.items())
-        season = f", season {series.season}" if series.season > 1 else ""
-        facts = (*series.facts, f"windows of {window} steps, horizon {horizon}{season}: {counted}")
+        cycle = f", season {season}" if season > 1 else ""
+        facts = (*series.facts, f"windows of {window} steps, horizon {horizon}{cycle}: {counted}")
+        if season < series.season:
+            facts += (f"the training rows do not hold a season of {series.season} steps: it is left out of account",)
         if rows > borders[3]:
             facts += (f"the last {rows - borders[3]:,} of {rows:,} rows are in no split",)
         self._series, self._starts = series, starts
@@ -188,7 +193,12 @@ def default_window(season: int, horizon: int, training_rows: int) -> int:
 
 
 def check_long_enough(
-    rows: int, window: int, horizon: int, borders: Sequence[int], starts: Mapping[str, np.ndarray]
+    rows: int,
+    window: int,
+    horizon: int,
+    borders: Sequence[int],
+    starts: Mapping[str, np.ndarray],
+    source: str = "data",
 ) -> None:
     """Refuse a series in which a split has no room for a single window.
 
@@ -200,8 +210,8 @@ def check_long_enough(
         if len(positions) == 0:
             need = window + horizon if name == "train" else horizon
             raise RequestError(
-                f"the series is too short: it has {rows:,} rows, the {name} split {sizes[name]:,} of them, and one "
-                f"sample takes {need:,} (data.window={window} plus data.horizon={horizon}"
+                f"{source}: the series is too short: it has {rows:,} rows, the {name} split {sizes[name]:,} of them, "
+                f"and one sample takes {need:,} (data.window={window} plus data.horizon={horizon}"
                 + ("" if name == "train" else f", of which {horizon} in this split")
                 + "); give more rows, or a smaller data.window or data.horizon"
             )

@@ -33,10 +33,12 @@ class ClassificationScores:
 def classification_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
     """Return loss, accuracy, f1 and auroc of ``logits (N, K)`` for ``targets (N,)``.
 
-    With two classes, f1 and auroc are those of class 1; with more, the plain mean over the classes (macro).
+    With two classes, f1 and auroc are those of class 1; with more, the plain mean over the classes (macro). A class
+    that does not occur, or that every sample has, has no auroc: the mean is over the others, and where none is left
+    the auroc is left out.
     """
     # Imported here: torchmetrics takes half a second to load, and training steps do not need it.
-    from torchmetrics.functional.classification import binary_auroc, binary_f1_score, multiclass_auroc
+    from torchmetrics.functional.classification import binary_f1_score
     from torchmetrics.functional.classification import multiclass_f1_score as macro_f1
 
     classes = logits.shape[1]
@@ -44,16 +46,27 @@ def classification_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
     predicted = logits.argmax(1)
     if classes == 2:
         f1 = binary_f1_score(predicted, targets)
-        auroc = binary_auroc((logits[:, 1] - logits[:, 0]).double(), targets)
+        areas = [auroc(logits[:, 1].double() - logits[:, 0].double(), targets == 1)]
     else:
         f1 = macro_f1(predicted, targets, classes, average="macro")
-        auroc = multiclass_auroc(logits.double().softmax(1), targets, classes, average="macro")
-    return {
-        "loss": loss.item(),
-        "accuracy": (predicted == targets).double().mean().item(),
-        "f1": f1.item(),
-        "auroc": auroc.item(),
-    }
+        shares = logits.double().softmax(1)
+        areas = [auroc(shares[:, number], targets == number) for number in range(classes)]
+    scores = {"loss": loss.item(), "accuracy": (predicted == targets).double().mean().item(), "f1": f1.item()}
+    known = [area for area in areas if area is not None]
+    return {**scores, "auroc": sum(known) / len(known)} if known else scores
+
+
+def auroc(scores: Tensor, positive: Tensor) -> float | None:
+    """Return the chance that a positive has a higher score than a negative, ties counted half; None without both.
+
+    scores ``(N,)``, of any range: only their order counts, so that none saturates. positive ``(N,)`` bool.
+    """
+    from torchmetrics.functional.classification import binary_auroc
+
+    if positive.all() or not positive.any():
+        return None
+    _, ranks = scores.unique(return_inverse=True)
+    return binary_auroc(ranks.double() / len(ranks), positive.long()).item()
 
 
 def constant_scores(counts: Tensor, targets: Tensor) -> dict[str, float]:

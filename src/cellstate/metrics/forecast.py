@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -59,6 +59,7 @@ def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec)
     - smape = mean 200 |e| / (|forecast| + |truth|), per cent (0 where both are 0);
     - mase = mean |e| / q, where q is the training split's mean |y_t - y_{t - season}|, per column
       (Hyndman & Koehler 2006): below 1 is better than the seasonal naive forecast one season ahead in training.
+      Left out where ``spec`` has no q.
     """
     error = np.abs(forecasts - truth)
     scaled = error / np.asarray(spec.std)
@@ -77,6 +78,12 @@ def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec)
     return scores
 
 
-def seasonal_difference(values: np.ndarray, season: int) -> Sequence[float]:
-    """Return mean |y_t - y_{t - season}| of each column of ``values (N, C)``: the scale q of mase."""
-    return np.abs(values[season:] - values[:-season]).mean(axis=0).tolist()
+def naive_error(values: np.ndarray, season: int) -> tuple[float, ...]:
+    """Return mean |y_t - y_{t - season}| of each column of ``values (N, C)``: the scale q of mase.
+
+    Empty where a column repeats itself exactly from season to season (but for rounding), so that no error can be
+    measured in units of q.
+    """
+    errors = np.abs(values[season:] - values[:-season]).mean(axis=0)
+    rounding = 1e-12 * np.abs(values).max(axis=0)
+    return tuple(errors.tolist()) if (errors > rounding).all() else ()

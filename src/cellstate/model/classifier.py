@@ -13,7 +13,7 @@ from cellstate.annotations import Probability
 from cellstate.backbone import Backbone, last_outputs
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.metrics.classification import ClassificationScores
-from cellstate.model.inputs import as_sequences
+from cellstate.model.inputs import as_sequences, predicting
 from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 
 
@@ -30,6 +30,8 @@ class Classifier(SequenceModel):
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
+
+    needs = "classes"
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Classifier(SequenceModel):
         """Add one batch."""
         scores.update(output, batch.targets)
 
-    @torch.no_grad()
+    @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> dict[str, np.ndarray]:
         """Classify arrays or tensors.
 

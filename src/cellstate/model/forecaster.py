@@ -12,7 +12,7 @@ from cellstate.annotations import PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import ForecastScores
-from cellstate.model.inputs import as_sequences
+from cellstate.model.inputs import as_sequences, predicting
 from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 
 LOSSES = {"mae": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "huber": nn.functional.smooth_l1_loss}
@@ -39,6 +39,8 @@ class Forecaster(SequenceModel):
         scheduler: called with the optimiser and ``total_steps``.
     """
 
+    needs = "horizon"
+
     def __init__(
         self,
         spec: DataSpec,
@@ -63,6 +65,11 @@ class Forecaster(SequenceModel):
         width = self.segment * columns
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
+        if self.backbone.bidirectional:
+            raise RequestError(
+                "backbone.bidirectional=true: a forecast is read off the last step, of which the backward direction "
+                "has read nothing else; set it to false"
+            )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.output_size, spec.horizon * columns)
         self.normalisation, self.loss_name = normalisation, loss
@@ -98,19 +105,20 @@ class Forecaster(SequenceModel):
         """Add one batch."""
         scores.update(output, batch.targets)
 
-    @torch.no_grad()
+    @predicting
     def predict(self, inputs: Any) -> np.ndarray:
         """Forecast from arrays or tensors in the data's own units.
 
         Args:
-            inputs: one history ``(T,)`` or ``(T, C)``, or several ``(B, T, C)``, of at least ``spec.window`` steps;
-                the last ``spec.window`` count.
+            inputs: one history ``(T,)`` or ``(T, C)``, or several ``(B, T)`` or ``(B, T, C)``, of at least
+                ``spec.window`` steps, of which the last ``spec.window`` count; ``(T,)`` and ``(B, T)`` where there is
+                one target.
 
         Returns:
             ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension where a
             single target was handed in without it.
         """
-        rows = as_sequences(inputs, len(self.spec.targets))
+        rows = as_sequences(inputs, len(self.spec.targets)).cpu()
         if rows.shape[1] < self.spec.window:
             raise RequestError(
                 f"a history of {rows.shape[1]} steps is too short: the model reads windows of {self.spec.window}"
@@ -118,10 +126,12 @@ class Forecaster(SequenceModel):
         mean, std = torch.tensor(self.spec.mean).double(), torch.tensor(self.spec.std).double()
         window = (rows[:, -self.spec.window :] - mean) / std
         forecast = (self(window.float().to(self.device)).double().cpu() * std + mean).numpy()
-        dimensions = np.ndim(inputs)
-        if dimensions == 1:
-            return forecast[0, :, 0]
-        return forecast if dimensions == 3 or len(rows) > 1 else forecast[0]
+        given = np.shape(inputs)
+        if len(given) == 3:
+            return forecast
+        if given[-1] == len(self.spec.targets) and len(given) == 2:
+            return forecast[0]
+        return forecast[0, :, 0] if len(given) == 1 else forecast[:, :, 0]
 
 
 def default_segment(spec: DataSpec) -> int:

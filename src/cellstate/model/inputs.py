@@ -1,14 +1,39 @@
-"""Turning what a user hands in (lists, arrays, tensors) into a batch of sequences."""
+"""What predicting takes: a batch of sequences from lists, arrays or tensors, and a network that is not training."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cellstate.errors import RequestError
+
+Parameters = ParamSpec("Parameters")
+Model = TypeVar("Model", bound=nn.Module)
+Result = TypeVar("Result")
+
+
+def predicting(
+    method: Callable[Concatenate[Model, Parameters], Result],
+) -> Callable[Concatenate[Model, Parameters], Result]:
+    """Run a method without gradients and in evaluation mode; every module is in its own mode again afterwards."""
+
+    @wraps(method)
+    def run(self: Model, *args: Parameters.args, **options: Parameters.kwargs) -> Result:
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with torch.no_grad():
+                return method(self, *args, **options)
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    return run
 
 
 def as_sequences(values: Any, features: int) -> Tensor:

@@ -10,6 +10,7 @@ from cellstate.backbone import State, detach, reset_rows
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED, TokenScores
+from cellstate.model.inputs import predicting
 from cellstate.model.sampling import choose
 from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 
@@ -28,6 +29,8 @@ class LanguageModel(SequenceModel):
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
+
+    needs = "vocabulary"
 
     def __init__(
         self,
@@ -68,7 +71,6 @@ class LanguageModel(SequenceModel):
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's streams with no state."""
-        super().on_train_epoch_start()
         self._carried["train"] = None
 
     def on_validation_epoch_start(self) -> None:
@@ -79,12 +81,15 @@ class LanguageModel(SequenceModel):
     on_test_epoch_start = on_validation_epoch_start
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a token."""
-        return nn.functional.cross_entropy(output.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+        """Return the cross-entropy, nats a token; 0 where every target is IGNORED, as one process's may be."""
+        total = nn.functional.cross_entropy(
+            output.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return total / self.loss_weight(batch).clamp(min=1)
 
-    def loss_weight(self, batch: Batch) -> int:
-        """Tokens in the batch."""
-        return batch.targets.numel()
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Targets of the batch that count, ``()``."""
+        return (batch.targets != IGNORED).sum()
 
     def new_scores(self) -> TokenScores:
         """Return empty scores."""
@@ -109,7 +114,7 @@ class LanguageModel(SequenceModel):
             raise RequestError(f"the prompt {what}; its symbols are {''.join(self.spec.vocabulary[1:])!r}")
         return torch.tensor([[index[symbol] for symbol in text]], device=self.device)
 
-    @torch.no_grad()
+    @predicting
     def predict(self, text: str) -> dict[str, float]:
         """Return the probability of each symbol to follow ``text``, the likeliest first."""
         logits, _ = self(self.encode(text))
@@ -117,7 +122,7 @@ class LanguageModel(SequenceModel):
         order = probabilities.argsort(descending=True).tolist()
         return {self.spec.vocabulary[symbol]: float(probabilities[symbol]) for symbol in order}
 
-    @torch.no_grad()
+    @predicting
     def generate(
         self,
         prompt: str = "\n",

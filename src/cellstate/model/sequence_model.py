@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
+from cellstate.errors import RequestError
 
 BackboneFactory = Callable[..., Backbone]
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
@@ -30,6 +31,26 @@ class Scores(Protocol):
         ...
 
 
+class MeanLoss:
+    """The mean of losses that are each a mean over some samples, kept on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        # MPS has no doubles.
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self._sum = torch.zeros((), dtype=precise, device=device)
+        self._weight: int | Tensor = 0
+
+    def add(self, loss: Tensor, weight: int | Tensor) -> None:
+        """Add the mean ``loss ()`` of ``weight`` samples."""
+        self._sum += loss.detach().to(self._sum.dtype) * weight
+        self._weight += weight
+
+    def compute(self) -> float | None:
+        """Return the mean over all samples; None where there were none."""
+        weight = float(self._weight)
+        return self._sum.item() / weight if weight else None
+
+
 class SequenceModel(L.LightningModule):
     """A backbone, a head and a loss.
 
@@ -42,6 +63,9 @@ class SequenceModel(L.LightningModule):
         results: split -> metric -> value, of the newest pass over that split.
     """
 
+    needs: str
+    """What ``spec`` must hold for this task: ``classes``, ``horizon`` or ``vocabulary``."""
+
     def __init__(
         self,
         spec: DataSpec,
@@ -49,10 +73,15 @@ class SequenceModel(L.LightningModule):
         scheduler: SchedulerFactory | None = None,
     ) -> None:
         super().__init__()
+        if not getattr(spec, self.needs):
+            raise RequestError(
+                f"model={type(self).__name__}: needs {self.needs}, which this data does not have; "
+                "choose a model for its task (see: cellstate list model)"
+            )
         self.spec = spec
         self.results: dict[str, dict[str, float]] = {}
         self._optimizer, self._scheduler = optimizer, scheduler
-        self._loss_sum = torch.zeros(2)  # sum of loss * weight, sum of weights, since the epoch began
+        self._mean_loss = MeanLoss(self.device)
         self._scores: Any = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -79,31 +108,26 @@ class SequenceModel(L.LightningModule):
         """Return what the head gives for a batch; models that carry state override this."""
         return self(batch.inputs, batch.lengths)
 
-    def loss_weight(self, batch: Batch) -> int:
+    def loss_weight(self, batch: Batch) -> int | Tensor:
         """Return how many samples the mean of ``loss`` is over."""
         return len(batch.inputs)
 
     # ------------------------------------------------------------------ training
 
-    def on_train_epoch_start(self) -> None:
-        """Forget the losses of the epoch before."""
-        self._loss_sum = torch.zeros(2, dtype=torch.float32, device=self.device)
+    def on_train_start(self) -> None:
+        """Begin a mean on the device."""
+        self._mean_loss = MeanLoss(self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of one batch."""
         loss = self.loss(self.compute_output(batch), batch)
-        weight = self.loss_weight(batch)
-        self._loss_sum += torch.stack((loss.detach() * weight, loss.new_tensor(weight)))
+        self._mean_loss.add(loss, self.loss_weight(batch))
         return loss
 
     def train_results(self) -> dict[str, float]:
-        """Return the mean training loss of the epoch so far, with dropout and while the weights moved."""
-        total, weight = self._loss_sum.tolist()
-        return {"loss": total / weight} if weight else {}
-
-    def on_train_epoch_end(self) -> None:
-        """Hand the epoch's training loss to Lightning's loggers."""
-        self.log_dict({f"train/{name}": value for name, value in self.train_results().items()})
+        """Return the mean training loss since the last validation, with dropout and while the weights moved."""
+        mean = self._mean_loss.compute()
+        return {} if mean is None else {"loss": mean}
 
     # ------------------------------------------------------------------ evaluation
 
@@ -118,6 +142,9 @@ class SequenceModel(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
         self._finish("val")
+        if self.trainer.state.fn == "fit":
+            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()})
+            self._mean_loss = MeanLoss(self.device)
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
@@ -141,7 +168,7 @@ class SequenceModel(L.LightningModule):
         optimizer = self._optimizer(self.parameters())
         if self._scheduler is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self.trainer.estimated_stepping_batches  # infinite where nothing but time ends the run
         return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer, total_steps=steps)}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

@@ -12,7 +12,7 @@ from cellstate.annotations import NonNegativeInt
 
 def plateau(
     optimizer: torch.optim.Optimizer,
-    total_steps: int,  # noqa: ARG001 (every schedule is called with it)
+    total_steps: float,  # noqa: ARG001 (every schedule is called with it)
     *,
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     patience: NonNegativeInt = 5,

@@ -8,17 +8,27 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from cellstate.errors import RequestError
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def warmup_cosine(
-    optimizer: torch.optim.Optimizer, total_steps: int, *, warmup: Share = 0.05, final: Share = 0.01
+    optimizer: torch.optim.Optimizer, total_steps: float, *, warmup: Share = 0.05, final: Share = 0.01
 ) -> dict[str, Any]:
     """Return a schedule over ``total_steps`` optimiser steps, in the form that Lightning takes.
 
     The factor on the learning rate rises in a straight line from 0 to 1 over the first ``warmup`` share of the
     steps, then falls as ``final + (1 - final) (1 + cos(pi x)) / 2`` (Loshchilov & Hutter, ICLR 2017), x from 0 to 1.
+
+    Raises:
+        RequestError: the run has no end that is known beforehand.
     """
+    if math.isinf(total_steps):
+        raise RequestError(
+            "scheduler: this schedule spans the run, and the run has no end; "
+            "set trainer.max_epochs or trainer.max_steps, or take scheduler=none or scheduler=plateau"
+        )
     warm_steps = max(1, round(warmup * total_steps)) if warmup else 0
 
     def factor(step: int) -> float:

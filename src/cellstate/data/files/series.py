@@ -12,6 +12,7 @@ from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table
 from cellstate.data.synthetic.seasonal import seasonal
 from cellstate.data.windows import Series, Split, WindowedData, split_borders
+from cellstate.errors import RequestError
 
 
 class SeriesData(WindowedData):
@@ -66,7 +67,7 @@ class SeriesData(WindowedData):
         if self._benchmark is not None and self.split is None:
             facts.append(f"recognised as {self._benchmark.name}: split by custom, {self._benchmark.source}")
         season = self.season or (clock.season if clock is not None else 1)
-        return Series(values, tuple(names), season, tuple(facts))
+        return Series(values, tuple(names), season, tuple(facts), source=self.path)
 
     @override
     def borders(self, rows: int) -> list[int]:
@@ -77,4 +78,8 @@ class SeriesData(WindowedData):
     def _targets(self, table: Table) -> list[str]:
         if self.target is None:
             return [table.only_numeric_column(key="data.target")]
-        return [self.target] if isinstance(self.target, str) else list(self.target)
+        names = [self.target] if isinstance(self.target, str) else list(self.target)
+        if not names or len(set(names)) < len(names):
+            shown = ",".join(names)
+            raise RequestError(f"data.target=[{shown}]: name one column or several different ones, such as [a,b]")
+        return names

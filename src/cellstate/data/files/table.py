@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,7 @@ import polars as pl
 from cellstate.data.files.reading import existing_file
 from cellstate.errors import RequestError, did_you_mean
 
+TIMES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
 FILL = "data.missing=fill repeats the last value before them"
 
 
@@ -40,6 +43,7 @@ class Table:
             RequestError: there are several, or none; they are listed.
         """
         numeric = [name for name in self.columns if self.frame[name].dtype.is_numeric()]
+        numeric = numeric or [name for name in self.columns if _mostly(self.frame[name], pl.Float64)]
         if len(numeric) == 1:
             return numeric[0]
         found = f"the numeric columns are: {', '.join(numeric)}" if numeric else "no column is numeric"
@@ -105,6 +109,19 @@ class Table:
         source[holes] = 0
         return values[np.maximum.accumulate(source)]
 
+    def _not_dates(self, column: pl.Series) -> str:
+        """Return which cell of a column that should hold times does not, or that none does."""
+        form = "write times like 2026-01-31 or 2026-01-31 13:00:00"
+        if _mostly(column, pl.Datetime):
+            row = int((_parsed(column, pl.Datetime).is_null() & column.is_not_null()).arg_true()[0])
+            return (
+                f"{self.name}, {self.line(row)}: column {column.name!r} holds {column[row]!r}, which is no time; {form}"
+            )
+        return (
+            f"{self.name}: column {column.name!r} (data.time) holds {column.dtype} and no dates; "
+            f"{form} ({self.line(0)}: {column[0]!r})"
+        )
+
     def clock(self, name: str | None) -> Clock | None:
         """Return the time column as a clock; without a name the first column of dates, None if there is none.
 
@@ -113,19 +130,36 @@ class Table:
         """
         if name is None:
             dated = [column for column in self.columns if self.frame[column].dtype in (pl.Datetime, pl.Date)]
+            dated = dated or [column for column in self.columns if _mostly(self.frame[column], pl.Datetime)]
             if not dated:
                 return None
             name = dated[0]
         column = self.column(name, key="data.time")
         if column.dtype not in (pl.Datetime, pl.Date):
-            raise RequestError(
-                f"{self.name}: column {name!r} (data.time) holds {column.dtype} and no dates; "
-                f"write them like 2026-01-31 or 2026-01-31 13:00:00 (line {1 + self._header_lines}: {column[0]!r})"
-            )
+            raise RequestError(self._not_dates(column))
         missing = column.is_null().arg_true()
         if len(missing):
             raise RequestError(f"{self.name}, {self.line(int(missing[0]))}: column {name!r} has no time there")
         return Clock(self, name, column.cast(pl.Datetime("us")))
+
+
+def _mostly(column: pl.Series, kind: type[pl.Float64] | type[pl.Datetime]) -> bool:
+    """Say whether most of a column of text reads as numbers or as times: then the rest of it is a slip."""
+    if column.dtype != pl.String:
+        return False
+    return len(column) > 0 and 2 * int(_parsed(column, kind).is_not_null().sum()) > len(column)
+
+
+def _parsed(column: pl.Series, kind: type[pl.Float64] | type[pl.Datetime]) -> pl.Series:
+    """Return a column of text as numbers or times, null where a cell is neither."""
+    stripped = column.str.strip_chars()
+    if kind is pl.Float64:
+        return stripped.cast(pl.Float64, strict=False)
+    for form in TIMES:
+        parsed = stripped.str.to_datetime(form, strict=False)
+        if parsed.is_not_null().any():
+            return parsed
+    return parsed
 
 
 @dataclass(frozen=True)
@@ -161,7 +195,8 @@ class Clock:
         whole_months = times.dt.day().n_unique() == 1 or bool((times.dt.month_end() == times).all())
         calendar = whole_months and np.median(np.diff(months)) >= 1
         self.ticks = months if calendar else seconds
-        self.tick = int(np.median(np.diff(self.ticks)))
+        steps, counts = np.unique(np.diff(self.ticks), return_counts=True)
+        self.tick = int(steps[counts.argmax()])  # the most frequent; the shortest of several
         self._check_order()
         known = _CALENDAR.get(self.tick) if calendar else _STEPS.get(timedelta(microseconds=self.tick))
         unit = f"{self.tick} months" if calendar else str(timedelta(microseconds=self.tick))
@@ -224,8 +259,31 @@ def read_table(path: str, key: str) -> Table:
         separator = max(",;\t", key=header.count)
         frame = pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=None)
     except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+        if file.suffix.lower() not in (".parquet", ".pq") and (problem := _broken_line(file, path)):
+            raise RequestError(problem) from error
         reason = str(error).splitlines()[0]
         raise RequestError(f"{key}={path}: cannot be read as a table ({reason}); give CSV or Parquet") from error
     if frame.height == 0:
         raise RequestError(f"{key}={path}: the table has a header and no rows")
-    return Table(frame.rename({name: name.strip() for name in frame.columns}), path, header_lines=1)
+    names = [name.strip() for name in frame.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RequestError(f"{key}={path}, line 1: two columns are called {twice[0]!r}; rename one of them")
+    return Table(frame.rename(dict(zip(frame.columns, names, strict=True))), path, header_lines=1)
+
+
+def _broken_line(file: Path, path: str) -> str | None:
+    """Return what is wrong with which line of a text file: bytes that are no UTF-8, or more cells than columns."""
+    raw = file.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        return f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    columns = len(next(rows, []))
+    for row in rows:
+        if len(row) > columns:
+            return f"{path}, line {rows.line_num}: {len(row)} cells in a table of {columns} columns; mend the file"
+    return None

@@ -99,14 +99,17 @@ class TextData(SequenceData):
         return Prepared(DataSpec(vocabulary=vocabulary), encoded, tuple(facts))
 
     def _check_size(self, parts: dict[str, str], name: str) -> None:
+        problems = []
         for part, content in parts.items():
             streams = self.batch_size if part == "train" else self.eval_streams
             if len(content) < 2 * streams:
                 key = "data.batch_size" if part == "train" else "data.eval_streams"
-                raise RequestError(
+                problems.append(
                     f"{name}: {key}={streams} is larger than the {part} split allows, which has {len(content):,} "
                     f"characters; a stream needs 2, so set {key}={max(1, len(content) // 2)} or less, or give more text"
                 )
+        if problems:
+            raise RequestError(*problems)
 
     @override
     def loader(self, split: str, *, shuffle: bool = False) -> ResumableLoader:

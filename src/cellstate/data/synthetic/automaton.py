@@ -113,7 +113,8 @@ def as_pattern(pattern: Sequence[int]) -> tuple[int, ...]:
     except TypeError:
         symbols = ()
     if not symbols or any(symbol not in (0, 1) for symbol in symbols):
-        raise RequestError(f"pattern={pattern!r}: a pattern is a list of one or more 0 and 1, such as [1,1,0]")
+        shown = "[" + ",".join(map(str, symbols)) + "]"
+        raise RequestError(f"data.pattern={shown}: a pattern is a list of one or more 0 and 1, such as [1,1,0]")
     return tuple(int(symbol) for symbol in symbols)
 
 

@@ -259,8 +259,9 @@ class PatternData(SequenceData):
         return Prepared(DataSpec(classes=(f"without {name}", f"with {name}")), splits, tuple(facts))
 
     def optimum(self) -> Scores:
-        """The class is a function of the sequence, so a perfect classifier exists."""
-        return {"accuracy": 1.0, "f1": 1.0, "auroc": 1.0, "loss": 0.0}
+        """The class is a function of the sequence, so a perfect classifier exists; with one class, it has no ranking."""
+        sure = {"accuracy": 1.0, "loss": 0.0}
+        return {**sure, "f1": 1.0, "auroc": 1.0} if len(self.labels(self.reported_split).unique()) == 2 else sure
 
     def references(self) -> dict[str, Scores]:
         """Always answering with the class that is more common in training."""

@@ -1,0 +1,169 @@
+"""Baselines, held against loops and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+
+from cellstate.data.baselines import RIDGE_STRENGTHS, last_value, majority, ridge_linear, seasonal_naive
+
+
+def walk(rows, columns=1, seed=0):
+    return np.random.default_rng(seed).normal(size=(rows, columns)).cumsum(axis=0)
+
+
+def three_parts(rows, window, horizon):
+    borders = [0, int(0.6 * rows), int(0.8 * rows), rows]
+    return {
+        name: np.arange(max(lower, window), upper - horizon + 1)
+        for name, lower, upper in zip(("train", "val", "test"), borders, borders[1:], strict=False)
+    }
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_the_last_value_is_repeated(columns):
+    values, starts = walk(50, columns), np.array([1, 17, 40])
+    forecast = last_value(values, starts, 6)
+    assert forecast.shape == (3, 6, columns)
+    for row, start in enumerate(starts):
+        for step in range(6):
+            np.testing.assert_array_equal(forecast[row, step], values[start - 1])
+
+
+@pytest.mark.parametrize(("horizon", "season"), [(1, 4), (4, 4), (11, 4), (3, 1), (24, 7)])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_last_season_is_repeated_as_often_as_the_horizon_asks(horizon, season, columns):
+    values, starts = walk(80, columns), np.array([season, 30, 55])
+    drift = np.linspace(0.5, 1.0, columns)
+    plain = seasonal_naive(values, starts, horizon, season)
+    drifting = seasonal_naive(values, starts, horizon, season, drift)
+    assert plain.shape == (3, horizon, columns)
+    for row, start in enumerate(starts):
+        last_season = values[start - season : start]
+        for step in range(horizon):
+            np.testing.assert_array_equal(plain[row, step], last_season[step % season])
+            np.testing.assert_allclose(drifting[row, step], last_season[step % season] + drift * (step // season + 1))
+
+
+def test_a_season_of_one_step_is_the_last_value():
+    values, starts = walk(40), np.array([3, 20])
+    np.testing.assert_array_equal(seasonal_naive(values, starts, 5, 1), last_value(values, starts, 5))
+
+
+def test_the_seasonal_forecast_of_a_trend_with_seasons_is_exact_with_drift():
+    steps = np.arange(100.0)
+    values = (0.3 * steps + np.sin(2 * np.pi * steps / 8))[:, None]
+    starts = np.array([8, 50, 70])
+    forecast = seasonal_naive(values, starts, 20, 8, drift=np.array([0.3 * 8]))
+    np.testing.assert_allclose(forecast, values[starts[:, None] + np.arange(20)], atol=1e-10)
+
+
+@pytest.mark.parametrize("start", [1, 2, 5])
+def test_before_the_first_season_the_forecast_still_knows_the_past_alone(start):
+    values = walk(60)
+    altered = values.copy()
+    altered[start:] += 100
+    one, other = (seasonal_naive(series, np.array([start]), 20, 12) for series in (values, altered))
+    np.testing.assert_array_equal(one, other)
+    assert np.isfinite(one).all()
+
+
+# ---------------------------------------------------------------------- ridge
+
+
+def ridge_by_hand(column, starts, reported, window, horizon, strength):
+    """The closed form, window by window, on the column divided by its training deviation."""
+    scale = column[: starts["train"][-1]].std()
+    column = column / scale
+
+    def rows(positions):
+        last = [column[start - 1] for start in positions]
+        windows = [column[start - window : start] - column[start - 1] for start in positions]
+        targets = [column[start : start + horizon] - column[start - 1] for start in positions]
+        return np.array(windows), np.array(targets), np.array(last)
+
+    inputs, targets, _ = rows(starts["train"])
+    # the normal equations as one least-squares problem: || [X; sqrt(s) I] w - [Y; 0] ||
+    stacked = np.vstack([inputs, np.sqrt(strength) * np.eye(window)])
+    weights = np.linalg.lstsq(stacked, np.vstack([targets, np.zeros((window, horizon))]), rcond=None)[0]
+    val_inputs, val_targets, _ = rows(starts["val"])
+    windows, _, last = rows(reported)
+    return ((val_inputs @ weights - val_targets) ** 2).mean(), (windows @ weights + last[:, None]) * scale
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_ridge_is_the_closed_form_with_the_strength_that_validates_best(columns):
+    values, window, horizon = walk(300, columns) * 7 + 30, 9, 4
+    starts = three_parts(300, window, horizon)
+    forecast = ridge_linear(values, starts, starts["test"], window, horizon)
+    assert forecast.shape == (len(starts["test"]), horizon, columns)
+    for number in range(columns):
+        tried = [
+            ridge_by_hand(values[:, number], starts, starts["test"], window, horizon, strength)
+            for strength in RIDGE_STRENGTHS
+        ]
+        _, best = min(tried, key=lambda pair: pair[0])
+        np.testing.assert_allclose(forecast[..., number], best, rtol=1e-6, atol=1e-8)
+
+
+def test_ridge_forecasts_a_series_that_is_linear_in_its_past():
+    steps = np.arange(800.0)
+    values = (5 + np.sin(2 * np.pi * steps / 17) + 0.5 * np.cos(2 * np.pi * steps / 5.3))[:, None]
+    starts = three_parts(800, 20, 12)
+    truth = values[starts["test"][:, None] + np.arange(12)]
+    error = np.abs(ridge_linear(values, starts, starts["test"], 20, 12) - truth)
+    assert error.max() < 1e-3
+    assert np.abs(last_value(values, starts["test"], 12) - truth).mean() > 0.5
+
+
+def test_ridge_carries_a_trend_beyond_what_it_was_fitted_on():
+    values = (0.5 * np.arange(600.0) + 3)[:, None]
+    starts = three_parts(600, 10, 5)
+    truth = values[starts["test"][:, None] + np.arange(5)]
+    np.testing.assert_allclose(ridge_linear(values, starts, starts["test"], 10, 5), truth, rtol=1e-3)
+
+
+def test_ridge_moves_with_the_series():
+    values = walk(400)
+    starts = three_parts(400, 12, 6)
+    base = ridge_linear(values, starts, starts["test"], 12, 6)
+    np.testing.assert_allclose(ridge_linear(values + 1e6, starts, starts["test"], 12, 6), base + 1e6, atol=1e-4)
+    np.testing.assert_allclose(ridge_linear(values * -40, starts, starts["test"], 12, 6), base * -40, atol=1e-8)
+
+
+def test_ridge_learns_nothing_from_the_test_rows():
+    values = walk(400)
+    starts = three_parts(400, 12, 6)
+    altered = values.copy()
+    altered[starts["test"][0] :] += 50
+    first = starts["test"][:1]
+    one, other = (ridge_linear(series, starts, first, 12, 6) for series in (values, altered))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_thinning_many_training_windows_changes_a_linear_map_little(monkeypatch):
+    values = walk(3000)
+    starts = three_parts(3000, 8, 3)
+    whole = ridge_linear(values, starts, starts["test"], 8, 3)
+    monkeypatch.setattr("cellstate.data.baselines.RIDGE_WINDOWS", 600)
+    thinned = ridge_linear(values, starts, starts["test"], 8, 3)
+    truth = values[starts["test"][:, None] + np.arange(3)]
+    assert np.abs(thinned - truth).mean() == pytest.approx(np.abs(whole - truth).mean(), rel=0.03)
+
+
+# ---------------------------------------------------------------------- majority
+
+
+def test_majority_answers_with_the_class_most_common_in_training():
+    training, labels = torch.tensor([1] * 75 + [0] * 25), torch.tensor([1, 1, 0, 0, 0])
+    scores = {metric: values["majority"] for metric, values in majority(training, labels, 2).items()}
+    assert scores["accuracy"] == pytest.approx(2 / 5)
+    assert scores["loss"] == pytest.approx(-(2 * np.log(0.75) + 3 * np.log(0.25)) / 5)
+    assert scores["f1"] == pytest.approx(2 * (2 / 5) * 1 / (2 / 5 + 1))
+    assert scores["auroc"] == 0.5
+
+
+def test_majority_knows_classes_that_training_lacks():
+    scores = majority(torch.tensor([0, 0, 2]), torch.tensor([0, 1, 2, 0]), 3)
+    assert scores["accuracy"]["majority"] == 0.5
+    assert scores["auroc"]["majority"] == 0.5
+    assert np.isfinite(scores["loss"]["majority"])
