@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,21 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate import checkpoint
+from cellstate import checkpoint, report
 from cellstate import config as checking
-from cellstate.callbacks import Checkpoints, FiniteLoss, History
+from cellstate.callbacks import Checkpoints, FiniteLoss, History, Progress
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, RunError
 from cellstate.model import SequenceModel, parameters_of
+from cellstate.profiler import NoProfiler
 from cellstate.report import summary
-from cellstate.runs.folder import RunFolder
+from cellstate.runs.folder import RunFolder, versions
+from cellstate.runs.memory import memory_bytes
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "trainer", "logger", "quiet"),
+    *("callbacks", "trainer", "logger", "report", "quiet"),
 )
 
 
@@ -62,31 +67,45 @@ def run(config: DictConfig, folder: Path) -> Run:
     checking.check(config, KEYS)
     with quiet_libraries():
         L.seed_everything(config.seed, workers=True, verbose=False)
-        data = instantiate(config.data)
+        data = build_data(config)
         model = build_model(config, data)
         record = {
             "config": recorded(config),
             "spec": data.spec.as_dict(),
             "fingerprint": data.fingerprint,
             "reference": data.reference_table(),
+            "versions": versions(),
         }
+        checking.check_monitors(config, record["reference"])
+        keeper = Checkpoints(folder / "checkpoints", record)
+        history = History(folder / "metrics.csv")
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
         claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
         with claimed.recording():
             OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
-            keeper = Checkpoints(folder / "checkpoints", record | {"versions": claimed.manifest["versions"]})
-            history = History(folder / "metrics.csv")
-            trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
             claimed.update(device=str(trainer.strategy.root_device))
             if not config.quiet:
                 summary.announce(config, data, model, folder)
-            seconds = {"fit": timed(lambda: fit(trainer, model, data, keeper))}
+            seconds = {"fit": timed(lambda: fit(trainer, model, data, keeper, history))}
             seconds["test"] = timed(lambda: test(trainer, model, data, keeper))
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
             claimed.write_json("metrics.json", metrics)
+        if config.report:
+            write_report(folder, metrics, history.rows, data, model)
     if not config.quiet:
         summary.conclude(metrics, data, model, folder)
     return Run(folder, metrics, history.rows, model, data, record["config"])
+
+
+def build_data(config: DictConfig) -> SequenceData:
+    """Return the data, read or generated."""
+    data = instantiate(config.data)
+    try:
+        _ = data.spec
+    except MemoryError as error:
+        raise RequestError(f"data: it does not fit into memory ({error}); ask for less of it") from error
+    return data
 
 
 def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
@@ -97,14 +116,40 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
         scheduler = partial(get_object(config.scheduler._target_), **arguments(config.scheduler))
     backbone = partial(get_object(config.backbone._target_), **arguments(config.backbone))
     model_class = get_object(config.model._target_)
-    try:
+
+    def build() -> SequenceModel:
         return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
+
+    try:
+        refuse_oversized(build)
+        model = build()
     except ValueError as error:  # the backbone's own words about arguments that contradict each other
         raise RequestError(f"backbone: {error}") from error
     except (MemoryError, RuntimeError) as error:
-        if "memory" not in str(error) and not isinstance(error, MemoryError):
+        if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
             raise
         raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
+    try:
+        optimizer(model.parameters())
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"optimizer: {error}") from error
+    return model
+
+
+def refuse_oversized(build: Callable[[], SequenceModel]) -> None:
+    """Refuse a network whose weights, gradients and two moments a weight, 16 bytes, exceed this machine's memory."""
+    try:
+        with torch.device("meta"), warnings.catch_warnings():  # shapes alone, no memory
+            warnings.simplefilter("ignore")
+            parameters = parameters_of(build())
+    except (RuntimeError, TypeError, ValueError):
+        return  # what is wrong with it shows when it is built; a backbone of the user's own may need real tensors
+    there = memory_bytes()
+    if 16 * parameters > there:
+        raise RequestError(
+            f"the network has {parameters:,} parameters, whose training takes {16 * parameters / 2**30:,.0f} GiB of "
+            f"memory, and this machine has {there / 2**30:,.0f} GiB; set a smaller backbone.hidden_size"
+        )
 
 
 def recorded(config: DictConfig) -> dict[str, Any]:
@@ -123,6 +168,8 @@ def arguments(section: DictConfig) -> dict[str, Any]:
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
     configured = [instantiate(node) for node in (config.callbacks or {}).values() if node is not None]
+    if config.quiet:
+        configured = [callback for callback in configured if not isinstance(callback, Progress)]
     loggers = [instantiate(node) for node in (config.logger or {}).values() if node is not None]
     try:
         return instantiate(
@@ -132,20 +179,46 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
             logger=loggers or False,
             default_root_dir=str(folder),
             plugins=[checkpoint.AtomicCheckpointIO()],
+            profiler=config.trainer.get("profiler") or NoProfiler(),
         )
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]
+        if "No supported gpu backend" in reason:
+            reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
         raise RequestError(f"trainer: {reason}") from error
 
 
-def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints) -> None:
-    """Train, and pass an interruption on as such (Lightning ends the process on Ctrl-C)."""
+def fit(
+    trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History
+) -> None:
+    """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
+    with passing_on_interruption(trainer, keeper):
+        try:
+            trainer.fit(model, datamodule=data)
+            if keeper.scored_step != trainer.global_step:
+                trainer.validate(model, datamodule=data, verbose=False)
+                history.add(trainer, model)
+                keeper.keep(trainer)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise RunError(
+                f"out of memory at step {trainer.global_step} ({str(error).splitlines()[0]}); "
+                "set a smaller data.batch_size or backbone.hidden_size"
+            ) from error
+
+
+@contextmanager
+def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator[None]:
+    """Pass Ctrl-C on as such, saying where it struck: Lightning ends the process on it, and stays deaf to the next."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(model, datamodule=data)
+        yield
     except SystemExit as error:
+        held = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
-            f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch}); {keeper.last_path} holds it"
+            f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
+            + (f"; {held} holds what was reached" if held else "")
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
@@ -161,7 +234,8 @@ def test(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: C
     model.results = dict(best[checkpoint.KEY]["metrics"])
     if "test" in data.prepared.splits:
         kept = model.results
-        trainer.test(model, datamodule=data, verbose=False)
+        with passing_on_interruption(trainer, keeper):
+            trainer.test(model, datamodule=data, verbose=False)
         model.results = {**kept, "test": model.results["test"]}
         best[checkpoint.KEY]["metrics"] = dict(model.results)
         if trainer.is_global_zero:
@@ -188,6 +262,15 @@ def collect(
     }
 
 
+def write_report(folder: Path, *parts: Any) -> None:
+    """Write figures and page of a run that is complete; whatever goes wrong there is told, and loses nothing."""
+    try:
+        report.write(folder, *parts)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
+
+
 def timed(work: Any) -> float:
     """Run ``work()`` and return the seconds it took."""
     began = time.monotonic()
@@ -204,6 +287,7 @@ def quiet_libraries() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message="dropout option adds dropout")  # the config says so beside the key
         yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
