@@ -66,11 +66,13 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
         console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)
     seconds, best = metrics["seconds"], metrics["best"]
     console.print(
-        f"\n{metrics['epochs']} epoch{'s' if metrics['epochs'] != 1 else ''}, {metrics['steps']:,} steps in {seconds['fit']:.1f} s; "
-        f"best {best['monitor']} {best['value']:.4g} after epoch {best['epoch'] + 1}."
+        f"\n{metrics['steps']:,} steps, {metrics['epochs']} whole epoch{'s' if metrics['epochs'] != 1 else ''}, "
+        f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
     )
     console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
-    console.print("          metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True)
+    console.print(
+        "          report.html, metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
+    )
     console.print(
         f"Again:    cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
     )
@@ -86,7 +88,7 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
         table.add_column(metric, justify="right")
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
-            cells = [number(metrics[part][metric]) for metric in shown]
+            cells = [number(metrics[part].get(metric)) for metric in shown]
             table.add_row(f"this run, {part}", *cells, style="bold" if part == split else "")
     for name in dict.fromkeys(name for values in reference.values() for name in values):
         cells = [number(reference.get(metric, {}).get(name)) for metric in shown]

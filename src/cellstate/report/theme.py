@@ -1,0 +1,118 @@
+"""One style for all figures and pages, in light and in dark. Imports nothing heavy.
+
+Hues are those of Okabe & Ito (Color Universal Design, 2008), which people with any colour vision can tell apart; each
+theme takes those that stand out on its ground. One role has one hue in all figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+BLACK, WHITE = "#000000", "#ffffff"
+ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one ground, as ``#rrggbb``."""
+
+    name: str
+    page: str  # behind everything
+    surface: str  # behind figures and tables
+    ink: str  # text, and what was observed
+    muted: str  # what may be read later
+    rule: str  # grid and borders
+    run: str  # this run: its validation curve, its forecast, its row
+    train: str  # the training curve
+    optimum: str  # the best possible predictor
+    baselines: tuple[str, ...]  # predictors that need no network
+
+    def mixed(self, colour: str, share: float, other: str | None = None) -> str:
+        """Return ``colour`` with ``share`` of ``other`` (the ink) in it."""
+        parts = zip(channels(colour), channels(other or self.ink), strict=True)
+        return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
+
+    def text(self, colour: str) -> str:
+        """Return a hue made strong enough to write with."""
+        return self.mixed(colour, 0.25)
+
+    def palette(self) -> list[str]:
+        """Return at most 256 colours: the ground, and each hue in steps towards it, as the edge of a line has them."""
+        hues = [self.ink, self.muted, self.rule, self.run, self.train, self.optimum, *self.baselines]
+        hues += [self.text(hue) for hue in hues[3:]]
+        steps = 255 // len(hues)
+        mixtures = [self.mixed(self.surface, step / steps, hue) for hue in hues for step in range(1, steps + 1)]
+        # What lies too near to the ground would be taken for it by the search for the nearest colour.
+        return [self.surface] + [colour for colour in mixtures if distance(colour, self.surface) >= 8]
+
+    def rc(self) -> dict[Any, Any]:
+        """Return matplotlib's settings, for ``matplotlib.rc_context``."""
+        return {
+            "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+            "font.size": 9,
+            "text.color": self.ink,
+            "text.parse_math": False,  # a column may be called "$x$"
+            "axes.unicode_minus": True,
+            "axes.facecolor": "none",
+            "axes.edgecolor": self.rule,
+            "axes.linewidth": 0.8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.spines.left": False,
+            "axes.labelcolor": self.muted,
+            "axes.labelsize": 9,
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "axes.grid.axis": "y",
+            "grid.color": self.rule,
+            "grid.linewidth": 0.8,
+            "xtick.color": self.rule,
+            "ytick.color": self.rule,
+            "xtick.labelcolor": self.muted,
+            "ytick.labelcolor": self.muted,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "xtick.major.size": 3,
+            "ytick.major.size": 0,
+            "lines.linewidth": 1.8,
+            "lines.solid_capstyle": "round",
+            "lines.solid_joinstyle": "round",
+        }
+
+
+LIGHT = Theme(
+    name="light",
+    page="#f4f5f7",
+    surface=WHITE,
+    ink="#1a1f26",
+    muted="#5a6572",
+    rule="#e1e5ea",
+    run=BLUE,
+    train=VERMILLION,
+    optimum=GREEN,
+    baselines=(PURPLE, ORANGE),
+)
+DARK = Theme(
+    name="dark",
+    page="#0e1116",
+    surface="#171b22",
+    ink="#e8ebef",
+    muted="#9aa5b1",
+    rule="#2c333d",
+    run=SKY,
+    train=ORANGE,
+    optimum=GREEN,
+    baselines=(PURPLE, VERMILLION),
+)
+THEMES = (LIGHT, DARK)
+
+
+def distance(colour: str, other: str) -> int:
+    """Return the largest difference of two colours in one channel, of 255."""
+    return max(abs(a - b) for a, b in zip(channels(colour), channels(other), strict=True))
+
+
+def channels(colour: str) -> list[int]:
+    """Return red, green and blue of ``#rrggbb``."""
+    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
