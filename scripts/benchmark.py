@@ -35,7 +35,7 @@ class Stopwatch(L.Callback):
     def __init__(self) -> None:
         self.began = self.ended = 0.0
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Read the clock twice in a run."""
         if trainer.global_step == WARM_UP:
             self.began = time.perf_counter()

@@ -33,7 +33,14 @@ usage: cellstate COMMAND [key=value ...]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the work failed, 2 the request was wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(dispatch(words))
+    status = dispatch(words)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # what was printed did not arrive: a full disk, or `cellstate list | head -1`
+        if not isinstance(error, BrokenPipeError):
+            status = report(f"standard output: cannot be written ({error.strerror})")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again as it ends
+    sys.exit(status)
 
 
 def dispatch(words: list[str]) -> int:
@@ -45,7 +52,7 @@ def dispatch(words: list[str]) -> int:
         print(__version__)
         return 0
     if words[0] in ("-sc", "--shell-completion") or words[0].startswith("--shell-completion="):
-        return import_module("cellstate.commands.completion").run(words)
+        return run_command("completion", words)
     if words[0] not in COMMANDS:
         return report(f"{words[0]}: there is no such command{did_you_mean(words[0], COMMANDS)}", status=2)
     return run_command(words[0], words[1:])
@@ -59,22 +66,26 @@ def usage() -> str:
 
 def run_command(name: str, words: list[str]) -> int:
     """Run one command; a failure that the user can cause is one line each, a traceback only if asked for."""
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("0", "")
     try:
         return import_module(f"cellstate.commands.{name}").run(words) or 0
-    except CellstateError as error:
-        if wants_traceback:
+    except (CellstateError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("0", ""):
             traceback.print_exc()
+        return fail(error)
+    except KeyboardInterrupt as error:
+        return report(str(error) or "interrupted")
+
+
+def fail(error: CellstateError | OSError) -> int:
+    """Tell a failure, a line for each problem, and return its exit status."""
+    if isinstance(error, CellstateError):
         for problem in error.problems:
             report(problem)
         return error.exit_status
-    except KeyboardInterrupt as error:
-        return report(str(error) or "interrupted", status=1)
-    except OSError as error:
-        if wants_traceback:
-            traceback.print_exc()
-        where = f"{error.filename}: " if error.filename else ""
-        return report(f"{where}{error.strerror or error}; free or allow that and try again", status=1)
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        return 1
+    where = f"{error.filename}: " if error.filename else ""
+    return report(f"{where}{error.strerror or error}; free some space, or allow the access, and try again")
 
 
 def report(problem: str, status: int = 1) -> int:

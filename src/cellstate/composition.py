@@ -37,21 +37,19 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
         RequestError: an override names what is not there, or cannot be parsed.
     """
     register_resolvers()
-    extra = []
-    if config_dir is not None:
-        folder = Path(config_dir).expanduser().resolve()
-        if not folder.is_dir():
-            raise RequestError(f"config_dir={config_dir}: no such folder")
-        extra = [f"hydra.searchpath=[file://{folder}]"]
+    if config_dir is not None and not Path(config_dir).expanduser().is_dir():
+        raise RequestError(f"config_dir={config_dir}: no such folder")
+    overrides = [*overrides, *search_path(config_dir)]
     state = GlobalHydra.instance()
     outer, state.hydra = state.hydra, None  # within a Hydra application there is one already
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="cellstate"):
-            config = hydra_compose(name, [*overrides, *extra], return_hydra_config=True)
+            config = hydra_compose(name, list(overrides), return_hydra_config=True)
             folder = Path(config.hydra.run.dir)
             name_experiment(config, config.hydra.runtime.choices.get("experiment"))
     except Exception as error:
-        raise explain(error, name, overrides) from error
+        explanation = explain(error, name, overrides)
+        raise explanation from (None if explanation is error else error)
     finally:
         state.hydra = outer
     with open_dict(config):
@@ -59,7 +57,22 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
     return config, folder
 
 
+def search_path(config_dir: str | Path | None) -> list[str]:
+    """Return the override that has Hydra look for configs in a folder of the user's own too."""
+    return [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).expanduser().resolve()}']"]
+
+
 def name_experiment(config: DictConfig, choice: str | None) -> None:
-    """Keep in the config which experiment it came from."""
+    """Keep in the config which experiment it came from; a config that a run saved keeps its own.
+
+    Raises:
+        RequestError: the experiment's keys lie under ``experiment`` and would change nothing.
+    """
+    named = config.get("experiment")
+    if OmegaConf.is_dict(named):
+        raise RequestError(
+            f"experiment={choice}: its keys change nothing, as they belong to the experiment alone; "
+            "make '# @package _global_' the first line of its file"
+        )
     with open_dict(config):
-        config.experiment = str(choice) if choice else "custom"
+        config.experiment = str(choice or named or "custom")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.request import explain
 
 # Arguments that the program fills in itself; a config that gives them would be overruled.
 FILLED_IN = {
@@ -25,12 +28,16 @@ FILLED_IN = {
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "trainer")
 
 
+LARGEST = 2**63 - 1  # what sizes and counts are held in
+LARGEST_SEED = 2**32 - 1  # what numpy takes
+
+
 def plain(config: Any) -> Any:
     """Return a config as plain dictionaries and lists, with interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
-def check(config: DictConfig, known: typing.Collection[str]) -> None:
+def check(config: DictConfig, known: Collection[str]) -> None:
     """Hold every section of a config against the signature of its ``_target_``.
 
     Args:
@@ -40,29 +47,110 @@ def check(config: DictConfig, known: typing.Collection[str]) -> None:
     Raises:
         RequestError: holds one line for each unknown key, wrong type and value out of range.
     """
-    values = plain(config)
+    try:
+        values = plain(config)
+    except OmegaConfBaseException as error:
+        raise explain(error, "train", []) from error
     problems = [f"{key}: unknown key{did_you_mean(key, known)}" for key in values if key not in known]
-    if not isinstance(values.get("seed"), int) or isinstance(values.get("seed"), bool) or values["seed"] < 0:
-        problems.append(f"seed={values.get('seed')}: a whole number of 0 or more is needed")
+    problems += _top_level_problems(values)
     for section in SECTIONS:
         if values.get(section):
-            problems += _problems(section, values[section], FILLED_IN[section])
+            problems += _problems(section, _without_wrong_seed(values[section], values), FILLED_IN[section])
+        elif section != "scheduler":
+            problems.append(f"{section}: is missing; choose one with {section}=NAME (see: cellstate list {section})")
+    problems += _trainer_problems(values.get("trainer") or {})
     for group in ("callbacks", "logger"):
-        for name, node in (values.get(group) or {}).items():
-            problems += _problems(f"{group}.{name}", node, set()) if node is not None else []
+        if group not in values:
+            problems.append(f"{group}: is missing; leave it, and set to null those of its members that you do not want")
+        for name, node in chosen(values.get(group)).items():
+            problems += _problems(f"{group}.{name}", node, set())
     if problems:
         raise RequestError(*problems)
 
 
-def _problems(section: str, values: Any, filled_in: set[str]) -> Iterator[str] | list[str]:
+def chosen(group: Any) -> dict[str, Any]:
+    """Return the members of ``callbacks`` or ``logger`` that are not null."""
+    return {name: node for name, node in (group or {}).items() if node is not None}
+
+
+def check_monitors(config: DictConfig, metrics: Collection[str]) -> None:
+    """Refuse a callback or schedule that waits for a metric which the task does not have.
+
+    Args:
+        config: the composed config.
+        metrics: the names of the task's metrics, such as ``loss``; of none, nothing can be said.
+
+    Raises:
+        RequestError: holds one line for each.
+    """
+    known = {"train/loss", "val/loss", *(f"val/{name}" for name in metrics)}
+    nodes = {f"callbacks.{name}": node for name, node in chosen(config.callbacks).items()}
+    problems = [
+        f"{place}.monitor={node.monitor}: there is no such metric{did_you_mean(node.monitor, known)}"
+        for place, node in {**nodes, "scheduler": config.scheduler}.items()
+        if metrics and node and node.get("monitor") and node.monitor not in known
+    ]
+    if problems:
+        raise RequestError(*problems)
+
+
+def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    if not _is_seed(values.get("seed")):
+        yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
+    for key in ("report", "quiet"):
+        if not isinstance(values.get(key, False), bool):
+            yield f"{key}={shown(values[key])}: should be true or false"
+
+
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_SEED
+
+
+def _without_wrong_seed(section: Any, values: Mapping[str, Any]) -> Any:
+    """Leave out a seed that is the run's own: if that is wrong, one line says so."""
+    if not isinstance(section, Mapping) or "seed" not in section or section["seed"] != values.get("seed"):
+        return section
+    return section if _is_seed(section["seed"]) else {key: part for key, part in section.items() if key != "seed"}
+
+
+def _trainer_problems(trainer: Any) -> Iterator[str]:
+    """Yield what Lightning accepts and what leaves a run without steps, or without the score it is chosen by."""
+    if not isinstance(trainer, Mapping):
+        return
+    for key in ("max_epochs", "max_steps", "limit_train_batches"):
+        if _is_number(trainer.get(key)) and trainer[key] == 0:
+            yield f"trainer.{key}=0: nothing would be trained; give more than 0"
+    if _is_number(trainer.get("limit_val_batches")) and trainer["limit_val_batches"] == 0:
+        yield "trainer.limit_val_batches=0: the best checkpoint is chosen by the validation loss; give more than 0"
+    clip = trainer.get("gradient_clip_val")
+    if isinstance(clip, (int, float)) and clip < 0:
+        yield f"trainer.gradient_clip_val={clip}: a norm is 0 or more; null turns clipping off"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _problems(section: str, values: Any, filled_in: set[str]) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
         return [f"{section}: names no class; choose one of its configs, such as {section}=NAME (see: cellstate list)"]
     target = values["_target_"]
-    try:
-        factory = get_object(target)
-    except Exception as error:
-        return [f"{section}._target_={target}: cannot be found ({str(error).splitlines()[0]})"]
+    factory = _locate(target)
+    if factory is None:
+        return [f"{section}._target_={target}: there is no such class; check its spelling, and that it is installed"]
     return list(_argument_problems(section, factory, values, filled_in))
+
+
+def _locate(target: Any) -> Any:
+    """Return the class or function of a dotted name; None where there is none, without Hydra's word about it."""
+    log = logging.getLogger("hydra.utils")
+    was_disabled, log.disabled = log.disabled, True
+    try:
+        return get_object(str(target))
+    except Exception:
+        return None
+    finally:
+        log.disabled = was_disabled
 
 
 def _argument_problems(section: str, factory: Any, values: Mapping[str, Any], filled_in: set[str]) -> Iterator[str]:
@@ -76,7 +164,10 @@ def _argument_problems(section: str, factory: Any, values: Mapping[str, Any], fi
         if key in filled_in:
             yield f"{section}.{key}: is filled in by cellstate and cannot be given"
         elif key not in parameters and not open_ended:
-            yield f"{section}.{key}: unknown key{did_you_mean(key, known)}"
+            hint = did_you_mean(key, known).replace("mean '", f"mean '{section}.")
+            yield f"{section}.{key}: unknown key{hint}"
+        elif _too_large(value):
+            yield f"{section}.{key}={value}: is too large a number; give {LARGEST} at most"
         elif value == "???":
             yield f"{section}.{key}: a value is needed"
         elif key in annotations:
@@ -104,10 +195,35 @@ def _value_problems(key: str, value: Any, annotation: Any) -> Iterator[str]:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        # Of a union, pydantic tells of every member; the plainest of them is enough.
-        reasons = [found["msg"].removeprefix("Input should be ") for found in error.errors()]
-        reasons = [reason for reason in reasons if not reason.startswith(("an instance of", "None"))] or reasons
-        yield f"{key}={value!r}: should be {' or '.join(dict.fromkeys(reasons))}".replace("should be Value error, ", "")
+        # Of a union, pydantic tells of every member; the plainest of them are enough.
+        found = [one for one in error.errors() if one["type"] != "none_required"]
+        plainest = [one for one in found if one["type"] != "is_instance_of" or "Sequence" in one["msg"]] or found
+        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(_wanted, plainest)))}"
+
+
+def _wanted(found: Any) -> str:
+    """Return what pydantic wanted, in words that go on after "should be"."""
+    context = found.get("ctx", {})
+    if found["type"] == "sequence_str" or (found["type"] == "is_instance_of" and "Sequence" in found["msg"]):
+        return "a list"
+    if found["type"] == "too_short":
+        return f"a list of at least {context['min_length']} values"
+    if found["type"] == "too_long":
+        return f"a list of at most {context['max_length']} values"
+    return found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+def _too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > LARGEST
+
+
+def shown(value: Any) -> str:
+    """Return a value as one writes it on the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(shown, value))}]"
+    return str(value)
 
 
 def _tuples(value: Any) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CellstateError(Exception):
@@ -34,3 +38,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"; did you mean '{nearest[0]}'?"
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return f"; there are: {shown}" if names else ""
+
+
+def not_written(path: Path | str, error: OSError, note: str = "") -> RunError:
+    """Return the failure to write a file of a run, ``note`` being what is left of what stood there before."""
+    remedy = "free some space" if error.errno in FULL else "check the disk and its permissions"
+    return RunError(f"{path}: cannot be written ({error.strerror or error}){note}; {remedy} and try again")
+
+
+def no_run_folder(path: Path | str, error: OSError) -> CellstateError:
+    """Return why a run folder cannot be made: the disk is full, or the user named a place where none can be."""
+    if error.errno in FULL:
+        return not_written(path, error)
+    return RequestError(
+        f"hydra.run.dir={path}: no run can be written there ({error.strerror or error}); name another folder"
+    )

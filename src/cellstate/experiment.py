@@ -91,7 +91,7 @@ def run(config: DictConfig, folder: Path) -> Run:
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
             claimed.write_json("metrics.json", metrics)
-        if config.report:
+        if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
     if not config.quiet:
         summary.conclude(metrics, data, model, folder)
@@ -167,10 +167,10 @@ def arguments(section: DictConfig) -> dict[str, Any]:
 
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
-    configured = [instantiate(node) for node in (config.callbacks or {}).values() if node is not None]
+    configured = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
     if config.quiet:
         configured = [callback for callback in configured if not isinstance(callback, Progress)]
-    loggers = [instantiate(node) for node in (config.logger or {}).values() if node is not None]
+    loggers = [instantiate(node) for node in checking.chosen(config.logger).values()]
     try:
         return instantiate(
             config.trainer,
@@ -188,9 +188,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
         raise RequestError(f"trainer: {reason}") from error
 
 
-def fit(
-    trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History
-) -> None:
+def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
     with passing_on_interruption(trainer, keeper):
         try:

@@ -26,6 +26,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, folder: Path, record: dict[str, Any], monitor: str = "val/loss") -> None:
         self.folder, self.record, self.monitor = folder, record, monitor
         self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": monitor, "value": math.inf}
+        self.scored_step = -1  # at which the model's results were computed
 
     @property
     def best_path(self) -> Path:
@@ -39,8 +40,12 @@ class Checkpoints(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keep what the validation has just judged."""
-        if trainer.state.fn != "fit":
-            return
+        if trainer.state.fn == "fit":
+            self.keep(trainer)
+
+    def keep(self, trainer: L.Trainer) -> None:
+        """Write ``last.ckpt``, and ``best.ckpt`` if the newest validation is the best so far."""
+        self.scored_step = trainer.global_step
         value = float(trainer.callback_metrics[self.monitor])
         if value < self.best["value"]:
             self.best = {
@@ -53,18 +58,18 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.last_path)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Keep what an interrupted run has reached."""
-        if isinstance(exception, KeyboardInterrupt):
+        """Keep what an interrupted training has reached."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
             trainer.save_checkpoint(self.last_path)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to rebuild the experiment and to check its numbers."""
+        """Add what it takes to rebuild the experiment, and to check its numbers where these weights were scored."""
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "metrics": dict(pl_module.results),
+            "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
         }
 
     def state_dict(self) -> dict[str, Any]:

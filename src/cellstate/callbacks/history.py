@@ -1,4 +1,4 @@
-"""Writes ``metrics.csv``: a row an epoch, on the disk as soon as the epoch ends."""
+"""Writes ``metrics.csv``: a row a validation (so, by default, an epoch), on the disk as soon as it is over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+
+from cellstate.errors import not_written
 
 
 class History(L.Callback):
@@ -25,20 +27,31 @@ class History(L.Callback):
         """Start the clock."""
         self._began = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Add the epoch."""
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Add a row."""
+        if trainer.state.fn == "fit":
+            self.add(trainer, pl_module)
+
+    def add(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Add a row of the newest results."""
         row: dict[str, float] = {
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             "seconds": round(time.monotonic() - self._began, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
         }
-        for split, results in (("train", pl_module.train_results()), ("val", pl_module.results.get("val", {}))):
-            row.update({f"{split}/{name}": value for name, value in results.items()})
+        for split in ("train", "val"):
+            row.update({f"{split}/{name}": value for name, value in pl_module.results.get(split, {}).items()})
         self.rows.append(row)
         if trainer.is_global_zero:
+            self._append(row)
+
+    def _append(self, row: dict[str, float]) -> None:
+        try:
             with self.path.open("a", newline="") as file:
                 writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
                 if file.tell() == 0:
                     writer.writeheader()
                 writer.writerow(row)
+        except OSError as error:
+            raise not_written(self.path, error) from error

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
-import zipfile
+import re
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from cellstate.errors import RequestError, RunError, did_you_mean
+from cellstate.errors import RequestError, did_you_mean, not_written
 
 FORMAT = 1
+# What every checkpoint holds, and of what type: the whole file, cellstate's own record, and the config in that.
+CONTENT: dict[str, type] = {"state_dict": dict}
+RECORD: dict[str, type] = {"config": dict, "spec": dict, "fingerprint": str, "reference": dict, "metrics": dict}
+CONFIG = {"experiment", "seed", "data", "model", "backbone"}
 KEY = "cellstate"  # where cellstate's own record stands in Lightning's checkpoint
 
 
@@ -34,11 +39,9 @@ def write(content: dict[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
-        kept = "; the checkpoint before it is whole" if path.exists() else ""
-        raise RunError(
-            f"{path}: the checkpoint could not be written ({error.strerror}){kept}; free some space"
-        ) from error
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise not_written(path, error, "; the checkpoint before it is whole" if path.exists() else "") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -60,19 +63,36 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     file = find(path)
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise RequestError(
-            f"{file}: not a readable checkpoint ({str(error).splitlines()[0][:120] if str(error) else 'damaged'})"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's word on a foreign pickle, which is refused anyway
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise RequestError(f"{file}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except Exception as error:  # torch and pickle raise all kinds of errors on foreign bytes
+        raise RequestError(f"{file}: {_why_unreadable(error)}") from error
     record = content.get(KEY) if isinstance(content, dict) else None
-    if not isinstance(record, dict) or "format" not in record:
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
         raise RequestError(f"{file}: a checkpoint, but not one of cellstate: it has no record of its experiment")
     if record["format"] > FORMAT:
         raise RequestError(
             f"{file}: format {record['format']} is newer than this cellstate reads ({FORMAT}); upgrade it"
         )
+    lacking = [
+        name
+        for part, names in ((content, CONTENT), (record, RECORD))
+        for name, kind in names.items()
+        if not isinstance(part.get(name), kind)
+    ]
+    if lacking or not record["config"].keys() >= CONFIG:
+        raise RequestError(f"{file}: its record is not complete ({', '.join(lacking) or 'config'}); it was changed")
     return content
+
+
+def _why_unreadable(error: Exception) -> str:
+    refused = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
+    if refused:
+        return f"holds more than numbers ({refused[1]}), which is refused; nothing of it was run"
+    return "not a checkpoint, or a damaged one; give a file that cellstate wrote"
 
 
 def find(path: str | Path) -> Path:
@@ -89,5 +109,6 @@ def find(path: str | Path) -> Path:
         raise RequestError(f"checkpoint={path}: the folder holds no checkpoints/best.ckpt")
     if not file.is_file():
         near = file.parent.iterdir() if file.parent.is_dir() else ()
-        raise RequestError(f"checkpoint={path}: no such file{did_you_mean(file.name, (entry.name for entry in near))}")
+        hint = did_you_mean(file.name, (entry.name for entry in near))
+        raise RequestError(f"checkpoint={path}: no such file{hint if 'did you mean' in hint else ''}")
     return file

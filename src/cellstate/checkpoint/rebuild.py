@@ -6,7 +6,8 @@ imported by name, no other key of the config is looked at, and an unknown class 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,8 @@ def named(table: Mapping[str, Any], config: Mapping[str, Any], part: str) -> tup
     Raises:
         RequestError: the name is not in ``table``, or an argument names a class itself.
     """
+    if not isinstance(config, Mapping):
+        raise RequestError(f"the checkpoint's config has no {part}; it was changed")
     target = str(config.get("_target_"))
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     if target not in table:
@@ -53,7 +56,8 @@ def _mentions_target(value: Any) -> bool:
 def rebuild_data(checkpoint: Mapping[str, Any], **changes: Any) -> SequenceData:
     """Return the datamodule that the run of this checkpoint used, with ``changes`` to its arguments."""
     cls, arguments = named(DATA, checkpoint[KEY]["config"]["data"], "data")
-    return cls(**{**arguments, **changes})
+    with refusing("data"):
+        return cls(**{**arguments, **changes})
 
 
 def rebuild_model(checkpoint: Mapping[str, Any]) -> SequenceModel:
@@ -62,8 +66,22 @@ def rebuild_model(checkpoint: Mapping[str, Any]) -> SequenceModel:
     config = record["config"]
     backbone_class, backbone_arguments = named(BACKBONES, config["backbone"], "backbone")
     model_class, arguments = named(MODELS, config["model"], "model")
-    rebuilt = model_class(
-        DataSpec.from_dict(record["spec"]), backbone=partial(backbone_class, **backbone_arguments), **arguments
-    )
-    rebuilt.load_state_dict(checkpoint["state_dict"])
+    with refusing("model"):
+        rebuilt = model_class(
+            DataSpec.from_dict(record["spec"]), backbone=partial(backbone_class, **backbone_arguments), **arguments
+        )
+        rebuilt.load_state_dict(checkpoint["state_dict"])
     return rebuilt.eval()
+
+
+@contextmanager
+def refusing(part: str) -> Iterator[None]:
+    """Turn what a record cannot be built from into a RequestError: wrong arguments, weights of other shapes."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(
+            f"the checkpoint's {part} cannot be built from its record ({reason}); it was changed, or written by "
+            "another version of cellstate"
+        ) from error

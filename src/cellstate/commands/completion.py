@@ -8,12 +8,16 @@ from importlib import import_module
 
 from cellstate.cli import COMMANDS
 from cellstate.commands.application import run_application
+from cellstate.errors import RequestError
 
+SUBCOMMANDS = ("install", "uninstall", "query")
 HYDRA_COMMANDS = ("train", "evaluate")
 
 
 def run(words: list[str]) -> int:
     """Answer ``cellstate -sc install=SHELL`` and the ``query=SHELL`` that the installed completion sends."""
+    if not any(word.partition("=")[0].rpartition(" ")[2] in SUBCOMMANDS and "=" in word for word in words):
+        raise RequestError("-sc: write -sc install=SHELL or -sc uninstall=SHELL, SHELL being bash, zsh or fish")
     if not any(word.startswith("query=") or "query=" in word for word in words):
         return _with_plain_name(words)
     line = os.environ.get("COMP_LINE", "")

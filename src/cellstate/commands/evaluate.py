@@ -29,7 +29,10 @@ def task(config: DictConfig) -> None:
     table = {"experiment": result.experiment, "seed": result.seed, "reference": result.reference, "val": {}}
     console.print(result_table({**table, **result.metrics}, split))
     same = len(result.compared) - len(result.differing)
-    console.print(f"reproduced: {same} of {len(result.compared)} metrics identical")
+    if not result.compared:
+        console.print("nothing to compare with: these weights were saved by an interruption, and never scored before")
+    else:
+        console.print(f"reproduced: {same} of {len(result.compared)} metrics identical")
     if result.differing:
         name, recorded, now = result.differing[0]
         raise RunError(

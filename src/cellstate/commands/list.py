@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NoReturn
 
 from cellstate.composition import config_folder
 from cellstate.errors import RequestError, did_you_mean
@@ -11,12 +12,23 @@ from cellstate.errors import RequestError, did_you_mean
 FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the other groups follow
 
 
+class Parser(argparse.ArgumentParser):
+    """Reads options; what it cannot read is a RequestError, where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        raise RequestError(f"{message}; see: {self.prog} --help")
+
+
 def run(words: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser("cellstate list", description="What there is to choose from, a line each.")
+    parser = Parser("cellstate list", description="What there is to choose from, a line each.")
     parser.add_argument("group", nargs="*", help="config groups, such as experiment or backbone; default: all")
     parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
-    options = parser.parse_args(words)
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as shown:  # by --help
+        return int(shown.code or 0)
     folders = [config_folder()] + ([Path(options.config_dir).expanduser()] if options.config_dir else [])
     if options.config_dir and not folders[1].is_dir():
         raise RequestError(f"--config-dir {options.config_dir}: no such folder")

@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 
 from cellstate.commands.application import run_application
 from cellstate.composition import name_experiment
-from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 
 
@@ -22,13 +21,13 @@ def task(config: DictConfig) -> None:
     """Train one run in the folder that Hydra made for it."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    name_experiment(config, hydra.runtime.choices.get("experiment"))
-    from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
-
     try:
+        name_experiment(config, hydra.runtime.choices.get("experiment"))
+        from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
+
         experiment.run(config, shortest(folder))
-    except RequestError:
-        discard_unclaimed(folder)
+    except BaseException:
+        discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
         raise
 
 

@@ -122,19 +122,23 @@ class WindowedData(SequenceData):
             facts += (f"the training rows do not hold a season of {series.season} steps: it is left out of account",)
         if rows > borders[3]:
             facts += (f"the last {rows - borders[3]:,} of {rows:,} rows are in no split",)
-        self._series, self._starts = series, starts
+        self._whole, self._starts = series, starts
         return Prepared(spec, splits, facts)
+
+    @property
+    def whole_series(self) -> Series:
+        """The series that all windows are cut from, in its own units."""
+        _ = self.prepared
+        return self._whole
 
     def optimum(self) -> Scores:
         """The expected score of a forecaster that knows the signal, where the noise of the series is known."""
-        _ = self.prepared
-        noise_std = self._series.noise_std
+        noise_std = self.whole_series.noise_std
         return {} if noise_std is None else self._with_scaled(expected_floor(noise_std))
 
     def optimum_realised(self) -> Scores:
         """The score of that forecaster on the noise that was drawn in the windows of the reported split."""
-        _ = self.prepared
-        noise = self._series.noise
+        noise = self.whole_series.noise
         if noise is None:
             return {}
         return self._with_scaled(realised_floor(noise, self._starts[self.reported_split], self.spec.horizon))
@@ -146,7 +150,7 @@ class WindowedData(SequenceData):
     def references(self) -> dict[str, Scores]:
         """Last value, seasonal naive (with and without drift) and ridge regression on the same windows."""
         spec = self.spec
-        values, starts = self._series.values, self._starts
+        values, starts = self.whole_series.values, self._starts
         reported = starts[self.reported_split]
         training = values[: starts["train"][-1] + spec.horizon]
         forecasts = {"last_value": last_value(values, reported, spec.horizon)}

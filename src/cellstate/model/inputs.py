@@ -42,9 +42,15 @@ def as_sequences(values: Any, features: int) -> Tensor:
     ``(T,)`` and ``(B, T)`` are accepted where there is one feature; ``(T, F)`` is one sequence.
 
     Raises:
-        RequestError: the shape does not fit, or a value is not finite.
+        RequestError: what is given is no array of numbers, its shape does not fit, or a value is not finite.
     """
-    rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).double()
+    try:
+        rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).double()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RequestError(
+            f"inputs cannot be read as an array of numbers ({str(error).splitlines()[0]}); give lists of one length, "
+            "an array or a tensor"
+        ) from error
     given = tuple(rows.shape)
     if features == 1 and (rows.ndim == 1 or (rows.ndim == 2 and given[-1] != 1)):
         rows = rows.unsqueeze(-1)

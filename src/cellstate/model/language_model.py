@@ -125,7 +125,7 @@ class LanguageModel(SequenceModel):
     @predicting
     def generate(
         self,
-        prompt: str = "\n",
+        prompt: str | None = None,
         length: int = 500,
         *,
         temperature: float = 1.0,
@@ -136,13 +136,17 @@ class LanguageModel(SequenceModel):
         """Write ``length`` symbols that follow ``prompt``, one at a time; the same seed writes the same text.
 
         Args:
-            prompt: what the model reads first; it is not part of the result.
+            prompt: what the model reads first; it is not part of the result. None begins with a line break, or with
+                the vocabulary's first symbol where texts have no lines.
             length: symbols to write.
             temperature: logits are divided by it; 0 always takes the likeliest symbol.
             top_k: sample among the k likeliest symbols only.
             top_p: sample among the fewest symbols that hold this share of the probability (Holtzman et al., 2020).
             seed: of the sampling.
         """
+        if prompt is None:
+            symbols = self.spec.vocabulary
+            prompt = "\n" if "\n" in symbols else symbols[1]  # symbol 0 stands for unknown ones
         generator = torch.Generator().manual_seed(seed)
         logits, state = self(self.encode(prompt))
         logits, written = logits[:, -1], []

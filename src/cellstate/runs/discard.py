@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 
 def discard_unclaimed(path: Path) -> None:
-    """Remove the folder of a request that was refused, if nothing but Hydra's own record lies in it."""
-    if not path.is_dir() or {entry.name for entry in path.iterdir()} - {".hydra"}:
-        return
-    shutil.rmtree(path)
-    for parent in list(path.parents)[:2]:  # outputs/runs/EXPERIMENT and outputs/runs, where this was the only run
-        if parent == Path.cwd() or any(parent.iterdir()):
+    """Remove the folder of a request that was refused, if nothing lies in it.
+
+    Folders above it go too where they are empty and lie in ``outputs/``, where cellstate made them itself.
+    """
+    working, outputs = Path.cwd(), Path.cwd() / "outputs"
+    folder = path.resolve()
+    while folder.is_dir() and folder != working and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+        if outputs not in (folder, *folder.parents):
             return
-        parent.rmdir()

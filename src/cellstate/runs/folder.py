@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from cellstate.errors import RequestError
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from cellstate.errors import RequestError, RunError, no_run_folder, not_written
 
 PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
@@ -43,7 +47,7 @@ class RunFolder:
         manifest = {
             "id": path.name.rsplit("_", 1)[-1],
             "status": "running",
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "command": [*Path(sys.argv[0]).name.split(), *sys.argv[1:]],
             "started": _now(),
             "finished": None,
             **facts,
@@ -54,23 +58,32 @@ class RunFolder:
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
             with (path / "manifest.json").open("x") as file:
-                json.dump(manifest, file, indent=2)
-        except FileExistsError as error:
-            raise RequestError(
-                f"{path}: the folder holds a run already; leave hydra.run.dir out, or name another folder"
-            ) from error
+                file.write(json.dumps(manifest, indent=2) + "\n")
+            keep_hydra_record(path)
         except OSError as error:
-            raise RequestError(
-                f"{path}: cannot be written ({error.strerror}); name another folder with hydra.run.dir=FOLDER"
-            ) from error
+            if isinstance(error, FileExistsError) and (path / "manifest.json").exists():
+                raise RequestError(
+                    f"{path}: the folder holds a run already; leave hydra.run.dir out, or name another folder"
+                ) from error
+            _withdraw(path)
+            raise no_run_folder(path, error) from error
         return cls(path, manifest)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a JSON file as a whole: a reader sees the old one or the new one, never half of it."""
+        """Write a JSON file as a whole: a reader sees the old one or the new one, never half of it.
+
+        Raises:
+            RunError: the disk is full or cannot be written; what stood there is untouched.
+        """
         target = self.path / name
         draft = target.with_suffix(".tmp")
-        draft.write_text(json.dumps(content, indent=2) + "\n")
-        draft.replace(target)
+        try:
+            draft.write_text(json.dumps(content, indent=2) + "\n")
+            draft.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise not_written(target, error) from error
 
     def update(self, **facts: Any) -> None:
         """Add facts to the manifest."""
@@ -83,13 +96,42 @@ class RunFolder:
         try:
             yield
         except KeyboardInterrupt:
-            self.update(status="interrupted", finished=_now())
+            self._conclude("interrupted")
             raise
         except BaseException as error:
-            self.update(status="failed", reason=f"{type(error).__name__}: {error}", finished=_now())
+            self._conclude("failed", reason=f"{type(error).__name__}: {error}")
             raise
         else:
             self.update(status="completed", finished=_now())
+
+    def _conclude(self, status: str, **facts: Any) -> None:
+        """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
+        with suppress(RunError):
+            self.update(status=status, finished=_now(), **facts)
+
+
+def keep_hydra_record(path: Path) -> None:
+    """Write Hydra's own record of this job, ``.hydra/``, into its folder.
+
+    Hydra writes it before anything is checked, into a folder that may hold another run; so it is told not to.
+    """
+    if not HydraConfig.initialized():
+        return
+    job_folder = OmegaConf.select(HydraConfig.get(), "runtime.output_dir", throw_on_missing=False)  # type: ignore[arg-type]
+    if job_folder is None or Path(job_folder).resolve() != path.resolve():
+        return  # this run was started from Python
+    record = path / ".hydra"
+    record.mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create({"hydra": HydraConfig.get()}), record / "hydra.yaml")
+    OmegaConf.save(HydraConfig.get().overrides.task, record / "overrides.yaml")
+
+
+def _withdraw(path: Path) -> None:
+    """Remove what a run wrote that could not even begin."""
+    with suppress(OSError):
+        (path / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(path / ".hydra", ignore_errors=True)
+        (path / "checkpoints").rmdir()
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""What all tests share. Nothing heavy is imported here: the environment must be set before torch is."""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process: the tests run several processes on few cores, where torch's threads would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+TINY = (
+    "trainer.max_epochs=1",
+    "data.train_size=64",
+    "data.val_size=32",
+    "data.test_size=32",
+    "backbone.hidden_size=8",
+    "report=false",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line left behind: its exit status, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on stderr; each is a problem where a request was refused."""
+        return self.stderr.splitlines()
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def cellstate(working_folder: Path, capfd: pytest.CaptureFixture[str]) -> Command:  # noqa: ARG001
+    """Run a command line within this process, in an empty folder."""
+
+    def run(*words: str) -> Answer:
+        from cellstate.cli import dispatch
+
+        capfd.readouterr()
+        status = dispatch([str(word) for word in words])
+        said = capfd.readouterr()
+        return Answer(status, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def train(cellstate: Command) -> Command:
+    """Run ``cellstate train`` on the smallest pattern task."""
+    return lambda *words: cellstate("train", "experiment=pattern", *TINY, *words)
+
+
+def hours(count: int) -> list[datetime]:
+    """Return equally spaced times."""
+    return [datetime(2026, 1, 1) + timedelta(hours=hour) for hour in range(count)]
+
+
+def series_rows(count: int = 300) -> list[str]:
+    """Return the lines of a good hourly series, ``time,load``."""
+    return [f"{time},{(7 * hour * hour) % 24}.5" for hour, time in enumerate(hours(count))]
+
+
+def write_csv(path: Path, rows: list[str], header: str = "time,load") -> Path:
+    """Write a CSV file whose first row is line 2."""
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
