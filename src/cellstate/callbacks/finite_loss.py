@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning as L
@@ -23,10 +24,14 @@ class FiniteLoss(L.Callback):
         self._losses: list[Tensor] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Take note of the loss."""
+        """Look at the loss, or keep it to be looked at."""
         loss = outputs["loss"]
+        if loss.device.type == "cpu":
+            if not math.isfinite(value := loss.item()):
+                self._refuse(trainer, value, trainer.global_step)
+            return
         self._losses.append(loss)
-        if loss.device.type == "cpu" or len(self._losses) >= CHECK_EVERY:
+        if len(self._losses) >= CHECK_EVERY:
             self._check(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
@@ -34,25 +39,22 @@ class FiniteLoss(L.Callback):
         self._check(trainer)
 
     def _check(self, trainer: L.Trainer) -> None:
-        if not self._losses:
-            return
         losses, self._losses = self._losses, []
-        if len(losses) == 1 and torch.isfinite(losses[0]):
-            return
-        bad = (~torch.isfinite(torch.stack(losses))).nonzero()
-        if len(bad) == 0:
-            return
-        first = int(bad[0])
-        step = trainer.global_step - len(losses) + first + 1
+        values = torch.stack(losses).tolist() if losses else []
+        for number, value in enumerate(values, start=1):
+            if not math.isfinite(value):
+                self._refuse(trainer, value, trainer.global_step - len(values) + number)
+
+    def _refuse(self, trainer: L.Trainer, value: float, step: int) -> None:
         raise RunError(
-            f"the training loss became {float(losses[first])} at step {step} (epoch {trainer.current_epoch}); "
+            f"the training loss became {value} at step {step} (epoch {trainer.current_epoch}); "
             "the checkpoints hold the last good weights; try a smaller optimizer.lr or trainer.gradient_clip_val"
         )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Refuse a validation loss that is no number; this runs before the checkpoints are written."""
         loss = pl_module.results.get("val", {}).get("loss")
-        if loss is not None and not loss - loss == 0:
+        if loss is not None and not math.isfinite(loss):
             raise RunError(
                 f"the validation loss became {loss} after step {trainer.global_step} (epoch {trainer.current_epoch}); "
                 "the checkpoints hold the last good weights; try a smaller optimizer.lr"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -32,23 +33,29 @@ class Scores(Protocol):
 
 
 class MeanLoss:
-    """The mean of losses that are each a mean over some samples, kept on the device."""
+    """The mean of losses that are each a mean over some samples.
+
+    On an accelerator the sum stays on the device, as reading each loss back would stall it. On the CPU there is
+    nothing to wait for, and a Python number is added up faster than a tensor.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        # MPS has no doubles.
-        precise = torch.float32 if device.type == "mps" else torch.float64
-        self._sum = torch.zeros((), dtype=precise, device=device)
+        precise = torch.float32 if device.type == "mps" else torch.float64  # MPS has no doubles
+        self._sum: float | Tensor = 0.0 if device.type == "cpu" else torch.zeros((), dtype=precise, device=device)
         self._weight: int | Tensor = 0
 
     def add(self, loss: Tensor, weight: int | Tensor) -> None:
         """Add the mean ``loss ()`` of ``weight`` samples."""
-        self._sum += loss.detach().to(self._sum.dtype) * weight
+        if isinstance(self._sum, Tensor):
+            self._sum += loss.detach().to(self._sum.dtype) * weight
+        else:
+            self._sum += loss.item() * float(weight)
         self._weight += weight
 
     def compute(self) -> float | None:
         """Return the mean over all samples; None where there were none."""
         weight = float(self._weight)
-        return self._sum.item() / weight if weight else None
+        return float(self._sum) / weight if weight else None
 
 
 class SequenceModel(L.LightningModule):
@@ -181,3 +188,8 @@ class SequenceModel(L.LightningModule):
 def parameters_of(module: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+# Lightning asks for the signature of training_step at every step, to see whether it takes a batch_idx. Left here,
+# inspect finds it at once and need not work it out.
+SequenceModel.training_step.__signature__ = inspect.signature(SequenceModel.training_step)  # type: ignore[attr-defined]

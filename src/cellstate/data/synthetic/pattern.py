@@ -259,7 +259,7 @@ class PatternData(SequenceData):
         return Prepared(DataSpec(classes=(f"without {name}", f"with {name}")), splits, tuple(facts))
 
     def optimum(self) -> Scores:
-        """The class is a function of the sequence, so a perfect classifier exists (of one class there is no ranking)."""
+        """The class is a function of the sequence, so a perfect classifier exists (one class has no ranking)."""
         sure = {"accuracy": 1.0, "loss": 0.0}
         return {**sure, "f1": 1.0, "auroc": 1.0} if len(self.labels(self.reported_split).unique()) == 2 else sure
 
