@@ -151,9 +151,11 @@ def test_a_segment_is_one_season_where_the_window_holds_four_whole_ones():
 
     assert segment(336, 24) == 24
     assert segment(96, 24) == 24
-    assert segment(72, 24) == 1
-    assert segment(100, 24) == 1
-    assert segment(100, 1) == 1
+    assert segment(72, 24) == 6
+    assert segment(100, 24) == 10
+    assert segment(50, 1) == 5
+    assert segment(97, 1) == 1
+    assert segment(7, 1) == 1
     with pytest.raises(RequestError, match=r"model.segment=5 does not divide data.window=12; set data.window=10"):
         forecaster(segment=5)
 

@@ -31,8 +31,9 @@ class Forecaster(SequenceModel):
             the range seen in training (as NLinear does: Zeng et al., AAAI 2023); ``mean_std`` standardises each
             window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``.
         segment: steps that one recurrent step reads at once, through one linear embedding (Lin et al., SegRNN,
-            2023). None takes one season where the window holds at least four whole ones, else 1.
-        embedding_size: width of that embedding; None feeds the values themselves, which needs ``segment`` 1.
+            2023). None takes one season where the window holds at least four whole ones, else the longest segment of
+            which the window holds ten or more.
+        embedding_size: width of that embedding; None feeds the values themselves.
         dropout: before the head, in training.
         loss: ``mae``, ``mse`` or ``huber``, on scaled values.
         optimizer: called with the parameters; None for a model that only predicts.
@@ -135,9 +136,10 @@ class Forecaster(SequenceModel):
 
 
 def default_segment(spec: DataSpec) -> int:
-    """Return one season where the window holds at least four whole ones, else 1."""
-    whole = spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4
-    return spec.season if whole else 1
+    """Return one season where the window holds at least four whole ones, else the longest that gives ten or more."""
+    if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
+        return spec.season
+    return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
 
 
 def normalised(window: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:

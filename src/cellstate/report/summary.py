@@ -56,7 +56,7 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
     console = Console(highlight=False)
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
-        console.print("There is no test split: these are validation scores, and the checkpoint was chosen by them.")
+        console.print("There is no test split: these are validation scores, which also chose the checkpoint.")
     for name in metrics[data.reported_split]:
         if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
