@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cellstate.data.batch import DataSpec
+if TYPE_CHECKING:
+    from cellstate.data.batch import DataSpec
+
 
 # The losses a forecaster may train on, of the absolute errors in units of the training split's standard deviation.
 LOSSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

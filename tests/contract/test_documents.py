@@ -1,0 +1,56 @@
+"""The commands that the documents print are commands that work."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from cellstate.cli import COMMANDS
+from cellstate.composition import compose
+from cellstate.config import check
+from cellstate.experiment import KEYS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands():
+    """Every line of the documents' shell blocks, and every table cell, that calls cellstate."""
+    for document in DOCUMENTS:
+        text = document.read_text()
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+        lines += re.findall(r"`(cellstate [^`]+)`", text)
+        for line in lines:
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["cellstate"] and "COMMAND" not in words:
+                yield pytest.param(words[1:], id=f"{document.name}: {' '.join(words)}")
+
+
+@pytest.fixture
+def own_configs(tmp_path):
+    """The user's own experiment as the README prints it, in the folder that its first line names."""
+    (block,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / block[0]
+    file.parent.mkdir(parents=True)
+    file.write_text(block[1])
+    return tmp_path / Path(block[0]).parts[0]
+
+
+@pytest.mark.parametrize("words", list(commands()))
+def test_a_printed_command_is_understood(words, own_configs):
+    assert words[0] in COMMANDS
+    if words[0] != "train":
+        return
+    config_dir = own_configs if "--config-dir" in words else None
+    values = [word for word in words[1:] if "=" in word]
+    single = [word.partition(",")[0] if "-m" in words else word for word in values]
+    config, _ = compose("train", single, config_dir=config_dir)
+    check(config, KEYS)
+
+
+def test_the_own_experiment_of_the_readme_says_what_it_does(own_configs):
+    config, _ = compose("train", ["experiment=long_pattern"], config_dir=own_configs)
+    assert config.data.length == 200
+    assert list(config.data.pattern) == [1, 1, 0, 1]
+    assert config.backbone.hidden_size == 128
