@@ -20,7 +20,15 @@ from cellstate.model import SequenceModel
 
 DATA: dict[str, type[SequenceData]] = {
     f"cellstate.data.{cls.__name__}": cls
-    for cls in (data.PatternData, data.SeasonalData, data.SeriesData, data.TextData)
+    for cls in (
+        data.FirstParityData,
+        data.PatternData,
+        data.SeasonalData,
+        data.SeriesData,
+        data.TemporalOrderData,
+        data.TextData,
+        data.TriggerActionData,
+    )
 }
 BACKBONES: dict[str, type[Backbone]] = {
     f"cellstate.backbone.{cls.__name__}": cls for cls in (backbone.RNN, backbone.LSTM, backbone.GRU)

@@ -14,15 +14,12 @@ from pydantic import Field
 from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
-from cellstate.data.baselines import majority
-from cellstate.data.batch import DataSpec
-from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
+from cellstate.data.synthetic.classification import SPLITS, GeneratedClassification, split_problems
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place
-from cellstate.errors import RequestError, did_you_mean
+from cellstate.errors import RequestError
 
-SPLITS = ("train", "val", "test")
 SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
 LEAST_SHARE = 0.01  # a smaller part takes too many redraws
 LEAST_STRINGS = 64  # of each label expected in each part: below, a part could be all but empty
@@ -175,8 +172,7 @@ def _check_request(
             f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
             f"set data.length to {size} or more"
         )
-    if split not in SPLITS:
-        problems.append(f"split {split!r} is unknown{did_you_mean(split, SPLITS)}")
+    problems += split_problems(split)
     if positive_share is not None and not 0 <= positive_share <= 1:
         problems.append(f"data.balance={positive_share}: a share is from 0 to 1 (or null for the textbook procedure)")
     if (
@@ -203,7 +199,7 @@ def _automaton(pattern: tuple[int, ...]) -> PatternAutomaton:
     return PatternAutomaton(pattern)
 
 
-class PatternData(SequenceData):
+class PatternData(GeneratedClassification):
     """Does a sequence of bits hold a pattern? Two classes, balanced by construction.
 
     Positives are random bits with the pattern planted at a random place, negatives are drawn uniformly among the
@@ -233,42 +229,39 @@ class PatternData(SequenceData):
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(
+            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+        )
         self.pattern, self.length, self.balance = tuple(pattern), length, balance
-        self.sizes = {"train": train_size, "val": val_size, "test": test_size}
 
     @override
-    def prepare(self) -> Prepared:
-        splits = {}
-        for split, size in self.sizes.items():
-            bits, labels = pattern_sequences(
-                np.arange(size),
-                seed=self.seed,
-                split=split,
-                pattern=self.pattern,
-                length=self.length,
-                positive_share=self.balance,
-            )
-            inputs = torch.from_numpy(bits).float().unsqueeze(-1)  # (N, length, 1)
-            splits[split] = TensorSamples(inputs, torch.from_numpy(labels))
-        name = "".join(map(str, self.pattern))
-        counted = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
-        facts = [f"does a sequence of {self.length} bits hold {name}? {counted}"]
-        if not splits_are_disjoint(self.pattern, self.length):
-            facts.append(f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap")
-        return Prepared(DataSpec(classes=(f"without {name}", f"with {name}")), splits, tuple(facts))
+    def class_names(self) -> tuple[str, ...]:
+        return f"without {self._text}", f"with {self._text}"
 
-    def optimum(self) -> Scores:
-        """The class is a function of the sequence, so a perfect classifier exists (one class has no ranking)."""
-        sure = {"accuracy": 1.0, "loss": 0.0}
-        return {**sure, "f1": 1.0, "auroc": 1.0} if len(self.labels(self.reported_split).unique()) == 2 else sure
+    @override
+    def question(self) -> str:
+        return f"does a sequence of {self.length} bits hold {self._text}?"
 
-    def references(self) -> dict[str, Scores]:
-        """Always answering with the class that is more common in training."""
-        return majority(self.labels("train"), self.labels(self.reported_split), classes=2)
+    @override
+    def notes(self) -> tuple[str, ...]:
+        if splits_are_disjoint(self.pattern, self.length):
+            return ()
+        return (f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap",)
 
-    def labels(self, split: str) -> torch.Tensor:
-        """Return the classes of a split, ``(N,)``."""
-        samples = self.prepared.splits[split]
-        assert isinstance(samples, TensorSamples)
-        return samples.targets
+    @override
+    def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
+        bits, labels = pattern_sequences(
+            indices,
+            seed=self.seed,
+            split=split,
+            pattern=self.pattern,
+            length=self.length,
+            positive_share=self.balance,
+        )
+        inputs = torch.from_numpy(bits).float().unsqueeze(-1)  # (N, length, 1)
+        return TensorSamples(inputs, torch.from_numpy(labels))
+
+    @property
+    def _text(self) -> str:
+        """The pattern as text, such as "110"."""
+        return "".join(map(str, self.pattern))

@@ -1,0 +1,137 @@
+"""In which order did two rare symbols come, among distractors? Experiment 6a of Hochreiter & Schmidhuber 1997."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import override
+
+from cellstate.annotations import PositiveInt
+from cellstate.data.samples import TensorSamples
+from cellstate.data.synthetic.classification import GeneratedClassification, split_problems
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters
+from cellstate.errors import RequestError
+
+SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")  # start, end, distractors, and the two that count
+START, END, FIRST_DISTRACTOR, DISTRACTORS, FIRST_MARKER, MARKERS = 0, 1, 2, 4, 6, 2
+PADDING = len(SYMBOLS)  # after a sequence's end; all features 0
+CLASSES = ("XX", "XY", "YX", "YY")
+LEAST_LENGTH = 10  # a tenth of it is a step
+
+
+class Places(NamedTuple):
+    """The ranges of a ``length``, both ends included; steps are counted from 0, where the E stands."""
+
+    lengths: tuple[int, int]
+    first: tuple[int, int]
+    second: tuple[int, int]
+
+    @classmethod
+    def of(cls, length: int) -> Places:
+        """Return the paper's ranges at 100, and the same shares of another length, rounded down.
+
+        Lengths from L to 1.1 L, the first marker at 0.1 L to 0.2 L, the second at 0.5 L to 0.6 L.
+        """
+        tenths = [length * tenth // 10 for tenth in range(12)]
+        return cls((length, tenths[11]), (tenths[1], tenths[2]), (tenths[5], tenths[6]))
+
+
+def temporal_order_sequences(
+    indices: ArrayLike | Sequence[int], *, seed: int, split: str, length: int = 100
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Return numbers of SYMBOLS ``(N, 1.1 length)``, lengths ``(N,)`` and labels ``(N,)`` of samples of a split.
+
+    E, then distractors a to d, uniform and independent, with X or Y at the two places of ``Places.of(length)``, then B;
+    PADDING after it. Length and places are uniform over their ranges and independent. The label, a place in CLASSES, is
+    fixed as ``i % 4`` for an index i, so that each class has exactly a quarter of a multiple of four samples. A sample
+    is a pure function of its index and the keyword arguments; splits draw from independent streams.
+
+    RequestError where the length is below 10.
+    """
+    problems = split_problems(split)
+    if length < LEAST_LENGTH:
+        problems.append(
+            f"data.length={length} leaves no room for two places among tenths of it: set data.length to "
+            f"{LEAST_LENGTH} or more"
+        )
+    if problems:
+        raise RequestError(*problems)
+
+    counters = as_counters(indices)
+    random = CounterRandom("temporal_order", seed, split, length)
+    places = Places.of(length)
+    labels = (counters % np.uint64(len(CLASSES))).astype(np.int64)
+    lengths, first, second = (_between(random.child(name), counters, getattr(places, name)) for name in places._fields)
+
+    rows, width = np.arange(len(counters)), places.lengths[1]
+    symbols = FIRST_DISTRACTOR + random.child("distractors").integers(counters, width, DISTRACTORS).astype(np.uint8)
+    symbols[:, 0] = START
+    symbols[rows, first] = FIRST_MARKER + labels // MARKERS
+    symbols[rows, second] = FIRST_MARKER + labels % MARKERS
+    symbols[rows, lengths - 1] = END
+    symbols[np.arange(width) >= lengths[:, None]] = PADDING
+    return symbols, lengths, labels
+
+
+def _between(random: CounterRandom, counters: NDArray[np.uint64], ends: tuple[int, int]) -> NDArray[np.int64]:
+    """Draw ``(N,)`` uniform integers from the first to the second of ``ends``, both included."""
+    low, high = ends
+    return low + random.integers(counters, 1, high - low + 1)[:, 0]
+
+
+class TemporalOrderData(GeneratedClassification):
+    """Which of X and Y came first and which second, 30 to 50 steps apart among distractors? Four classes of equal size.
+
+    Symbols are one-hot, eight features a step; sequences have their own lengths and are padded with zeros.
+
+    Args:
+        length: least steps of a sequence; sequences have up to a tenth more. The markers stand at 0.1 to 0.2 and at
+            0.5 to 0.6 of it (rounded down): at 100, all is as in the paper.
+        train_size: sequences to train on.
+        val_size: sequences to validate on.
+        test_size: sequences to test on.
+        batch_size: sequences in one batch.
+        seed: of the data, and of the order of the training sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        length: PositiveInt = 100,
+        train_size: PositiveInt = 8000,
+        val_size: PositiveInt = 2000,
+        test_size: PositiveInt = 2000,
+        batch_size: PositiveInt = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+        )
+        self.length = length
+
+    @override
+    def class_names(self) -> tuple[str, ...]:
+        return CLASSES
+
+    @override
+    def question(self) -> str:
+        shortest, longest = Places.of(self.length).lengths
+        return f"which of X and Y came first, and which second, in {shortest} to {longest} symbols?"
+
+    @override
+    def notes(self) -> tuple[str, ...]:
+        """Sequences of the least length are the likeliest: classes, two places, and four choices a distractor."""
+        places = Places.of(self.length)
+        ways = [high - low + 1 for low, high in (places.first, places.second)]
+        return self.overlap(len(CLASSES) * ways[0] * ways[1] * DISTRACTORS ** (self.length - 4))
+
+    @override
+    def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
+        symbols, lengths, labels = temporal_order_sequences(indices, seed=self.seed, split=split, length=self.length)
+        features = torch.eye(len(SYMBOLS) + 1)[:, : len(SYMBOLS)]  # the last row, of PADDING, is 0
+        inputs = features[torch.from_numpy(symbols).long()]  # (N, 1.1 length, 8)
+        return TensorSamples(inputs, torch.from_numpy(labels), torch.from_numpy(lengths))

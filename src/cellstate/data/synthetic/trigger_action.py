@@ -1,0 +1,183 @@
+"""Does a trigger come before an action, and soon enough? Events of two steps each, among noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import override
+
+from cellstate.annotations import PositiveInt
+from cellstate.data.samples import TensorSamples
+from cellstate.data.synthetic.classification import GeneratedClassification, split_problems
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters, row_blocks
+from cellstate.errors import RequestError
+
+FEATURES = 5
+NOISE = 0.5  # its upper end: nothing drawn comes near the 1 of an event
+TRIGGER = np.eye(FEATURES, dtype=np.float32)[[0, 1]]  # (2, 5)
+ACTION = np.eye(FEATURES, dtype=np.float32)[[2, 3]]
+EVENT = len(TRIGGER)  # steps of an event
+
+POSITIVE = "trigger, then action in time"
+HARD_NEGATIVES = ("trigger alone", "action alone", "action before trigger", "gap too long")
+NOISE_ONLY = "noise only"
+KINDS = (POSITIVE, *HARD_NEGATIVES, NOISE_ONLY)
+WITH_TRIGGER = (POSITIVE, "trigger alone", "action before trigger", "gap too long")
+WITH_ACTION = (POSITIVE, "action alone", "action before trigger", "gap too long")
+
+
+def kinds_of(indices: ArrayLike | Sequence[int], *, distractors: bool = True) -> NDArray[np.int64]:
+    """Return ``(N,)``: the place in KINDS of each sample, which its index i alone decides.
+
+    Odd ones are positive; of the even ones, ``i / 2 mod 4`` picks the hard negative. So either class has exactly half
+    of an even number of samples, and each negative exactly an eighth of a multiple of eight.
+    """
+    counters = as_counters(indices).astype(np.int64)
+    hard = 1 + counters // 2 % len(HARD_NEGATIVES)
+    return np.where(counters % 2 == 1, 0, hard if distractors else KINDS.index(NOISE_ONLY))
+
+
+def trigger_action_sequences(
+    indices: ArrayLike | Sequence[int],
+    *,
+    seed: int,
+    split: str,
+    length: int = 30,
+    max_gap: int = 5,
+    distractors: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features ``(N, length, 5)`` and labels ``(N,)`` (1: trigger, then action in time) of samples of a split.
+
+    All is uniform noise in [0, 0.5], in which the two steps of an event are overwritten with TRIGGER or ACTION. The gap
+    is the number of steps from the trigger's last to the action's first (1: the action follows at once), and is drawn
+    first; then the place of the first event, among those from which both fit. All draws are uniform:
+
+    - positives: gap from 1 to max_gap;
+    - gap too long: gap from max_gap + 1 to the longest that fits, length - 3;
+    - action before trigger: the steps between them as in positives, so that the order alone tells;
+    - trigger alone, action alone: a place among all.
+
+    Without ``distractors``, negatives are nothing but noise. A sample is a pure function of its index and the keyword
+    arguments; splits draw from independent streams, and noise makes all samples different.
+
+    RequestError where the length cannot hold the longest gap.
+    """
+    _check_request(split, length, max_gap, distractors=distractors)
+    counters = as_counters(indices)
+    random = CounterRandom("trigger_action", seed, split, length)
+    inputs = _noise(random.child("noise"), counters, length)
+    kinds = kinds_of(counters, distractors=distractors)
+    trigger, action = _places(random, counters, kinds, length, max_gap)
+    for event, places, holders in ((TRIGGER, trigger, WITH_TRIGGER), (ACTION, action, WITH_ACTION)):
+        rows = np.flatnonzero(np.isin(kinds, [KINDS.index(kind) for kind in holders]))
+        inputs[rows[:, None], places[rows, None] + np.arange(EVENT)] = event
+    return inputs, (kinds == 0).astype(np.int64)
+
+
+def _noise(random: CounterRandom, counters: NDArray[np.uint64], length: int) -> NDArray[np.float32]:
+    """Return ``(N, length, 5)`` uniform values in [0, 0.5], in blocks: the wide numbers they come from stay small."""
+    noise = np.empty((len(counters), length * FEATURES), np.float32)
+    for rows in row_blocks(*noise.shape):
+        noise[rows] = NOISE * random.uniform(counters[rows], length * FEATURES)
+    return noise.reshape(len(counters), length, FEATURES)
+
+
+def _places(
+    random: CounterRandom, counters: NDArray[np.uint64], kinds: NDArray[np.int64], length: int, max_gap: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first steps of trigger and action, each ``(N,)``; of an event that a kind lacks, any number."""
+    alone = np.isin(kinds, [KINDS.index("trigger alone"), KINDS.index("action alone")])
+    too_long = kinds == KINDS.index("gap too long")
+    longest = length - 2 * EVENT + 1
+    least = np.where(too_long, max_gap + 1, 1)
+    gaps = least + _below(random.child("gap"), counters, np.where(too_long, longest - max_gap, max_gap))
+    distance = np.where(alone, 0, EVENT - 1 + gaps)  # from the first event's first step to the second's
+    first = _below(random.child("place"), counters, length - EVENT - distance + 1)
+    second = first + distance
+    swapped = kinds == KINDS.index("action before trigger")
+    return np.where(swapped, second, first), np.where(swapped, first, second)
+
+
+def _below(random: CounterRandom, counters: NDArray[np.uint64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Draw ``(N,)`` integers, uniform from 0 to below each row's own ``high (N,)``: floor(uniform * high)."""
+    return (random.uniform(counters, 1)[:, 0] * high).astype(np.int64)
+
+
+def _check_request(split: str, length: int, max_gap: int, *, distractors: bool) -> None:
+    """Raise RequestError with every problem of a request: the longest gap in use has to fit between two events."""
+    problems = split_problems(split)
+    beyond = 1 if distractors else 0  # a gap that is too long has to fit too
+    needed = max_gap + beyond + 2 * EVENT - 1
+    if max_gap < 1:
+        problems.append(f"data.max_gap={max_gap} lets no action follow: set data.max_gap to 1 or more")
+    elif length < needed:
+        fitting = max_gap - (needed - length)
+        shorten = f", or data.max_gap to {fitting} or less" if fitting >= 1 else ""
+        what = "both events and a gap that is too long for" if distractors else "both events and"
+        problems.append(
+            f"data.length={length} is too short to hold {what} data.max_gap={max_gap}: set data.length to {needed} "
+            f"or more{shorten}"
+        )
+    if problems:
+        raise RequestError(*problems)
+
+
+class TriggerActionData(GeneratedClassification):
+    """Is a trigger followed by an action within five steps? Two classes, balanced exactly, with hard negatives.
+
+    Args:
+        length: steps of a sequence.
+        max_gap: most steps from the trigger's last to the action's first; 1 is at once.
+        distractors: negatives hold, in equal parts, a trigger alone, an action alone, the action before the trigger, or
+            both too far apart; without, nothing but noise.
+        train_size: sequences to train on.
+        val_size: sequences to validate on.
+        test_size: sequences to test on.
+        batch_size: sequences in one batch.
+        seed: of the data, and of the order of the training sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        length: PositiveInt = 30,
+        max_gap: PositiveInt = 5,
+        distractors: bool = True,
+        train_size: PositiveInt = 8000,
+        val_size: PositiveInt = 2000,
+        test_size: PositiveInt = 2000,
+        batch_size: PositiveInt = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+        )
+        self.length, self.max_gap, self.distractors = length, max_gap, distractors
+
+    @override
+    def class_names(self) -> tuple[str, ...]:
+        return "no action in time", "trigger and action"
+
+    @override
+    def question(self) -> str:
+        return f"in {self.length} steps, is a trigger followed by an action within {self.max_gap}?"
+
+    @override
+    def notes(self) -> tuple[str, ...]:
+        negatives = HARD_NEGATIVES if self.distractors else (NOISE_ONLY,)
+        return (f"negatives: {', '.join(negatives)}",)
+
+    @override
+    def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
+        inputs, labels = trigger_action_sequences(
+            indices,
+            seed=self.seed,
+            split=split,
+            length=self.length,
+            max_gap=self.max_gap,
+            distractors=self.distractors,
+        )
+        return TensorSamples(torch.from_numpy(inputs), torch.from_numpy(labels))
