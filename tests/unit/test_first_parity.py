@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.synthetic.classification import SPLITS
+from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.first_parity import FirstParityData, parity_sequences
 from cellstate.errors import RequestError
 
@@ -141,5 +141,5 @@ def test_all_problems_of_a_request_are_told_at_once():
     with pytest.raises(RequestError) as caught:
         sequences([0], split="trian", length=0)
     assert len(caught.value.problems) == 2
-    assert "did you mean 'train'" in caught.value.problems[0]
-    assert "data.length=0" in caught.value.problems[1]
+    assert "data.length=0" in caught.value.problems[0]
+    assert "did you mean 'train'" in caught.value.problems[1]

@@ -272,9 +272,9 @@ def test_all_problems_of_a_request_are_told_at_once():
     told = refusal.value.problems
     assert len(told) == 4
     assert "length=2 is shorter than the pattern 110" in told[0]
-    assert "did you mean 'test'?" in told[1]
-    assert "data.balance=1.5" in told[2]
-    assert "sum to 1" in told[3]
+    assert "data.balance=1.5" in told[1]
+    assert "sum to 1" in told[2]
+    assert "did you mean 'test'?" in told[3]
     with pytest.raises(RequestError, match=r"set data\.length to 3 or more"):
         textbook_positive_share([1, 1, 0], 2)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.synthetic.classification import SPLITS
+from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.temporal_order import CLASSES, SYMBOLS, TemporalOrderData, temporal_order_sequences
 from cellstate.errors import RequestError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.synthetic.classification import SPLITS
+from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.trigger_action import (
     HARD_NEGATIVES,
     KINDS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -100,17 +100,25 @@ class BatchLoader(ResumableLoader):
     ``batch_size`` is the batch that the optimiser sees, whatever the number of processes: in training each process
     takes every ``world_size``-th row of it; rows that are left over wait for another epoch, as does a last batch with
     fewer rows than processes. In evaluation (``shuffle=False``) each process takes one contiguous part of the samples,
-    every sample exactly once, so that the parts joined in order of rank are the split.
+    every sample exactly once, so that the parts joined in order of rank are the split. With ``renew`` every epoch after
+    the first has its own samples, as many as the first.
 
     Raises:
         RequestError: a training batch has fewer rows than there are processes.
     """
 
     def __init__(
-        self, samples: Samples, batch_size: int, *, shuffle: bool, seed: int = 0, shard: Shard | None = None
+        self,
+        samples: Samples,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        shard: Shard | None = None,
+        renew: Callable[[int], Samples] | None = None,
     ) -> None:
         super().__init__(seed)
-        self.samples, self.batch_size, self.shuffle = samples, batch_size, shuffle
+        self.samples, self.batch_size, self.shuffle, self.renew = samples, batch_size, shuffle, renew
         self.shard = shard or Shard()
         if shuffle:
             check_shared(min(batch_size, len(samples)), self.shard)
@@ -136,9 +144,10 @@ class BatchLoader(ResumableLoader):
         else:
             part = self._own_part()
             order = torch.arange(part.start, part.stop)
+        samples = self.samples if self.renew is None or epoch == 0 else self.renew(epoch)
         for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             indices = order[start : start + self.batch_size]
-            yield self.samples.batch(self._own_rows(indices) if self.shuffle else indices)
+            yield samples.batch(self._own_rows(indices) if self.shuffle else indices)
 
     def _own_rows(self, indices: Tensor) -> Tensor:
         shard = self.shard

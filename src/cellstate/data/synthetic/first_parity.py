@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from cellstate.annotations import NonNegativeInt, PositiveInt
 from cellstate.data.samples import TensorSamples
-from cellstate.data.synthetic.classification import GeneratedClassification, split_problems
+from cellstate.data.synthetic.classification import GeneratedClassification
+from cellstate.data.synthetic.generated import check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters
-from cellstate.errors import RequestError
 
 DIGITS = 10
 MEAN, STD = (DIGITS - 1) / 2, ((DIGITS**2 - 1) / 12) ** 0.5  # of a uniform digit: 4.5 and 2.872
@@ -43,7 +43,7 @@ def parity_sequences(
 
 def _decisive_place(length: int, lag: int | None, split: str) -> int:
     """Return the place of the decisive digit, from 0, or raise RequestError with every problem of the request."""
-    problems = split_problems(split)
+    problems = []
     if length < 1:
         problems.append(f"data.length={length} leaves no digit to ask for: set data.length to 1 or more")
     elif lag is not None and not 0 <= lag < length:
@@ -51,8 +51,7 @@ def _decisive_place(length: int, lag: int | None, split: str) -> int:
             f"data.lag={lag} lies outside a sequence of data.length={length} digits: set data.lag from 0 (the last "
             f"digit) to {length - 1} (the first), or null for the first"
         )
-    if problems:
-        raise RequestError(*problems)
+    check_request(split, problems)
     return 0 if lag is None else length - 1 - lag
 
 
@@ -69,6 +68,7 @@ class FirstParityData(GeneratedClassification):
         train_size: sequences to train on.
         val_size: sequences to validate on.
         test_size: sequences to test on.
+        fresh: draw new training sequences for every epoch.
         batch_size: sequences in one batch.
         seed: of the data, and of the order of the training sequences.
     """
@@ -82,11 +82,17 @@ class FirstParityData(GeneratedClassification):
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
+        fresh: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+            train_size=train_size,
+            val_size=val_size,
+            test_size=test_size,
+            fresh=fresh,
+            batch_size=batch_size,
+            seed=seed,
         )
         self.length, self.lag, self.encoding = length, lag, encoding
 

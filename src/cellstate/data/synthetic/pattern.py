@@ -16,9 +16,9 @@ from typing_extensions import override
 from cellstate.annotations import PositiveInt
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
-from cellstate.data.synthetic.classification import SPLITS, GeneratedClassification, split_problems
+from cellstate.data.synthetic.classification import GeneratedClassification
+from cellstate.data.synthetic.generated import SPLITS, check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place
-from cellstate.errors import RequestError
 
 SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
 LEAST_SHARE = 0.01  # a smaller part takes too many redraws
@@ -172,7 +172,6 @@ def _check_request(
             f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
             f"set data.length to {size} or more"
         )
-    problems += split_problems(split)
     if positive_share is not None and not 0 <= positive_share <= 1:
         problems.append(f"data.balance={positive_share}: a share is from 0 to 1 (or null for the textbook procedure)")
     if (
@@ -184,8 +183,7 @@ def _check_request(
             f"split_shares={list(split_shares)}: give {len(SPLITS)} shares ({', '.join(SPLITS)}) of {LEAST_SHARE} or "
             "more that sum to 1"
         )
-    if problems:
-        raise RequestError(*problems)
+    check_request(split, problems)
 
 
 def _name(automaton: PatternAutomaton) -> str:
@@ -213,6 +211,7 @@ class PatternData(GeneratedClassification):
         train_size: sequences to train on.
         val_size: sequences to validate on.
         test_size: sequences to test on.
+        fresh: draw new training sequences for every epoch.
         batch_size: sequences in one batch.
         seed: of the data, and of the order of the training sequences.
     """
@@ -226,11 +225,17 @@ class PatternData(GeneratedClassification):
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
+        fresh: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+            train_size=train_size,
+            val_size=val_size,
+            test_size=test_size,
+            fresh=fresh,
+            batch_size=batch_size,
+            seed=seed,
         )
         self.pattern, self.length, self.balance = tuple(pattern), length, balance
 

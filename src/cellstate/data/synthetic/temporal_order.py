@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
 from cellstate.data.samples import TensorSamples
-from cellstate.data.synthetic.classification import GeneratedClassification, split_problems
+from cellstate.data.synthetic.classification import GeneratedClassification
+from cellstate.data.synthetic.generated import check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters
-from cellstate.errors import RequestError
 
 SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")  # start, end, distractors, and the two that count
 START, END, FIRST_DISTRACTOR, DISTRACTORS, FIRST_MARKER, MARKERS = 0, 1, 2, 4, 6, 2
@@ -52,14 +52,13 @@ def temporal_order_sequences(
 
     RequestError where the length is below 10.
     """
-    problems = split_problems(split)
+    problems = []
     if length < LEAST_LENGTH:
         problems.append(
             f"data.length={length} leaves no room for two places among tenths of it: set data.length to "
             f"{LEAST_LENGTH} or more"
         )
-    if problems:
-        raise RequestError(*problems)
+    check_request(split, problems)
 
     counters = as_counters(indices)
     random = CounterRandom("temporal_order", seed, split, length)
@@ -94,6 +93,7 @@ class TemporalOrderData(GeneratedClassification):
         train_size: sequences to train on.
         val_size: sequences to validate on.
         test_size: sequences to test on.
+        fresh: draw new training sequences for every epoch.
         batch_size: sequences in one batch.
         seed: of the data, and of the order of the training sequences.
     """
@@ -105,11 +105,17 @@ class TemporalOrderData(GeneratedClassification):
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
+        fresh: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+            train_size=train_size,
+            val_size=val_size,
+            test_size=test_size,
+            fresh=fresh,
+            batch_size=batch_size,
+            seed=seed,
         )
         self.length = length
 

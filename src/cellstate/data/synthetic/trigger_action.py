@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
 from cellstate.data.samples import TensorSamples
-from cellstate.data.synthetic.classification import GeneratedClassification, split_problems
+from cellstate.data.synthetic.classification import GeneratedClassification
+from cellstate.data.synthetic.generated import check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters, row_blocks
-from cellstate.errors import RequestError
 
 FEATURES = 5
 NOISE = 0.5  # its upper end: nothing drawn comes near the 1 of an event
@@ -108,7 +108,7 @@ def _below(random: CounterRandom, counters: NDArray[np.uint64], high: NDArray[np
 
 def _check_request(split: str, length: int, max_gap: int, *, distractors: bool) -> None:
     """Raise RequestError with every problem of a request: the longest gap in use has to fit between two events."""
-    problems = split_problems(split)
+    problems = []
     beyond = 1 if distractors else 0  # a gap that is too long has to fit too
     needed = max_gap + beyond + 2 * EVENT - 1
     if max_gap < 1:
@@ -121,8 +121,7 @@ def _check_request(split: str, length: int, max_gap: int, *, distractors: bool) 
             f"data.length={length} is too short to hold {what} data.max_gap={max_gap}: set data.length to {needed} "
             f"or more{shorten}"
         )
-    if problems:
-        raise RequestError(*problems)
+    check_request(split, problems)
 
 
 class TriggerActionData(GeneratedClassification):
@@ -136,6 +135,7 @@ class TriggerActionData(GeneratedClassification):
         train_size: sequences to train on.
         val_size: sequences to validate on.
         test_size: sequences to test on.
+        fresh: draw new training sequences for every epoch.
         batch_size: sequences in one batch.
         seed: of the data, and of the order of the training sequences.
     """
@@ -149,11 +149,17 @@ class TriggerActionData(GeneratedClassification):
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
+        fresh: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size, val_size=val_size, test_size=test_size, batch_size=batch_size, seed=seed
+            train_size=train_size,
+            val_size=val_size,
+            test_size=test_size,
+            fresh=fresh,
+            batch_size=batch_size,
+            seed=seed,
         )
         self.length, self.max_gap, self.distractors = length, max_gap, distractors
 
