@@ -16,6 +16,22 @@ from cellstate.experiment import Run, quiet_libraries, run
 from cellstate.model import SequenceModel
 from cellstate.runs.discard import discard_unclaimed
 
+PRECISIONS = {
+    "16-mixed",
+    "bf16-mixed",
+    "16-true",
+    "bf16-true",
+    "32-true",
+    "64-true",
+    "16",
+    "bf16",
+    "32",
+    "64",
+    16,
+    32,
+    64,
+}
+
 __all__ = ["Evaluation", "Run", "evaluate", "load", "train"]
 
 
@@ -31,6 +47,8 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
         RequestError: the request was wrong; one line for each problem.
         RunError: the work failed.
     """
+    if isinstance(overrides, str):
+        raise RequestError(f"overrides={overrides!r}: give a list of words, such as [{overrides!r}]")
     config, folder = compose("train", [*overrides, f"quiet={str(quiet).lower()}"], config_dir=config_dir)
     try:
         return run(config, folder)
@@ -95,13 +113,14 @@ def evaluate(checkpoint: str | Path, data: Mapping[str, Any] | None = None) -> E
         datamodule = checkpoints.rebuild_data(content, **(data or {}))
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(
-                f"{file}: the data is not what this model was trained and tested on "
-                f"(fingerprint {datamodule.fingerprint[:12]}, recorded {record['fingerprint'][:12]})"
+                f"{file}: {_source(record['config'], data)} is not the data that this model was trained and tested on "
+                f"(fingerprint {datamodule.fingerprint[:12]}, recorded {record['fingerprint'][:12]}); "
+                "give the file as it was with data.path=FILE, or train anew on this one"
             )
         model = checkpoints.rebuild_model(content)
         trainer = L.Trainer(
-            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-            enable_checkpointing=False,
+            accelerator="cpu", precision=_precision(record["config"]), logger=False, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False,
         )  # fmt: skip
         trainer.validate(model, datamodule=datamodule, verbose=False)
         if "test" in datamodule.prepared.splits:
@@ -109,3 +128,17 @@ def evaluate(checkpoint: str | Path, data: Mapping[str, Any] | None = None) -> E
     metrics = {split: values for split, values in model.results.items() if split != "train"}
     config = record["config"]
     return Evaluation(file, metrics, record["metrics"], record["reference"], config["experiment"], config["seed"])
+
+
+def _precision(config: Mapping[str, Any]) -> Any:
+    """Return the precision that a recorded config computed its scores with."""
+    precision = (config.get("trainer") or {}).get("precision", "32-true")
+    if precision not in PRECISIONS:
+        raise RequestError(f"the checkpoint's config asks for trainer.precision={precision!r}; it was changed")
+    return precision
+
+
+def _source(config: Mapping[str, Any], changes: Mapping[str, Any] | None) -> str:
+    """Return what to call a checkpoint's data: its file, or what generated it."""
+    asked = {**config["data"], **(changes or {})}
+    return str(asked.get("path") or f"data={str(asked['_target_']).rsplit('.', 1)[-1]}")

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate import checkpoint, report
 from cellstate import config as checking
 from cellstate.callbacks import Checkpoints, FiniteLoss, History, Progress
+from cellstate.callbacks.position import whole_epochs
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, RunError
 from cellstate.model import SequenceModel, parameters_of
@@ -249,7 +250,7 @@ def collect(
         "experiment": record["config"]["experiment"],
         "seed": record["config"]["seed"],
         "parameters": parameters_of(model),
-        "epochs": trainer.current_epoch,
+        "epochs": whole_epochs(trainer),
         "steps": trainer.global_step,
         "train": model.results.get("train", {}),
         "val": model.results.get("val", {}),

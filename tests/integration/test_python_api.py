@@ -13,6 +13,7 @@ import torch
 from tests.conftest import TINY, series_rows, write_csv
 
 import cellstate
+from cellstate.data import PatternData
 from cellstate.errors import CellstateError, RequestError, RunError
 
 
@@ -46,6 +47,38 @@ def test_a_run_returns_metrics_history_model_data_and_folder(run: cellstate.Run)
     assert run.checkpoint == run.folder / "checkpoints" / "best.ckpt"
     assert run.checkpoint.is_file()
     assert not run.model.training
+
+
+@pytest.mark.parametrize(
+    ("words", "whole", "epochs"),
+    [
+        (["trainer.max_epochs=2"], 2, [0, 1]),
+        (["trainer.max_steps=6"], 1, [0, 1]),  # four batches an epoch: the second is broken off and scored
+        (["trainer.max_steps=8"], 2, [0, 1]),
+        (["trainer.max_steps=3", "trainer.max_epochs=3"], 0, [0]),
+        (["trainer.max_epochs=2", "trainer.accumulate_grad_batches=3"], 2, [0, 1]),
+    ],
+)
+def test_epochs_are_counted_by_the_batches_that_were_trained(
+    words: list[str], whole: int, epochs: list[int], tmp_path: Path
+) -> None:
+    small = [word for word in TINY if "max_epochs" not in word]
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    run = cellstate.train(["experiment=pattern", *small, "data.batch_size=16", *words, folder])
+    assert run.metrics["epochs"] == whole
+    assert [row["epoch"] for row in run.history] == epochs
+    best = min(run.history, key=lambda row: row["val/loss"])
+    assert (run.metrics["best"]["epoch"], run.metrics["best"]["step"]) == (best["epoch"], best["step"])
+
+
+def test_data_prints_what_there_is_to_know_of_it(run: cellstate.Run) -> None:
+    assert "does a sequence of 20 bits hold 110? 64 train" in str(run.data)
+    assert "not read yet" in repr(PatternData())
+
+
+def test_one_string_of_overrides_is_refused_with_the_list_that_was_meant() -> None:
+    with pytest.raises(RequestError, match=r"give a list of words, such as \['seed=3'\]"):
+        cellstate.train("seed=3")
 
 
 def test_a_loaded_model_predicts_what_the_trained_one_does(run: cellstate.Run) -> None:
@@ -114,7 +147,9 @@ def test_evaluate_takes_the_file_from_where_it_lies_now_and_knows_another(
     moved.write_bytes(original.read_bytes())
     assert cellstate.evaluate(forecaster.folder, data={"path": str(moved)}).differing == []
     write_csv(moved, [row.replace("7.5", "8.5") for row in series_rows(400)])
-    with pytest.raises(RequestError, match="the data is not what this model was trained and tested on"):
+    with pytest.raises(
+        RequestError, match=r"moved\.csv is not the data that this model was trained and tested on.*data\.path=FILE"
+    ):
         cellstate.evaluate(forecaster.folder, data={"path": str(moved)})
 
 

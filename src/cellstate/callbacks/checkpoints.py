@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY
 
 
@@ -49,7 +50,7 @@ class Checkpoints(Checkpoint):
         value = float(trainer.callback_metrics[self.monitor])
         if value < self.best["value"]:
             self.best = {
-                "epoch": trainer.current_epoch,
+                "epoch": newest_epoch(trainer),
                 "step": trainer.global_step,
                 "monitor": self.monitor,
                 "value": value,
@@ -67,7 +68,7 @@ class Checkpoints(Checkpoint):
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
-            "epoch": trainer.current_epoch,
+            "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
         }

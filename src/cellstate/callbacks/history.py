@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from cellstate.callbacks.position import newest_epoch
 from cellstate.errors import not_written
 
 
@@ -35,7 +36,7 @@ class History(L.Callback):
     def add(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Add a row of the newest results."""
         row: dict[str, float] = {
-            "epoch": trainer.current_epoch,
+            "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "seconds": round(time.monotonic() - self._began, 3),
             "lr": trainer.optimizers[0].param_groups[0]["lr"],

@@ -70,7 +70,10 @@ class Progress(L.Callback):
             f"train {losses['loss']:.4f}" if losses else "",
             f"val {validated:.4f}" if validated is not None else "",
         ]
-        parts += [f"best {self._best:.4f}" if self._best is not None else "", f"{speed:,.0f} steps/s"]
+        parts += [
+            f"best {self._best:.4f}" if self._best is not None else "",
+            f"{speed:,.{0 if speed >= 10 else 1}f} steps/s",
+        ]
         state = "  ".join(part for part in parts if part)
         if self._bar:
             task = self._bar.task_ids[0]

@@ -43,6 +43,13 @@ class SequenceData(L.LightningDataModule):
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
 
+    def __str__(self) -> str:
+        """Return the class, and once the data is read what there is to know of it; Lightning's own expects tuples."""
+        read: Prepared | None = self.__dict__.get("prepared")
+        return "\n  ".join((type(self).__name__, *(read.facts if read else ("not read yet",))))
+
+    __repr__ = __str__
+
     @abstractmethod
     def prepare(self) -> Prepared:
         """Read or generate the data.

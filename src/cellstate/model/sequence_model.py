@@ -173,6 +173,9 @@ class SequenceModel(L.LightningModule):
         if self._optimizer is None:
             raise RuntimeError("this model was built to predict: it has no optimizer")
         optimizer = self._optimizer(self.parameters())
+        # Fused optimisers would undo the scaling of 16-bit gradients within their step, after gradients were clipped,
+        # so Lightning refuses the two together. Told not to, they find gradients unscaled first, then clipped.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self._scheduler is None:
             return optimizer
         steps = self.trainer.estimated_stepping_batches  # infinite where nothing but time ends the run
