@@ -115,11 +115,19 @@ def test_cfg_job_prints_the_config_of_the_experiment(cellstate: Command) -> None
         ("cellstate train experiment=pattern_", ["experiment=pattern_bilstm", "experiment=pattern_stacked"]),
         ("cellstate train backbone.hid", ["backbone.hidden_size="]),
         ("cellstate evaluate chec", ["checkpoint="]),
+        ("cellstate train data.path=fi", ["data.path=files/"]),
+        ("cellstate train data.path=files/l", ["data.path=files/load.csv"]),
+        ("cellstate evaluate checkpoint=files/", ["checkpoint=files/b.ckpt", "checkpoint=files/load.csv"]),
+        ("cellstate evaluate checkpoint=nowhere/", []),
     ],
 )
 def test_the_shell_completes_commands_keys_and_values(
     cellstate: Command, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
 ) -> None:
+    folder = Path("files")
+    folder.mkdir()
+    for name in ("load.csv", "b.ckpt", ".hidden"):
+        (folder / name).touch()
     monkeypatch.setenv("COMP_LINE", line)
     answer = cellstate("-sc", "query=bash")
     assert answer.status == 0

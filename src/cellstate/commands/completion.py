@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from cellstate.cli import COMMANDS
 from cellstate.commands.application import run_application
 from cellstate.errors import RequestError
 
 SUBCOMMANDS = ("install", "uninstall", "query")
-HYDRA_COMMANDS = ("train", "evaluate")
+HYDRA_COMMANDS = tuple(name for name in COMMANDS if name != "list")
+FILE_KEYS = re.compile(r"(checkpoint|input|output|prompt_file|(.*[._])?path)=(?P<begun>.*)")
 
 
 def run(words: list[str]) -> int:
@@ -25,12 +28,31 @@ def run(words: list[str]) -> int:
     if not typed or (len(typed) == 1 and not line.endswith(" ")):
         print(" ".join(name for name in COMMANDS if name.startswith(typed[0] if typed else "")))
         return 0
+    if not line.endswith(" ") and (match := FILE_KEYS.fullmatch(typed[-1])):
+        print("\n".join(typed[-1][: match.start("begun")] + name for name in files(match["begun"])))
+        return 0
     if typed[0] in HYDRA_COMMANDS:
         # Hydra takes the first word for the program and completes what follows.
         rest = line.split(typed[0], 1)[1]
         os.environ["COMP_LINE"] = f"{line.split()[0]}{rest}"
         return run_application(typed[0], import_module(f"cellstate.commands.{typed[0]}").task, words)
     return 0
+
+
+def files(begun: str) -> list[str]:
+    """Return the files and folders whose path begins like that; Hydra itself offers them only after ``./`` or ``/``."""
+    folder, _, start = begun.rpartition("/")
+    place = Path(folder or ("/" if begun.startswith("/") else "."))
+    try:
+        there = sorted(place.iterdir())
+    except OSError:  # no such folder: there is nothing to offer
+        return []
+    prefix = begun[: len(begun) - len(start)]
+    return [
+        prefix + entry.name + ("/" if entry.is_dir() else "")
+        for entry in there
+        if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith("."))
+    ]
 
 
 def _with_plain_name(words: list[str]) -> int:
