@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
+Layers = Annotated[int, Field(gt=0, le=1000)]  # each is built in a loop: a slip of a few zeros would take hours
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

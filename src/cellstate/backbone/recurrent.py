@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from cellstate.annotations import PositiveInt, Probability
+from cellstate.annotations import Layers, PositiveInt, Probability
 from cellstate.backbone.contract import Backbone, State, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit, initialise, set_chrono_bias, set_gate_bias
 from cellstate.backbone.padding import Padding, length_range
@@ -125,7 +125,7 @@ class RNN(Recurrent):
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt = 64,
-        num_layers: PositiveInt = 1,
+        num_layers: Layers = 1,
         bidirectional: bool = False,
         dropout: Probability = 0.0,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
@@ -158,7 +158,7 @@ class GRU(Recurrent):
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt = 64,
-        num_layers: PositiveInt = 1,
+        num_layers: Layers = 1,
         bidirectional: bool = False,
         dropout: Probability = 0.0,
         recurrent_init: RecurrentInit = "orthogonal",
@@ -189,7 +189,7 @@ class LSTM(Recurrent):
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt = 64,
-        num_layers: PositiveInt = 1,
+        num_layers: Layers = 1,
         bidirectional: bool = False,
         dropout: Probability = 0.0,
         forget_bias: float = 1.0,

@@ -47,7 +47,8 @@ class Checkpoints(Checkpoint):
     def keep(self, trainer: L.Trainer) -> None:
         """Write ``last.ckpt``, and ``best.ckpt`` if the newest validation is the best so far."""
         self.scored_step = trainer.global_step
-        value = float(trainer.callback_metrics[self.monitor])
+        split, _, metric = self.monitor.partition("/")
+        value: float = trainer.lightning_module.results[split][metric]  # type: ignore[index, union-attr, assignment]
         if value < self.best["value"]:
             self.best = {
                 "epoch": newest_epoch(trainer),
