@@ -16,7 +16,7 @@ from cellstate.errors import RequestError
 from cellstate.model import Classifier
 
 SPEC = DataSpec(input_size=3, classes=("cat", "dog", "eel"))
-POOLINGS = ("last", "mean", "max")
+POOLINGS = ("last", "mean", "max", "attention")
 
 
 def classifier(backbone=LSTM, pooling="last", spec=SPEC, **options):
@@ -48,6 +48,7 @@ def test_the_vector_of_a_sequence_is_what_each_row_alone_gives(backbone, bidirec
             "last": torch.cat((hidden[0], hidden[1]), 1) if bidirectional else hidden[0],
             "mean": outputs.sum(1) / length,
             "max": outputs.max(1).values,
+            "attention": model.pooling(outputs),  # without padding; test_pooling.py holds it against its definition
         }[pooling]
         expected.append(nn.functional.linear(vector, model.head.weight, model.head.bias))
     torch.testing.assert_close(model(inputs, lengths), torch.cat(expected), atol=1e-6, rtol=1e-5)
@@ -111,7 +112,38 @@ def test_predictions_take_lists_arrays_and_tensors_of_one_or_several_sequences()
     for same in (inputs.numpy(), inputs.tolist(), inputs.double()):
         np.testing.assert_allclose(model.predict(same, lengths.tolist())["probabilities"], whole["probabilities"])
     alone = model.predict(inputs[1, :4])
-    np.testing.assert_allclose(alone["probabilities"][0], whole["probabilities"][1], atol=1e-6)
+    np.testing.assert_allclose(alone["probabilities"], whole["probabilities"][1], atol=1e-6)
+
+
+def test_one_sequence_alone_is_answered_without_the_first_dimension():
+    model = classifier()
+    inputs, _ = padded()
+    alone, batch = model.predict(inputs[0]), model.predict(inputs[:1])
+    assert (alone["classes"].shape, alone["probabilities"].shape) == ((), (3,))
+    assert (batch["classes"].shape, batch["labels"].shape, batch["probabilities"].shape) == ((1,), (1,), (1, 3))
+    assert isinstance(alone["labels"], str)
+    assert alone["labels"] == batch["labels"][0] == SPEC.classes[alone["classes"]]
+    np.testing.assert_array_equal(alone["probabilities"], batch["probabilities"][0])
+
+
+def test_predictions_scale_what_training_scaled():
+    spec = DataSpec(input_size=2, classes=("no", "yes"), input_mean=(1e9, -3.0), input_std=(0.5, 20.0))
+    model, plain = (classifier(spec=one) for one in (spec, DataSpec(input_size=2, classes=("no", "yes"))))
+    scores = np.random.default_rng(0).normal(size=(3, 8, 2))
+    raw = scores * np.array([0.5, 20.0]) + np.array([1e9, -3.0])
+    for batch in (slice(None), 0):
+        np.testing.assert_allclose(
+            model.predict(raw[batch])["probabilities"], plain.predict(scores[batch])["probabilities"], atol=1e-6
+        )
+
+
+def test_values_that_the_data_does_not_have_are_refused_but_on_the_padding():
+    model = classifier(spec=DataSpec(input_size=1, classes=("no", "yes"), input_values=(0.0, 1.0)))
+    with pytest.raises(RequestError, match=r"hold 2 in sequence 1, step 2 \(from 0\); .* no values but 0, 1$"):
+        model.predict([[0, 1, 1, 0], [1, 1, 2, 0]])
+    known = model.predict([[0, 1, 1, 0], [1, 1, 0, 0]], [4, 2])
+    same = model.predict([[0, 1, 1, 0], [1, 1, 2, -7]], [4, 2])
+    np.testing.assert_array_equal(known["probabilities"], same["probabilities"])
 
 
 def test_sequences_of_one_feature_need_no_last_dimension():
@@ -119,8 +151,8 @@ def test_sequences_of_one_feature_need_no_last_dimension():
     bits = [[0, 1, 1, 0, 1], [1, 0, 0, 0, 1]]
     whole = model.predict(bits)["probabilities"]
     np.testing.assert_array_equal(model.predict(np.array(bits)[..., None])["probabilities"], whole)
-    np.testing.assert_allclose(model.predict(bits[1])["probabilities"], whole[1:], atol=1e-7)
-    np.testing.assert_allclose(model.predict(np.array(bits[1])[:, None])["probabilities"], whole[1:], atol=1e-7)
+    np.testing.assert_allclose(model.predict(bits[1])["probabilities"], whole[1], atol=1e-7)
+    np.testing.assert_allclose(model.predict(np.array(bits[1])[:, None])["probabilities"], whole[1], atol=1e-7)
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 5, 4), (1, 2, 5, 3), (0, 3), (2, 0, 3)])
