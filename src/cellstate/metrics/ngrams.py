@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# Below so many possible n-grams they are counted in an array of that size, which is faster than sorting the text.
+# Up to so many possible n-grams they are counted in an array of that size, which is faster than sorting the text.
 COUNTABLE = 2**24
+STRETCH = 2**18  # tokens that are looked at at once: a text may be mapped from a file that is larger than memory
+
+Part = tuple[np.ndarray, np.ndarray]
+"""Contexts of one size, and the targets that followed them, ``(N,)`` each."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,29 @@ class Ngrams:
     """
 
     def __init__(self, train: np.ndarray, symbols: int, longest: int) -> None:
+        self._count(lambda size: parts_of(train, size, symbols), min(longest, len(train) - 1), symbols)
+
+    @classmethod
+    def of_contexts(cls, contexts: np.ndarray, sizes: np.ndarray, targets: np.ndarray, symbols: int) -> Ngrams:
+        """Count what followed contexts that are given, ``(N,)`` each, as those within separate sequences.
+
+        A context counts at its own size and at all smaller ones.
+        """
+
+        def of_size(size: int) -> Iterator[Part]:
+            whole = sizes >= size
+            yield contexts[whole] % symbols**size, targets[whole]
+
+        self = cls.__new__(cls)
+        self._count(of_size, int(sizes.max()), symbols)
+        return self
+
+    def _count(self, parts: Callable[[int], Iterable[Part]], longest: int, symbols: int) -> None:
         self.symbols = symbols
         self.tables: list[Followers] = []
         self._likeliest: list[np.ndarray] = []  # per table, (K,) the likeliest symbol after each context
-        for size in range(min(longest, len(train) - 1) + 1):
-            contexts, _ = contexts_of(train.astype(np.int64), size, symbols)
-            self.tables.append(followers(contexts[size:], train[size:].astype(np.int64), symbols))
+        for size in range(longest + 1):
+            self.tables.append(followers(parts(size), size, symbols))
             self._likeliest.append(self._best(size))
 
     def probabilities(self, contexts: np.ndarray, sizes: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -84,17 +106,48 @@ def contexts_of(tokens: np.ndarray, longest: int, symbols: int) -> tuple[np.ndar
     return contexts, np.minimum(np.arange(len(tokens)), longest)
 
 
-def followers(contexts: np.ndarray, targets: np.ndarray, symbols: int) -> Followers:
-    """Count which of ``targets (N,)`` followed which of ``contexts (N,)``."""
-    codes = contexts * symbols + targets
-    if codes.max() < COUNTABLE:
-        counts = np.bincount(codes)
-        pairs = np.flatnonzero(counts)
-        counts = counts[pairs]
-    else:
-        pairs, counts = np.unique(codes, return_counts=True)
+def parts_of(tokens: np.ndarray, size: int, symbols: int) -> Iterator[Part]:
+    """Yield the contexts of ``size`` of all ``tokens (N,)`` but the first few, which have none, and these tokens."""
+    for start in range(size, len(tokens), STRETCH):
+        part = tokens[start - size : start + STRETCH].astype(np.int64)
+        contexts, _ = contexts_of(part, size, symbols)
+        yield contexts[size:], part[size:]
+
+
+def followers(parts: Iterable[Part], size: int, symbols: int) -> Followers:
+    """Count which targets followed which contexts of ``size`` symbols."""
+    pairs, counts = occurrences(parts, size, symbols)
     known, first, kinds = np.unique(pairs // symbols, return_index=True, return_counts=True)
     return Followers(known, np.add.reduceat(counts, first), kinds, pairs, counts)
+
+
+def occurrences(parts: Iterable[Part], size: int, symbols: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pairs ``context * symbols + target`` occur, ascending, and how often, ``(P,)`` each."""
+    possible = symbols ** (size + 1)
+    if possible <= COUNTABLE:
+        counted = np.zeros(possible, np.int64)
+        for contexts, targets in parts:
+            counted += np.bincount(contexts * symbols + targets, minlength=possible)
+        pairs = np.flatnonzero(counted)
+        return pairs, counted[pairs]
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for contexts, targets in parts:
+        pairs, counts = np.unique(contexts * symbols + targets, return_counts=True)
+        found.append((pairs, counts))
+        if sum(len(pairs) for pairs, _ in found[1:]) > len(found[0][0]):  # so that the whole is sorted but a few times
+            found = [united(found)]
+    return united(found)
+
+
+def united(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return several lists of pairs and their counts as one."""
+    if len(found) == 1:
+        return found[0]
+    none = np.zeros(0, np.int64)
+    pairs, places = np.unique(np.concatenate([none, *(pairs for pairs, _ in found)]), return_inverse=True)
+    counts = np.zeros(len(pairs), np.int64)
+    np.add.at(counts, places, np.concatenate([none, *(times for _, times in found)]))
+    return pairs, counts
 
 
 def find(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

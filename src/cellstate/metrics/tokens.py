@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cellstate.metrics.ngrams import Ngrams, contexts_of
+from cellstate.metrics.ngrams import Ngrams, occurrences, parts_of
 
 IGNORED = -100  # a target that no loss and no score counts (the value that torch's cross_entropy ignores)
 
@@ -17,12 +18,19 @@ class TokenScores:
     """Accumulates the loss and the hits of next-token predictions over a split.
 
     Sums are kept on the device in double precision; a mean is over tokens, never over batches.
+
+    Args:
+        device: where predictions come from.
+        answer: the name of one more metric, and its first and last target counted from a sequence's end, 1 the last:
+            the accuracy on these alone, which are what a task is about. Empty: none.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, answer: tuple[str, int, int] | tuple[()] = ()) -> None:
         # MPS has no doubles; there, single precision sums of one batch at a time are what is left.
         precise = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(3, dtype=precise, device=device)  # loss, hits, tokens
+        self.answer = answer
+        self.answers = torch.zeros(2, dtype=torch.int64, device=device)  # hits, targets that the answer has
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Add predictions ``logits (B, T, V)`` for ``targets (B, T)``; targets of IGNORED do not count."""
@@ -33,11 +41,28 @@ class TokenScores:
         hits = (logits.flatten(0, 1).argmax(-1) == flat).sum()
         counts = (flat != IGNORED).sum()
         self.sums += torch.stack([losses.sum(dtype=self.sums.dtype), hits.to(self.sums), counts.to(self.sums)])
+        if self.answer:
+            asked = from_the_end(targets, *self.answer[1:])
+            self.answers += torch.stack([(logits.argmax(-1) == targets)[asked].sum(), asked.sum()])
 
     def compute(self) -> dict[str, float]:
-        """Return loss (nats a token), bpc (bits a token), perplexity and accuracy."""
+        """Return loss (nats a token), bpc (bits a token), perplexity, accuracy, and the accuracy of the answer."""
         loss, hits, tokens = self.sums.tolist()
-        return token_scores(loss / tokens, hits / tokens)
+        scores = token_scores(loss / tokens, hits / tokens)
+        if not self.answer:
+            return scores
+        right, asked = self.answers.tolist()
+        return {**scores, self.answer[0]: right / asked}
+
+
+def from_the_end(targets: Tensor, first: int, last: int) -> Tensor:
+    """Return which of ``targets (B, T)`` are number ``first`` to ``last`` from their row's end, ``(B, T)`` bool.
+
+    1 is the last; targets of IGNORED are not counted, so that rows may end anywhere.
+    """
+    counted = targets != IGNORED
+    number = counted.flip(1).cumsum(1).flip(1)
+    return counted & (number <= first) & (number >= last)
 
 
 def token_scores(loss: float, accuracy: float) -> dict[str, float]:
@@ -51,17 +76,30 @@ def ngram_scores(train: np.ndarray, text: np.ndarray, symbols: int) -> dict[str,
 
     uniform: each of the symbols equally likely. unigram, bigram, trigram: the probability of a symbol given the
     0, 1 or 2 before it, as ``Ngrams`` has it. Every target of ``text`` counts, as for a network; the first one or
-    two have a shorter context.
+    two have a shorter context. Both texts may be mapped from files: a part of them is looked at at a time.
 
     Returns:
         metric -> model -> score, for loss, bpc, perplexity and accuracy.
     """
     model = Ngrams(train, symbols, longest=2)
-    text = text.astype(np.int64)
     scores = {"uniform": token_scores(math.log(symbols), 1 / symbols)}
     for longest, name in enumerate(("unigram", "bigram", "trigram")):
-        contexts, sizes = contexts_of(text, longest, symbols)
-        chances = model.probabilities(contexts[1:], sizes[1:], text[1:])
-        hits = model.likeliest(contexts[1:], sizes[1:]) == text[1:]
-        scores[name] = token_scores(-float(np.log(chances).mean()), float(hits.mean()))
+        total = hits = 0.0
+        for size, part in beginnings(text, longest):
+            # What a context and the symbol after it score is the same wherever they stand.
+            pairs, counts = occurrences(parts_of(part, size, symbols), size, symbols)
+            contexts, sizes, targets = pairs // symbols, np.full(len(pairs), size), pairs % symbols
+            total -= float(counts @ np.log(model.probabilities(contexts, sizes, targets)))
+            hits += float(counts @ (model.likeliest(contexts, sizes) == targets))
+        scores[name] = token_scores(total / (len(text) - 1), hits / (len(text) - 1))
     return {metric: {name: values[metric] for name, values in scores.items()} for metric in scores["uniform"]}
+
+
+def beginnings(text: np.ndarray, longest: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield a size of context, and the part of ``text (N,)`` whose tokens have it; its first ``size`` have less.
+
+    A token has as many before it as ``longest`` says, or as there are; the first token of all is no target.
+    """
+    for size in range(1, min(longest, len(text))):
+        yield size, text[: size + 1]
+    yield longest, text if longest else text[1:]

@@ -1,0 +1,326 @@
+"""StateSequences of states from a user's file: the data of a model of the next state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import override
+
+from cellstate.annotations import NonNegativeInt, PositiveInt
+from cellstate.data.batch import UNKNOWN, DataSpec
+from cellstate.data.datamodule import Prepared, Scores, SequenceData
+from cellstate.data.files.state_file import Format, Layout, StateSequences, read_sequences
+from cellstate.data.samples import TensorSamples
+from cellstate.data.synthetic.chain import MarkovChain
+from cellstate.data.synthetic.markov import markov_chain, markov_sequences
+from cellstate.data.synthetic.randomness import CounterRandom
+from cellstate.errors import RequestError
+from cellstate.metrics.chains import Steps, chain_scores
+from cellstate.metrics.tokens import IGNORED, token_scores
+
+LARGEST = 2**33  # bytes of a padded split; sequences of very unequal lengths would be padded to more than they hold
+Indices = NDArray[np.int64]
+
+# What there is without a file: a chain whose next state depends on the two before, in sequences of unequal length.
+CHAIN: dict[str, Any] = {"states": 4, "order": 2, "concentration": 0.5}
+CHAIN_SEQUENCES, SHORTEST, LONGEST = 4000, 10, 50
+
+
+class StatesData(SequenceData):
+    """StateSequences of states: what follows each state is asked at every step.
+
+    Args:
+        path: a UTF-8 file with a sequence a line, states separated by spaces, or a table (tabs or commas) with a column
+            a feature, a row a step, and an empty row between sequences. None takes sequences of a Markov chain.
+        format: ``lines`` or ``table``; None goes by what the file looks like.
+        header: whether a table's first row names its columns; None: it does if none of its cells occurs below it.
+        separator: what stands in a row between two sequences, beside an empty row.
+        columns: names of the columns to read; None reads all.
+        target: the column whose next state is predicted; None takes the first.
+        split: shares of training, validation and test sequences, in an order that ``seed`` shuffles.
+        folds: k for k-fold cross-validation in place of ``split``: the shuffled sequences are dealt out to k folds.
+        fold: the fold that is the test split, from 0 on; the next one is the validation split, the rest trains. So
+            over the k values of ``fold`` every sequence is tested exactly once (under one seed).
+        max_length: longer sequences are cut into pieces of so many steps, each of which begins with no memory; None
+            leaves them whole.
+        batch_size: sequences in one batch.
+        seed: decides the split, and the order of the training sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        format: Format | None = None,
+        header: bool | None = None,
+        separator: str | None = None,
+        columns: Annotated[Sequence[str], Field(min_length=1)] | None = None,
+        target: str | None = None,
+        split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] = (0.8, 0.1, 0.1),
+        folds: Annotated[int, Field(ge=3)] | None = None,
+        fold: NonNegativeInt = 0,
+        max_length: PositiveInt | None = None,
+        batch_size: PositiveInt = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, seed=seed)
+        self.path, self.split, self.folds, self.fold = path, tuple(split), folds, fold
+        self.max_length = max_length
+        self.layout = Layout(format, header, separator, None if columns is None else tuple(columns), target)
+
+    @override
+    def prepare(self) -> Prepared:
+        check_folds(self.folds, self.fold)
+        found, name = self._read()
+        usable = np.flatnonzero(found.lengths > 1)
+        if not len(usable):
+            raise RequestError(
+                f"{name}: every sequence has one state only, so that there is nothing to predict; write a sequence's "
+                "states in one line, separated by spaces"
+            )
+        order = usable[shuffled(len(usable), self.seed)]
+        parts = in_folds(order, self.folds, self.fold, name) if self.folds else in_shares(order, self.split, name)
+        starts = np.cumsum(found.lengths) - found.lengths
+        training = np.zeros(int(found.lengths.sum()), bool)
+        training[spans(starts[parts["train"]], found.lengths[parts["train"]])] = True
+        features = [vocabulary_of(column, training) for column in found.columns]
+        target = found.names.index(self.layout.target) if self.layout.target else 0
+        if len(features[target]) < 3:
+            column = f" of column {found.names[target]!r}" if found.names else ""
+            raise RequestError(
+                f"{name}: the training split{column} holds one state only ({features[target][-1]!r}), so that there is "
+                "nothing to predict; give sequences of at least two states"
+            )
+        steps = np.stack([encode(*pair) for pair in zip(found.columns, features, strict=True)], axis=1)
+        splits = {}
+        for part, chosen in parts.items():
+            pieces = cut(starts[chosen], found.lengths[chosen], self.max_length)
+            splits[part] = padded(steps, *pieces, target=target, name=name)
+        spec = DataSpec(
+            vocabulary=features[target],
+            features=tuple(features) if len(features) > 1 else (),
+            feature_names=found.names,
+            target_feature=target,
+        )
+        outside = np.concatenate([chosen for part, chosen in parts.items() if part != "train"])
+        unknown = (steps[spans(starts[outside], found.lengths[outside])] == 0).any(axis=1).sum()
+        pieces = sum(map(len, splits.values()))
+        facts = (*self._facts(found, name, spec, parts), *self._remarks(found.lengths, parts, pieces, int(unknown)))
+        return Prepared(spec, splits, facts)
+
+    def _read(self) -> tuple[StateSequences, str]:
+        """Return the sequences, and what they are called in messages."""
+        if self.path is not None:
+            return read_sequences(self.path, self.layout), self.path
+        if option := self.layout.asks_for_table():
+            raise RequestError(f"{option}: there is no table; name one with data.path=FILE")
+        return chain_sequences(self.seed), f"a random chain of order {CHAIN['order']}"
+
+    def _facts(self, found: StateSequences, name: str, spec: DataSpec, parts: Mapping[str, Indices]) -> Iterator[str]:
+        """Yield what was found, and how it is split."""
+        lengths = found.lengths
+        yield f"{name}: {found.described}; {len(lengths):,} sequences of {lengths.min():,} to {lengths.max():,} states"
+        if spec.features:
+            pairs = zip(spec.feature_names, spec.features, strict=True)
+            sizes = ", ".join(f"{column} ({len(symbols) - 1:,})" for column, symbols in pairs)
+            yield f"different states by column: {sizes}; predicted is {spec.feature_names[spec.target_feature]}"
+        else:
+            yield f"{len(spec.vocabulary) - 1:,} different states"
+        which = f"fold {self.fold} of {self.folds}: " if self.folds else ""
+        yield which + ", ".join(f"{len(chosen):,} {part}" for part, chosen in parts.items()) + " sequences"
+
+    def _remarks(self, lengths: Indices, parts: Mapping[str, Indices], pieces: int, unknown: int) -> Iterator[str]:
+        """Yield what a user might not expect."""
+        if pieces > sum(map(len, parts.values())):
+            yield f"sequences of more than {self.max_length:,} steps were cut, which makes {pieces:,} pieces"
+        if short := int((lengths < 2).sum()):
+            yield f"{short:,} sequences of one state were left out: nothing follows in them"
+        if unknown:
+            yield f"{unknown:,} steps outside the training split hold a state that it does not have"
+
+    @property
+    def chain(self) -> MarkovChain | None:
+        """The chain that the sequences are of, where there is no file."""
+        return markov_chain(seed=self.seed, **CHAIN) if self.path is None else None
+
+    def optimum(self) -> Scores:
+        """Of a chain: what a predictor that knows it can expect on sequences of the lengths of the reported split.
+
+        A sequence of L states has L - 1 targets, on which ``MarkovChain.optimum`` gives the mean; the mean of all is
+        weighted by their number. Pieces of cut sequences are such sequences, as the chain is stationary.
+        """
+        if self.chain is None:
+            return {}
+        counts, pieces = np.unique((self._steps(self.reported_split)[1] != IGNORED).sum(axis=1), return_counts=True)
+        expected = [self.chain.optimum(int(count) + 1) for count in counts]
+        loss, accuracy = (
+            float(np.average([scores[metric] for scores in expected], weights=counts * pieces))
+            for metric in ("loss", "accuracy")
+        )
+        return token_scores(loss, accuracy)
+
+    def optimum_realised(self) -> Scores:
+        """Of a chain: what that predictor reaches on the very sequences of the reported split."""
+        if self.chain is None:
+            return {}
+        inputs, targets = self._steps(self.reported_split)
+        counted = targets != IGNORED
+        # The chain counts its states from 0, the vocabulary from 1; what stands in the padding is not counted.
+        states = np.concatenate((inputs[:, :1], np.where(counted, targets, 1)), axis=1) - 1
+        chances, hits = self.chain.predictions(states)
+        return token_scores(-float(np.log(chances[counted]).mean()), float(hits[counted].mean()))
+
+    def references(self) -> dict[str, Scores]:
+        """How often each state occurs, and Markov chains of order 1 to 3 of the predicted feature.
+
+        All are counted on the training split; higher orders are interpolated with lower ones, and know no more of a
+        sequence than the network does (see ``chain_scores``).
+        """
+        train, reported = (self._steps(split) for split in ("train", self.reported_split))
+        return chain_scores(train, reported, len(self.spec.vocabulary))
+
+    def _steps(self, split: str) -> Steps:
+        samples = self.prepared.splits[split]
+        assert isinstance(samples, TensorSamples)
+        inputs = samples.inputs if samples.inputs.ndim == 2 else samples.inputs[..., self.spec.target_feature]
+        return inputs.numpy(), samples.targets.numpy()
+
+
+def chain_sequences(seed: int) -> StateSequences:
+    """Return sequences of the chain that a seed draws, of unequal lengths; states are called A, B, ….
+
+    Any stretch of a stationary chain is a sequence of it.
+    """
+    numbers = np.arange(CHAIN_SEQUENCES)
+    drawn = markov_sequences(numbers, seed=seed, split="train", length=LONGEST, **CHAIN)
+    random = CounterRandom("states", "lengths", seed)
+    lengths = SHORTEST + random.integers(numbers, 1, LONGEST - SHORTEST + 1)[:, 0]
+    names = np.asarray([chr(ord("A") + state) for state in range(CHAIN["states"])])
+    states = names[drawn[np.arange(LONGEST) < lengths[:, None]]].tolist()
+    return StateSequences([states], lengths, described="no file was given")
+
+
+def check_folds(folds: int | None, fold: int) -> None:
+    """Refuse a fold that does not exist (RequestError)."""
+    if folds is None and fold:
+        raise RequestError(
+            f"data.fold={fold}: there are no folds; set data.folds to their number, such as data.folds=7"
+        )
+    if folds is not None and fold >= folds:
+        raise RequestError(f"data.fold={fold}: of {folds} folds the numbers are 0 to {folds - 1}")
+
+
+def shuffled(count: int, seed: int) -> Indices:
+    """Return a random order of ``count`` sequences, a pure function of both numbers."""
+    words = CounterRandom("states", "split", seed).bits(np.arange(count), 1)[:, 0]
+    return np.argsort(words, kind="stable")
+
+
+def in_folds(order: Indices, folds: int, fold: int, name: str) -> dict[str, Indices]:
+    """Deal out sequences to folds whose sizes differ by one at most.
+
+    Returns:
+        ``test``: fold number ``fold``, ``val``: the next (after the last the first), ``train``: all others.
+
+    Raises:
+        RequestError: there are fewer sequences than folds.
+    """
+    if len(order) < folds:
+        raise RequestError(
+            f"data.folds={folds}: {name} has only {counted(order)} of two states or more, and a fold needs "
+            "one; set fewer folds (3 at least), or give more sequences"
+        )
+    number = np.arange(len(order)) % folds
+    test, val = number == fold, number == (fold + 1) % folds
+    return {"train": order[~(test | val)], "val": order[val], "test": order[test]}
+
+
+def in_shares(order: Indices, shares: Sequence[float], name: str) -> dict[str, Indices]:
+    """Cut an order of sequences into ``train``, ``val`` and, unless its share is 0, ``test``.
+
+    Raises:
+        RequestError: the shares are no shares, or leave a split without a sequence.
+    """
+    if min(shares) < 0 or sum(shares) > 1 + 1e-9 or shares[0] <= 0 or shares[1] <= 0:
+        raise RequestError(
+            f"data.split={list(shares)}: give the shares of training, validation and test sequences, "
+            "the first two above 0, together at most 1, such as [0.8,0.1,0.1]"
+        )
+    stops = np.floor(np.cumsum(shares) * len(order) + 1e-6).astype(int)
+    parts = dict(zip(("train", "val", "test"), np.split(order, stops)[:3], strict=True))
+    found = {part: chosen for part, chosen in parts.items() if part != "test" or shares[2] > 0}
+    empty = next((part for part, chosen in found.items() if not len(chosen)), None)
+    if empty:
+        raise RequestError(
+            f"data.split={list(shares)}: {name} has {counted(order)} of two states or more, which leaves none for the "
+            f"{empty} split; give more sequences (in a table an empty row ends one), or other shares"
+        )
+    return found
+
+
+def counted(sequences: Indices) -> str:
+    """Return how many sequences there are, in words."""
+    return f"{len(sequences):,} sequence{'s' if len(sequences) != 1 else ''}"
+
+
+def spans(starts: Indices, lengths: Indices) -> Indices:
+    """Return the numbers ``start, start + 1, …`` of each span, one span after the other, ``(sum of lengths,)``."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+
+
+def vocabulary_of(column: Sequence[str], training: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the states of the training split in their order (s2 before s10), after what stands for all others."""
+    states = {state for state, trains in zip(column, training.tolist(), strict=True) if trains}
+    return (UNKNOWN, *sorted(states - {UNKNOWN}, key=natural))
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Return a key that puts names in alphabetical order, and numbers within them in numerical order."""
+    parts = re.split(r"(\d+)", name)  # text and digits by turns
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def encode(column: Sequence[str], vocabulary: Sequence[str]) -> Indices:
+    """Return the index of each state, 0 where the vocabulary does not have it, ``(N,)``."""
+    index = {state: number for number, state in enumerate(vocabulary)}
+    return np.fromiter((index.get(state, 0) for state in column), np.int64, len(column))
+
+
+def cut(starts: Indices, lengths: Indices, longest: int | None) -> tuple[Indices, Indices]:
+    """Return start and number of predicted steps of each piece: a sequence of L states has L - 1, each in one piece."""
+    steps = lengths - 1
+    size = longest or max(int(steps.max()), 1)
+    counts = -(-steps // size)
+    number = spans(np.zeros_like(counts), counts)  # of each piece in its sequence
+    whole = np.repeat(steps, counts)
+    return np.repeat(starts, counts) + number * size, np.minimum(whole - number * size, size)
+
+
+def padded(steps: Indices, starts: Indices, lengths: Indices, *, target: int, name: str) -> TensorSamples:
+    """Return the pieces of ``steps (N, K)`` as rows, padded on the right; the target of a step is the one after it.
+
+    Raises:
+        RequestError: the longest is so long that all the others, padded to it, would not fit into memory.
+    """
+    width, features = int(lengths.max()), steps.shape[1]
+    if len(starts) * width * (features + 1) * 8 > LARGEST:
+        raise RequestError(
+            f"{name}: the longest of {len(starts):,} sequences has {width + 1:,} states, and all would be padded to "
+            "it; set data.max_length, such as data.max_length=500, which cuts long sequences into pieces"
+        )
+    valid = np.arange(width) < lengths[:, None]
+    rows = np.where(valid, starts[:, None] + np.arange(width), starts[:, None])
+    inputs = np.where(valid[..., None], steps[rows], 0)
+    targets = np.where(valid, steps[:, target][rows + 1], IGNORED)
+    return TensorSamples(
+        torch.from_numpy(inputs if features > 1 else inputs[..., 0]),
+        torch.from_numpy(targets),
+        None if valid.all() else torch.from_numpy(lengths),
+    )

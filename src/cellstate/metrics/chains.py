@@ -1,0 +1,49 @@
+"""Markov chains fitted to separate sequences: what a model of the next state has to beat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cellstate.metrics.ngrams import Ngrams
+from cellstate.metrics.tokens import IGNORED, token_scores
+
+Steps = tuple[np.ndarray, np.ndarray]
+"""Inputs ``(N, T)`` and targets ``(N, T)``, indices of one alphabet; a target of IGNORED does not count."""
+
+ORDERS = (0, 1, 2, 3)
+
+
+def chain_scores(train: Steps, scored: Steps, symbols: int, orders: tuple[int, ...] = ORDERS) -> dict[str, dict]:
+    """Score chains of several orders on ``scored``, with counts from ``train`` alone.
+
+    A chain of order k knows the k newest inputs, or those that there are since the beginning of the sequence: a context
+    never reaches into the sequence before. Orders are interpolated with those below as ``Ngrams`` has it (Witten &
+    Bell 1991). Order 0 is called ``unigram``, the others ``chain_1``, ``chain_2``, …; orders whose contexts of so many
+    symbols could not be numbered in 63 bits are left out.
+
+    Returns:
+        metric -> model -> score, for loss, bpc, perplexity and accuracy.
+    """
+    found = {}
+    for order in orders:
+        if symbols ** (order + 1) >= 2**63:
+            continue
+        model = Ngrams.of_contexts(*pairs(train, order, symbols), symbols)
+        contexts, sizes, targets = pairs(scored, order, symbols)
+        chances = model.probabilities(contexts, sizes, targets)
+        hits = model.likeliest(contexts, sizes) == targets
+        name = f"chain_{order}" if order else "unigram"
+        found[name] = token_scores(-float(np.log(chances).mean()), float(hits.mean()))
+    return {metric: {name: values[metric] for name, values in found.items()} for metric in token_scores(0, 0)}
+
+
+def pairs(steps: Steps, order: int, symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the context of each target that counts, as a number whose digits are the newest inputs, the newest last,
+    its size, and the target, ``(P,)`` each."""
+    inputs, targets = (part.astype(np.int64) for part in steps)
+    counted = targets != IGNORED
+    contexts = np.zeros_like(inputs)
+    for back in range(min(order, inputs.shape[1])):
+        contexts[:, back:] += inputs[:, : inputs.shape[1] - back] * symbols**back
+    sizes = np.broadcast_to(np.minimum(np.arange(1, inputs.shape[1] + 1), order), inputs.shape)
+    return contexts[counted], sizes[counted], targets[counted]
