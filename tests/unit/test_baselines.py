@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.baselines import RIDGE_STRENGTHS, last_value, majority, ridge_linear, seasonal_naive
+from cellstate.data.baselines import (
+    RIDGE_STRENGTHS,
+    last_value,
+    majority,
+    ridge_linear,
+    seasonal_drift,
+    seasonal_naive,
+)
 
 
 def walk(rows, columns=1, seed=0):
@@ -65,6 +72,34 @@ def test_before_the_first_season_the_forecast_still_knows_the_past_alone(start):
     one, other = (seasonal_naive(series, np.array([start]), 20, 12) for series in (values, altered))
     np.testing.assert_array_equal(one, other)
     assert np.isfinite(one).all()
+
+
+def test_nothing_before_its_own_first_row_is_looked_at():
+    values, starts, first = walk(60), np.array([22, 45]), np.array([20, 40])
+    altered = values.copy()
+    altered[:20] += 100
+    one, other = (seasonal_naive(series, starts, 6, 12, first=first) for series in (values, altered))
+    np.testing.assert_array_equal(one, other)
+    alone = [
+        seasonal_naive(values[at:], np.array([start - at]), 6, 12) for start, at in zip(starts, first, strict=True)
+    ]
+    np.testing.assert_array_equal(one, np.concatenate(alone))
+
+
+def test_the_drift_of_a_trend_is_significant_and_that_of_noise_seldom():
+    drift, deviations = seasonal_drift(0.02 * np.arange(700.0)[:, None] + walk(700) * 0, 50)
+    np.testing.assert_allclose(drift, 1.0)
+    assert deviations[0] > 100
+    # Seasons whose means walk at random: mean(D) / (sd(D) / sqrt(K - 1)) is Student's t with K - 2 degrees of freedom,
+    # so that 5.9 % of series with K = 20 lie beyond 2.1; of 400, 24 +- 5 sigma (4.7 each).
+    generator, beyond = np.random.default_rng(0), 0
+    for _ in range(400):
+        means = generator.normal(size=20).cumsum()
+        _, deviations = seasonal_drift(np.repeat(means, 6)[:, None], 6)
+        beyond += abs(deviations[0]) > 2.1
+    assert 0 < beyond < 48
+    np.testing.assert_array_equal(seasonal_drift(walk(30), 10)[1], 0)  # three seasons tell nothing
+    np.testing.assert_array_equal(seasonal_drift(np.ones((100, 2)), 5)[1], 0)
 
 
 # ---------------------------------------------------------------------- ridge

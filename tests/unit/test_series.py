@@ -109,3 +109,75 @@ def test_without_a_file_it_is_the_synthetic_series():
     assert given.spec == synthetic.spec
     assert given.fingerprint == synthetic.fingerprint
     assert given.reference_table() == synthetic.reference_table()
+
+
+def plain(folder, values, name="plain.csv", header="v"):
+    (folder / name).write_text(header + "\n" + "\n".join(map(str, values)) + "\n")
+    return str(folder / name)
+
+
+def facts(data):
+    return " | ".join(data.prepared.facts)
+
+
+def test_without_a_clock_the_season_is_inferred_and_said(tmp_path):
+    steps = np.arange(600)
+    values = 5 * np.sin(2 * np.pi * steps / 12) + np.random.default_rng(0).normal(size=600)
+    path = plain(tmp_path, values)
+    data = SeriesData(path=path)
+    assert (data.spec.season, data.spec.horizon) == (12, 12)
+    assert "season 12 inferred from the training rows" in facts(data)
+    assert "seasonal_naive" in data.references()["mae"]
+    off = SeriesData(path=path, season=1)
+    assert off.spec.season == 1
+    assert "seasonal_naive" not in off.references()["mae"]
+    assert "season" not in facts(off).replace("data.season", "")
+    noise = SeriesData(path=plain(tmp_path, np.random.default_rng(1).normal(size=600)))
+    assert noise.spec.season == 1
+    assert "no season: no clock gives one" in facts(noise)
+
+
+def test_the_inferred_season_looks_at_the_training_rows_alone(tmp_path):
+    values = np.random.default_rng(2).normal(size=800)
+    values[560:] = np.tile([9.0, -9.0, 0.0, 4.0], 60)
+    assert SeriesData(path=plain(tmp_path, values)).spec.season == 1
+
+
+def test_a_column_that_might_be_the_time_is_offered(tmp_path):
+    rows = [f"the {day}th day,{value}" for day, value in enumerate(np.random.default_rng(0).normal(size=200))]
+    data = SeriesData(path=plain(tmp_path, rows, header="when,v"))
+    assert "no time column recognised: if 'when' (the 0th day) holds the time, set data.time=COLUMN" in facts(data)
+    assert "no time column" not in facts(SeriesData(path=plain(tmp_path, range(200), name="other.csv")))
+
+
+def test_dates_as_numbers_are_no_target(tmp_path):
+    days = [(datetime(2022, 1, 1) + timedelta(days=day)).strftime("%Y%m%d") for day in range(200)]
+    rows = [f"{day},{value}" for day, value in zip(days, np.random.default_rng(0).normal(size=200), strict=True)]
+    data = SeriesData(path=plain(tmp_path, rows, header="when,v"))
+    assert (data.spec.targets, data.spec.season) == (("v",), 7)
+
+
+def test_a_drift_stands_beside_the_seasonal_naive_only_where_there_is_one(tmp_path):
+    steps, noise = np.arange(1000), np.random.default_rng(3).normal(size=1000)
+    for slope, there in ((0.0, False), (0.05, True), (-0.05, True)):
+        path = plain(tmp_path, 5 * np.sin(2 * np.pi * steps / 20) + noise + slope * steps)
+        assert ("seasonal_naive_drift" in SeriesData(path=path, season=20).references()["mae"]) == there
+
+
+def test_a_split_too_short_is_told_to_take_more_rows(tmp_path):
+    path = plain(tmp_path, np.random.default_rng(0).normal(size=100))
+    with pytest.raises(RequestError, match=r"the val split 10 of them.*or give this split more rows with data\.split"):
+        _ = SeriesData(path=path, window=10, horizon=12).prepared
+
+
+def test_only_a_near_file_name_is_offered(tmp_path):
+    for name in ("load.csv", "prices_2024.csv", "notes.txt"):
+        (tmp_path / name).write_text("v\n1\n")
+    for asked, expected in (
+        ("prices2024.csv", "did you mean 'prices_2024.csv'?"),
+        ("Load.txt", "did you mean 'load.csv'?"),
+        ("wind.csv", "no such file; check the path"),
+    ):
+        with pytest.raises(RequestError) as refused:
+            _ = SeriesData(path=str(tmp_path / asked)).prepared
+        assert expected in str(refused.value)

@@ -251,3 +251,51 @@ def test_holes_written_as_words_are_holes(tmp_path):
 def test_a_hole_in_the_first_row_has_nothing_to_repeat(tmp_path):
     with pytest.raises(RequestError, match="line 2: column 'v' begins with an empty cell"):
         read(tmp_path, "v,w\n,1\n2,1\n").numbers(["v"], fill=True)
+
+
+# ---------------------------------------------------------------------- decimals, quotes
+
+
+def test_decimal_commas_are_read_where_a_column_of_numbers_has_some(tmp_path):
+    text = "t;a;b;c\n2023-01-01;12,5;1.234,5;1.5\n2023-01-02;-3;7,25;2.5\n2023-01-03;4,125;2.001.000,0;3.5\n"
+    table = read(tmp_path, text)
+    assert table.decimal_commas == {"a", "b"}
+    expected = [[12.5, 1234.5, 1.5], [-3, 7.25, 2.5], [4.125, 2_001_000, 3.5]]
+    np.testing.assert_array_equal(table.numbers(["a", "b", "c"], fill=False), expected)
+    broken = read(tmp_path, text.replace("4,125", "4,12,5"))
+    with pytest.raises(RequestError, match="line 4: column 'a' holds '4,12,5', which is no number"):
+        broken.numbers(["a"], fill=False)
+
+
+def test_a_comma_in_a_file_of_commas_is_no_decimal_unless_it_is_said(tmp_path):
+    path = written(tmp_path, 't,v\n2023-01-01,"1,234"\n2023-01-02,"2,345"\n')
+    with pytest.raises(RequestError, match="holds '1,234', which is no number"):
+        read_table(path, "data.path").numbers(["v"], fill=False)
+    given = read_table(path, "data.path", decimal=",")
+    np.testing.assert_array_equal(given.numbers(["v"], fill=False)[:, 0], [1.234, 2.345])
+    grouped = written(tmp_path, "t;v\n2023-01-01;1.234\n2023-01-02;2,5\n2023-01-02;7\n")
+    np.testing.assert_array_equal(
+        read_table(grouped, "data.path", decimal=",").numbers(["v"], fill=False)[:, 0], [1234, 2.5, 7]
+    )
+    with pytest.raises(RequestError, match="holds '2,5', which is no number"):
+        read_table(grouped, "data.path", decimal=".").numbers(["v"], fill=False)
+
+
+def test_lines_are_counted_over_line_breaks_in_quoted_cells(tmp_path):
+    text = 'note,v\n"one\ntwo\nthree",1\nplain,2\n"a ""quoted"" word\r\nand more",3\nlast,\n'
+    table = read(tmp_path, text)
+    assert [table.line(row) for row in range(4)] == ["line 2", "line 5", "line 6", "line 8"]
+    with pytest.raises(RequestError, match="line 8: column 'v' is empty"):
+        table.numbers(["v"], fill=False)
+    with pytest.raises(RequestError, match="line 5: 3 cells in a table of 2 columns"):
+        read(tmp_path, text.replace("plain,2", "plain,2,3"))
+
+
+def test_quotes_in_a_header_are_part_of_the_name(tmp_path):
+    table = read(tmp_path, '"load ""net""","price, gross"\n1,2\n3,4\n')
+    assert table.columns == ['load "net"', "price, gross"]
+    np.testing.assert_array_equal(table.numbers(['load "net"'], fill=False)[:, 0], [1, 3])
+
+
+def test_blank_lines_at_the_end_are_no_rows(tmp_path):
+    assert len(read(tmp_path, "t,v\n2023-01-01,1\n2023-01-02,2\n\n\n")) == 2

@@ -5,7 +5,7 @@ Forecasts return ``(M, horizon, C)`` for target rows that begin at ``starts (M,)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +13,8 @@ from torch import Tensor
 from cellstate.metrics.classification import constant_scores
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 6))
-RIDGE_WINDOWS = 50_000  # at most so many training windows, evenly spaced: a linear map needs no more
+RIDGE_WINDOWS = 50_000  # at most so many windows to fit and to choose by, evenly spaced: a linear map needs no more
+LEAST_CHANGES = 4  # from season to season, from which a drift is told from chance
 
 
 def majority(training: Tensor, labels: Tensor, classes: int) -> dict[str, dict[str, float]]:
@@ -32,28 +33,68 @@ def last_value(values: np.ndarray, starts: np.ndarray, horizon: int) -> np.ndarr
 
 
 def seasonal_naive(
-    values: np.ndarray, starts: np.ndarray, horizon: int, season: int, drift: np.ndarray | None = None
+    values: np.ndarray,
+    starts: np.ndarray,
+    horizon: int,
+    season: int,
+    drift: np.ndarray | None = None,
+    first: np.ndarray | int = 0,
 ) -> np.ndarray:
     """Repeat the last season: step h (from 0) takes the value ``season * (h // season + 1)`` steps before it.
 
-    With ``drift (C,)``, the mean change from one season to the next, it is added once for every season ahead.
+    With ``drift (C,)`` or ``(M, C)``, the mean change from one season to the next, it is added once for every season
+    ahead. ``first``, or ``(M,)``, is the row at which the series begins: nothing before it is looked at.
     """
     ahead = np.arange(horizon) // season + 1
-    rows = np.maximum(starts[:, None] + np.arange(horizon) - season * ahead, 0)
+    rows = np.maximum(starts[:, None] + np.arange(horizon) - season * ahead, np.reshape(first, (-1, 1)))
     forecast = values[rows]
-    return forecast if drift is None else forecast + ahead[:, None] * drift
+    return forecast if drift is None else forecast + ahead[:, None] * np.reshape(drift, (-1, 1, values.shape[1]))
+
+
+def seasonal_drift(training: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the drift of ``training (N, C)`` from season to season, ``(C,)``, and how far from 0 that is, ``(C,)``.
+
+    The drift is the mean of y_t - y_(t - season). Its standard error is that of a random walk of seasons (Hyndman &
+    Athanasopoulos, Forecasting: Principles and Practice, 5.2): with D_k the change of the mean from the season k - 1 to
+    k, of K whole seasons counted from the end, it is sd(D) / sqrt(K - 1). The second array is mean(D) in such standard
+    errors; 0 where there are fewer than LEAST_CHANGES changes, as so few say nothing of their spread.
+    """
+    columns = training.shape[1]
+    if len(training) <= season:
+        return np.zeros(columns), np.zeros(columns)
+    drift = (training[season:] - training[:-season]).mean(axis=0)
+    whole = len(training) // season
+    if whole - 1 < LEAST_CHANGES:
+        return drift, np.zeros(columns)
+    changes = np.diff(training[len(training) - whole * season :].reshape(whole, season, columns).mean(axis=1), axis=0)
+    mean, error = changes.mean(axis=0), changes.std(axis=0, ddof=1) / (whole - 1) ** 0.5
+    rounding = 1e-12 * np.abs(training).max(axis=0)
+    return drift, np.where(np.abs(mean) <= rounding, 0.0, mean / np.maximum(error, rounding + np.finfo(float).tiny))
 
 
 def ridge_linear(
-    values: np.ndarray, starts: Mapping[str, np.ndarray], reported: np.ndarray, window: int, horizon: int
+    values: np.ndarray,
+    starts: Mapping[str, np.ndarray],
+    reported: np.ndarray,
+    window: int,
+    horizon: int,
+    scale: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Fit one linear map a column from the window to the horizon, both relative to the window's last value.
 
+    It sees the column that it forecasts and no covariates.
+
     With X the windows and Y the targets of the training split, each minus the last observed value, the map is
     ``(X'X + s I)^-1 X'Y`` (Hoerl & Kennard 1970) on columns of unit variance; the strength s is the one of
-    RIDGE_STRENGTHS with the least squared error on the validation split.
+    RIDGE_STRENGTHS with the least squared error on the validation split. ``scale`` are the columns' deviations, where
+    ``values`` hold several series; else they are those of the training rows.
     """
-    columns = [_ridge_column(column, starts, reported, window, horizon) for column in values.T]
+    if scale is None:
+        scale = [column[: starts["train"][-1]].std() for column in values.T]
+    columns = [
+        _ridge_column(column / (deviation or 1.0), starts, reported, window, horizon) * (deviation or 1.0)
+        for column, deviation in zip(values.T, scale, strict=True)
+    ]
     return np.stack(columns, axis=-1)
 
 
@@ -61,19 +102,21 @@ def _ridge_column(
     column: np.ndarray, starts: Mapping[str, np.ndarray], reported: np.ndarray, window: int, horizon: int
 ) -> np.ndarray:
     stride = -(-len(starts["train"]) // RIDGE_WINDOWS)
-    scale = column[: starts["train"][-1]].std() or 1.0
-    column = column / scale
     inputs, targets, _ = _relative(column, starts["train"][::stride], window, horizon)
     power, product = inputs.T @ inputs, inputs.T @ targets
-    val_inputs, val_targets, _ = _relative(column, starts["val"], window, horizon)
+    thinned = starts["val"][:: -(-len(starts["val"]) // RIDGE_WINDOWS)]
+    val_inputs, val_targets, _ = _relative(column, thinned, window, horizon)
     best, best_error = np.zeros((window, horizon)), np.inf
     for strength in RIDGE_STRENGTHS:
         weights = np.linalg.solve(power + strength * np.eye(window), product)
         error = float(np.mean((val_inputs @ weights - val_targets) ** 2))
         if error < best_error:
             best, best_error = weights, error
-    inputs, _, last = _relative(column, reported, window, horizon)
-    return (inputs @ best + last) * scale
+    forecasts = []
+    for at in range(0, len(reported), RIDGE_WINDOWS):
+        inputs, _, last = _relative(column, reported[at : at + RIDGE_WINDOWS], window, horizon)
+        forecasts.append(inputs @ best + last)
+    return np.concatenate(forecasts)
 
 
 def _relative(

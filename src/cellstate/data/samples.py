@@ -77,14 +77,18 @@ class TensorSamples(Samples):
 
 
 class WindowSamples(Samples):
-    """Windows of one long series: the input is ``window`` steps, the target the ``horizon`` steps that follow.
+    """Windows of one or several long series: inputs are ``window`` steps, targets the ``horizon`` steps that follow.
 
-    The series ``values (N, C)`` is held once; a batch is one gather, so a window costs no memory until it is used.
-    ``starts (M,)`` are the rows at which the *targets* begin.
+    The series ``values (N, C)`` are held once, one after the other; a batch is one gather, so a window costs no memory
+    until it is used. ``starts (M,)`` are the rows at which the *targets* begin. With ``covariates (N, F)`` the inputs
+    are ``(B, window, C + F)``, the values first.
     """
 
-    def __init__(self, values: Tensor, starts: Tensor, window: int, horizon: int) -> None:
+    def __init__(
+        self, values: Tensor, starts: Tensor, window: int, horizon: int, covariates: Tensor | None = None
+    ) -> None:
         self.values, self.starts, self.window, self.horizon = values, starts, window, horizon
+        self.covariates = covariates
         self._offsets = torch.arange(-window, horizon, device=values.device)
 
     def __len__(self) -> int:
@@ -94,18 +98,26 @@ class WindowSamples(Samples):
     def batch(self, indices: Tensor) -> Batch:
         rows = self.starts[indices].unsqueeze(1) + self._offsets  # (B, window + horizon)
         spans = self.values[rows]  # (B, window + horizon, C)
-        return Batch(spans[:, : self.window], spans[:, self.window :])
+        inputs = spans[:, : self.window]
+        if self.covariates is not None:
+            inputs = torch.cat((inputs, self.covariates[rows[:, : self.window]]), dim=-1)
+        return Batch(inputs, spans[:, self.window :])
 
     @override
     def to(self, device: torch.device) -> WindowSamples:
-        return WindowSamples(self.values.to(device), self.starts.to(device), self.window, self.horizon)
+        covariates = None if self.covariates is None else self.covariates.to(device)
+        return WindowSamples(self.values.to(device), self.starts.to(device), self.window, self.horizon, covariates)
 
     @override
     def nbytes(self) -> int:
-        return self.values.nbytes + self.starts.nbytes
+        covariates = 0 if self.covariates is None else self.covariates.nbytes
+        return self.values.nbytes + self.starts.nbytes + covariates
 
     @override
     def update_digest(self, digest: hashlib._Hash) -> None:
         digest.update(str((self.window, self.horizon, tuple(self.values.shape))).encode())
         digest.update(tensor_bytes(self.values))
         digest.update(tensor_bytes(self.starts))
+        if self.covariates is not None:
+            digest.update(str(tuple(self.covariates.shape)).encode())
+            digest.update(tensor_bytes(self.covariates))

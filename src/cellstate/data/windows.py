@@ -1,57 +1,53 @@
-"""Forecasting data: windows of a series, split in order of time, beside what simple forecasts reach on it."""
+"""Forecasting data: windows of series, split in order of time, beside what simple forecasts reach on them."""
 
 from __future__ import annotations
 
-import itertools
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
-from cellstate.data.baselines import last_value, ridge_linear, seasonal_naive
+from cellstate.data.baselines import last_value, ridge_linear, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
-from cellstate.data.samples import WindowSamples
+from cellstate.data.splitting import Series, Windows, cut, default_window, split_borders
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
-from cellstate.metrics.forecast import forecast_scores, naive_error
+from cellstate.metrics.forecast import forecast_scores
 
-SPLITS = ("train", "val", "test")
+__all__ = ["Series", "Split", "WindowedData", "default_window", "split_borders"]
+
 Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
-
-
-@dataclass(frozen=True)
-class Series:
-    """A regular series, ``values (N, C)`` in its own units."""
-
-    values: np.ndarray
-    names: tuple[str, ...]
-    season: int = 1  # steps a season; 1 where there is none
-    facts: tuple[str, ...] = ()
-    window: int | None = None  # what suits this series, where it says so
-    horizon: int | None = None
-    noise: np.ndarray | None = None  # (N,) the noise in a synthetic series of one column, as drawn
-    noise_std: float | None = None  # and its standard deviation
-    source: str = "data"  # what to call it in an error: its file, if there is one
+DRIFTING = 2.0  # standard errors from 0, from which on series are said to drift
 
 
 class WindowedData(SequenceData):
-    """Windows of one series and the ``horizon`` steps that follow each.
+    """Windows of one or several series and the ``horizon`` steps that follow each.
 
-    The split is in order of time. A window belongs to the split in which all its *targets* lie, so that the first
-    inputs of validation and test reach back into the rows before them, as in use. The scaler is fitted on the
-    training rows alone.
+    The split is in order of time, of each series by itself. A window belongs to the split in which all its *targets*
+    lie, so that the first inputs of validation and test reach back into the rows before them, as in use. No window
+    reaches into another series.
+
+    All scalers are fitted on the training rows. A target has one, whatever the number of series: its mean over all of
+    them, and its deviation within them, the root of the mean of (y - mean of its series)^2; for one series that is the
+    z-score. So the levels of series, however far apart, do not drown what moves within them; normalisation per
+    instance (``model.normalisation``) takes each window's own level out; and a series that training never saw is
+    forecast like the others. All series count in the same unit, so that those with larger swings count for more, in
+    the loss as in mae and mse. Covariates are scaled by their z-score over all training rows.
+
+    Covariates stand behind the targets in every step of the inputs, ``(B, window, C + P + K)``: those known in the
+    past as they are, and those known ahead ``horizon`` steps early, so that step t of a window shows their value at
+    t + horizon, and its last ``horizon`` steps all of the time to forecast.
 
     Args:
         window: steps that the forecaster sees; None takes 14 seasons, fewer where the series is short.
         horizon: steps to forecast.
         split: rows of training, validation and test, as shares (together at most 1) or as numbers of rows.
+        short: what to do about series without a sample in each split: ``error`` names one, ``skip`` leaves them out.
     """
 
     def __init__(
@@ -60,11 +56,12 @@ class WindowedData(SequenceData):
         window: PositiveInt | None = None,
         horizon: PositiveInt | None = None,
         split: Split | None = None,
+        short: Literal["error", "skip"] = "error",
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
-        self.window, self.horizon, self.split = window, horizon, split
+        self.window, self.horizon, self.split, self.short = window, horizon, split, short
 
     @abstractmethod
     def series(self) -> Series:
@@ -76,60 +73,48 @@ class WindowedData(SequenceData):
 
     @override
     def prepare(self) -> Prepared:
-        series = self.series()
-        rows = len(series.values)
-        borders = self.borders(rows)
-        horizon = self.horizon or series.horizon or (series.season if series.season > 1 else 12)
-        window = self.window or series.window or default_window(series.season, horizon, borders[1])
-        starts = {
-            name: np.arange(max(lower, window), upper - horizon + 1)
-            for name, (lower, upper) in zip(SPLITS, itertools.pairwise(borders), strict=True)
-            if upper > lower or name != "test"
-        }
-        check_long_enough(rows, window, horizon, borders, starts, source=series.source)
-
-        training = series.values[: borders[1]]
-        season = series.season if series.season < len(training) else 1
-        std = training.std(axis=0)
-        spread = np.ptp(training, axis=0)  # not std, which rounding leaves above 0 where all values are 0.1
-        constant = [name for name, width in zip(series.names, spread, strict=True) if not width > 0]
-        if constant:
-            raise RequestError(
-                f"{series.source}: column {constant[0]!r} has one and the same value in all training rows; "
-                "there is nothing to forecast: choose another data.target"
-            )
-        spec = DataSpec(
-            input_size=len(series.names),
-            targets=series.names,
-            window=window,
-            horizon=horizon,
-            season=season,
-            mean=tuple(training.mean(axis=0).tolist()),
-            std=tuple(std.tolist()),
-            naive_error=naive_error(training, season),
-        )
+        windows = cut(self.series(), borders=self.borders, window=self.window, horizon=self.horizon, short=self.short)
+        series, training = windows.series, windows.training
+        check_constant(series, training)
+        mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)
         # Scaled in double precision: a series far from zero would lose its detail in single precision.
-        values = torch.from_numpy(((series.values - training.mean(axis=0)) / std).astype(np.float32))
-        splits = {
-            name: WindowSamples(values[:border], torch.from_numpy(starts[name]), window, horizon)
-            for name, border in zip(SPLITS, borders[1:], strict=True)
-            if name in starts
-        }
+        values = ((series.values - mean) / std).astype(np.float32)
+        covariates, centre, spread, notes = scaled_covariates(windows)
+        spec = DataSpec(
+            input_size=len(series.names) + len(centre),
+            input_mean=(*mean.tolist(), *centre) if centre else (),
+            input_std=(*std.tolist(), *spread) if centre else (),
+            targets=series.names,
+            past=series.past,
+            known=series.known,
+            window=windows.window,
+            horizon=windows.horizon,
+            season=windows.season,
+            mean=tuple(mean.tolist()),
+            std=tuple(std.tolist()),
+            naive_error=naive_error_within(training, windows.season),
+        )
+        splits = {name: windows.samples(name, values, covariates) for name in windows.names}
         counted = ", ".join(f"{len(samples):,} {name}" for name, samples in splits.items())
-        cycle = f", season {season}" if season > 1 else ""
-        facts = (*series.facts, f"windows of {window} steps, horizon {horizon}{cycle}: {counted}")
-        if season < series.season:
-            facts += (f"the training rows do not hold a season of {series.season} steps: it is left out of account",)
-        if rows > borders[3]:
-            facts += (f"the last {rows - borders[3]:,} of {rows:,} rows are in no split",)
-        self._whole, self._starts = series, starts
-        return Prepared(spec, splits, facts)
+        cycle = f", season {spec.season}" if spec.season > 1 else ""
+        facts = (*series.facts, f"windows of {spec.window} steps, horizon {spec.horizon}{cycle}: {counted}")
+        unused = len(series.values) - int(windows.borders[:, 3].sum())
+        if unused:
+            last = "each series' last rows" if series.ids else f"the last {unused:,}"
+            facts += (f"{last} of {len(series.values):,} rows are in no split",)
+        self._windows = windows
+        return Prepared(spec, splits, (*facts, *windows.facts, *notes))
+
+    @property
+    def windows(self) -> Windows:
+        """Where the windows of each split lie."""
+        _ = self.prepared
+        return self._windows
 
     @property
     def whole_series(self) -> Series:
-        """The series that all windows are cut from, in its own units."""
-        _ = self.prepared
-        return self._whole
+        """The series that all windows are cut from, in their own units."""
+        return self.windows.series
 
     def optimum(self) -> Scores:
         """The expected score of a forecaster that knows the signal, where the noise of the series is known."""
@@ -141,81 +126,96 @@ class WindowedData(SequenceData):
         noise = self.whole_series.noise
         if noise is None:
             return {}
-        return self._with_scaled(realised_floor(noise, self._starts[self.reported_split], self.spec.horizon))
+        return self._with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
 
     def _with_scaled(self, floor: Scores) -> Scores:
         (std,) = self.spec.std
         return {**floor, "mae_scaled": floor["mae"] / std, "mse_scaled": floor["mse"] / std**2}
 
     def references(self) -> dict[str, Scores]:
-        """Last value, seasonal naive (with and without drift) and ridge regression on the same windows."""
-        spec = self.spec
-        values, starts = self.whole_series.values, self._starts
-        reported = starts[self.reported_split]
-        training = values[: starts["train"][-1] + spec.horizon]
+        """Last value, seasonal naive and ridge regression on the same windows of the targets, without covariates.
+
+        Seasonal naive stands there where there is a season; with drift too where the training rows drift: where the
+        root mean square over series and columns of what ``seasonal_drift`` gives, drift in standard errors, is above 2.
+        """
+        spec, windows, split = self.spec, self.windows, self.reported_split
+        values, reported = self.whole_series.values, windows.starts(split)
         forecasts = {"last_value": last_value(values, reported, spec.horizon)}
         if spec.season > 1:
-            forecasts["seasonal_naive"] = seasonal_naive(values, reported, spec.horizon, spec.season)
-            drift = (training[spec.season :] - training[: -spec.season]).mean(axis=0)
-            forecasts["seasonal_naive_drift"] = seasonal_naive(values, reported, spec.horizon, spec.season, drift)
-        forecasts["ridge_linear"] = ridge_linear(values, starts, reported, spec.window, spec.horizon)
+            firsts = reported - windows.rows(split)
+            naive = seasonal_naive(values, reported, spec.horizon, spec.season, first=firsts)
+            forecasts["seasonal_naive"] = naive
+            found = [seasonal_drift(training, spec.season) for training in windows.training]
+            drift, deviations = (np.stack(part) for part in zip(*found, strict=True))  # (S, C)
+            if np.sqrt(np.mean(deviations**2)) > DRIFTING:
+                own = drift[windows.owners(split)]
+                drifting = seasonal_naive(values, reported, spec.horizon, spec.season, own, first=firsts)
+                forecasts["seasonal_naive_drift"] = drifting
+        starts = {name: windows.starts(name) for name in windows.names}
+        scale = spec.std if len(self.whole_series.ids) > 1 else None
+        forecasts["ridge_linear"] = ridge_linear(values, starts, reported, spec.window, spec.horizon, scale)
         truth = values[reported[:, None] + np.arange(spec.horizon)]
         scores = {name: forecast_scores(forecast, truth, spec=spec) for name, forecast in forecasts.items()}
         return {metric: {name: score[metric] for name, score in scores.items()} for metric in scores["last_value"]}
 
 
-def split_borders(rows: int, split: Sequence[float]) -> list[int]:
-    """Return the borders of a split given as shares or as numbers of rows.
+def check_constant(series: Series, training: Sequence[np.ndarray]) -> None:
+    """Refuse targets that have one and the same value in all training rows of every series.
 
     Raises:
-        RequestError: a part is negative, training or validation is empty, or there are not so many rows.
+        RequestError: names the column.
     """
-    as_shares = all(part <= 1 for part in split)
-    if min(split) < 0 or split[0] == 0 or split[1] == 0 or (not as_shares and any(part % 1 for part in split)):
+    # The range and not the deviation, which rounding leaves above 0 where all values are 0.1.
+    spread = np.max([np.ptp(values, axis=0) for values in training], axis=0)
+    constant = [name for name, width in zip(series.names, spread, strict=True) if not width > 0]
+    if constant:
         raise RequestError(
-            f"data.split={list(split)}: give training, validation and test, either as shares such as [0.7,0.1,0.2] "
-            "or as whole numbers of rows; training and validation must not be empty"
+            f"{series.source}: column {constant[0]!r} has one and the same value in all training rows"
+            f"{' of each series' if series.ids else ''}; there is nothing to forecast: choose another data.target"
         )
-    total = sum(split)
-    if as_shares and total > 1 + 1e-9:
-        raise RequestError(f"data.split={list(split)}: the shares sum to {total:g}, which is more than 1")
-    if not as_shares and total > rows:
-        raise RequestError(f"data.split={list(split)}: {total:,.0f} rows are asked for, the series has {rows:,}")
-    scale = rows if as_shares else 1
-    return [0, *(round(part * scale) for part in itertools.accumulate(split))]
 
 
-def default_window(season: int, horizon: int, training_rows: int) -> int:
-    """Return 14 seasons (two weeks of days of hours), in whole seasons at most a fifth of the training rows.
+def within_deviation(training: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the root of the mean of (y - mean of its series)^2 over the rows of all series ``(N_i, C)``, ``(C,)``."""
+    squares = sum(len(values) * values.var(axis=0) for values in training)
+    return np.sqrt(squares / sum(map(len, training)))
 
-    Without a season: four horizons within the same bound. At least one horizon in either case.
+
+def naive_error_within(training: Sequence[np.ndarray], season: int) -> tuple[float, ...]:
+    """Return mean |y_t - y_(t - season)| over the rows of all series ``(N_i, C)``: one scale q of mase a column.
+
+    Empty where a column repeats itself exactly from season to season (but for rounding), so that no error can be
+    measured in units of q.
     """
-    most = max(training_rows // 5, 1)
-    if season > 1:
-        return max(min(14, most // season) * season, min(season, most), min(horizon, most))
-    return max(min(4 * horizon, most), 1)
+    errors = np.concatenate([np.abs(values[season:] - values[:-season]) for values in training]).mean(axis=0)
+    rounding = 1e-12 * np.abs(np.concatenate(training)).max(axis=0)
+    return tuple(errors.tolist()) if (errors > rounding).all() else ()
 
 
-def check_long_enough(
-    rows: int,
-    window: int,
-    horizon: int,
-    borders: Sequence[int],
-    starts: Mapping[str, np.ndarray],
-    source: str = "data",
-) -> None:
-    """Refuse a series in which a split has no room for a single window.
+def scaled_covariates(
+    windows: Windows,
+) -> tuple[np.ndarray | None, tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    """Return covariates as windows show them, scaled, ``(N, P + K)``, their mean and deviation, and what to say.
 
-    Raises:
-        RequestError: says how many rows there are and how many it takes.
+    What is known ahead is moved ``horizon`` rows up within its series; its last rows, which no window reaches, repeat
+    the last value. One that never changes in training is only centred.
     """
-    sizes: dict[str, int] = dict(zip(SPLITS, (b - a for a, b in itertools.pairwise(borders)), strict=True))
-    for name, positions in starts.items():
-        if len(positions) == 0:
-            need = window + horizon if name == "train" else horizon
-            raise RequestError(
-                f"{source}: the series is too short: it has {rows:,} rows, the {name} split {sizes[name]:,} of them, "
-                f"and one sample takes {need:,} (data.window={window} plus data.horizon={horizon}"
-                + ("" if name == "train" else f", of which {horizon} in this split")
-                + "); give more rows, or a smaller data.window or data.horizon"
-            )
+    series = windows.series
+    if series.covariates is None:
+        return None, (), (), ()
+    spans = zip(series.firsts, windows.borders[:, 1], strict=True)
+    training = np.concatenate([series.covariates[first : first + stop] for first, stop in spans])
+    constant = ~(np.ptp(training, axis=0) > 0)
+    mean, std = training.mean(axis=0), np.where(constant, 1.0, training.std(axis=0))
+    rows = np.concatenate(
+        [
+            first + np.minimum(np.arange(size) + windows.horizon, size - 1)
+            for first, size in zip(series.firsts, series.sizes, strict=True)
+        ]
+    )
+    past = len(series.past)
+    shown = np.hstack([series.covariates[:, :past], series.covariates[rows, past:]])
+    names = [name for name, still in zip((*series.past, *series.known), constant, strict=True) if still]
+    notes = (f"{', '.join(names)}: one value in all training rows, of which nothing can be learnt",) if names else ()
+    scaled = ((shown - mean) / std).astype(np.float32)
+    return scaled, tuple(mean.tolist()), tuple(std.tolist()), notes

@@ -1,28 +1,50 @@
-"""A table with a row a time step, from CSV or Parquet, and its clock; every complaint names the line."""
+"""A table with a row a time step, from CSV or Parquet: its numbers and its times; every complaint names the line."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+import copy
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from cellstate.data.files.clock import FILL, Clock
+from cellstate.data.files.delimited import broken_line, first_lines, read_delimited, twice_in_header
 from cellstate.data.files.reading import existing_file
+from cellstate.data.files.times import number_times, read_times, without_zone
 from cellstate.errors import RequestError, did_you_mean
 
-TIMES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
-FILL = "data.missing=fill repeats the last value before them"
+FORM = "write times like 2026-01-31 or 2026-01-31 13:00:00, or give their format with data.time_format=%d/%m/%Y"
+# 12,5 or 1.234,5; a whole number or 1.234 stand beside such, and are none by themselves.
+COMMA = r"^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+(?:[eE][+-]?\d+)?$"
+GROUPED = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,|$)"
+HOLES = ["", "nan", "na", "null"]
+TIME_NAMES = frozenset({"time", "date", "datetime", "timestamp", "ds", "year", "month", "day"})
 
 
 class Table:
-    """The columns of one file. ``line(i)`` is where row ``i`` (from 0) stands in it."""
+    """The columns of one file, or the rows of one series in it. ``line(i)`` is where row ``i`` (from 0) stands.
 
-    def __init__(self, frame: pl.DataFrame, name: str, *, header_lines: int) -> None:
-        self.frame, self.name, self._header_lines = frame, name, header_lines
+    Attributes:
+        name: what to call the file in an error.
+        whose: `` of series 'A'`` where these are the rows of one of several, else empty.
+        decimal: the mark of decimals in columns of text; None takes a comma where a column of numbers has some.
+    """
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        name: str,
+        *,
+        header_lines: int,
+        decimal: str | None = None,
+        lines: Callable[[], np.ndarray] | None = None,
+    ) -> None:
+        self.frame, self.name, self.decimal, self.whose = frame, name, decimal, ""
+        self._header_lines, self._find_lines = header_lines, lines
+        self._rows: np.ndarray | None = None  # of the file, where this is a part of it
 
     def __len__(self) -> int:
         return self.frame.height
@@ -32,18 +54,58 @@ class Table:
         """The names of all columns."""
         return self.frame.columns
 
+    @cached_property
+    def _lines_of_file(self) -> np.ndarray | None:
+        return None if self._find_lines is None else self._find_lines()
+
     def line(self, row: int) -> str:
         """Return where a row stands: a line of a text file, a row of a Parquet file."""
-        return f"line {row + 1 + self._header_lines}" if self._header_lines else f"row {row + 1}"
+        row = row if self._rows is None else int(self._rows[row])
+        if not self._header_lines:
+            return f"row {row + 1}"
+        lines = self._lines_of_file
+        return f"line {row + 1 + self._header_lines if lines is None or row >= len(lines) else lines[row]}"
 
-    def only_numeric_column(self, key: str) -> str:
-        """Return the one numeric column.
+    def series(self, key: str | None) -> dict[str, Table]:
+        """Return the rows of each series by the id in column ``key``, in the order in which they begin.
+
+        Raises:
+            RequestError: there is no such column, or a row has no id.
+        """
+        if key is None:
+            return {"": self}
+        column = self.column(key, key="data.id")
+        missing = column.is_null().arg_true()
+        if len(missing):
+            raise RequestError(f"{self.name}, {self.line(int(missing[0]))}: column {key!r} (data.id) has no id there")
+        numbered = self.frame.select(id=column.cast(pl.String)).with_row_index("row")
+        groups = numbered.group_by("id", maintain_order=True).agg("row")
+        return {
+            name: self._part(rows.to_numpy(), f" of series {name!r}")
+            for name, rows in zip(groups["id"].to_list(), groups["row"], strict=True)
+        }
+
+    def _part(self, rows: np.ndarray, whose: str) -> Table:
+        _ = self.decimal_commas  # told by the whole column, not by a part of it
+        part = copy.copy(self)
+        part.frame, part._rows, part.whose = self.frame[rows], rows, whose
+        return part
+
+    def of_file(self, column: pl.Series) -> pl.Series:
+        """Return the rows of this part in a column of the whole file."""
+        return column if self._rows is None else column.gather(self._rows)
+
+    # ------------------------------------------------------------------ numbers
+
+    def only_numeric_column(self, key: str, exclude: Collection[str] = ()) -> str:
+        """Return the one numeric column that is not among ``exclude``.
 
         Raises:
             RequestError: there are several, or none; they are listed.
         """
-        numeric = [name for name in self.columns if self.frame[name].dtype.is_numeric()]
-        numeric = numeric or [name for name in self.columns if _mostly(self.frame[name], pl.Float64)]
+        left = [name for name in self.columns if name not in exclude]
+        numeric = [name for name in left if self.frame[name].dtype.is_numeric()]
+        numeric = numeric or [name for name in left if self.mostly_numbers(name)]
         if len(numeric) == 1:
             return numeric[0]
         found = f"the numeric columns are: {', '.join(numeric)}" if numeric else "no column is numeric"
@@ -62,33 +124,65 @@ class Table:
             raise RequestError(f"{self.name}: no column {name!r} for {key}{hint} (the columns are: {there})")
         return self.frame[name]
 
-    def numbers(self, names: Sequence[str], *, fill: bool) -> np.ndarray:
-        """Return columns as ``(N, C)`` float64.
+    @cached_property
+    def decimal_commas(self) -> frozenset[str]:
+        """The columns of text that write decimals with a comma."""
+        texts = [name for name in self.columns if self.frame[name].dtype == pl.String and self.decimal != "."]
+        if self.decimal == ",":
+            return frozenset(texts)
+
+        def has_commas(name: str) -> bool:
+            cells = self.frame[name].str.strip_chars()
+            commas, whole = (int(cells.str.contains(form).sum()) for form in (COMMA, r"^[+-]?[\d.]+$"))
+            return commas > 0 and 2 * (commas + whole) > len(cells)
+
+        return frozenset(name for name in texts if has_commas(name))
+
+    def mostly_numbers(self, name: str) -> bool:
+        """Say whether most of a column of text reads as numbers: then the rest of it is a slip."""
+        column = self.frame[name]
+        if column.dtype != pl.String:
+            return False
+        return len(column) > 0 and 2 * int(self._as_numbers(name).is_not_null().sum()) > len(column)
+
+    def _as_numbers(self, name: str) -> pl.Series:
+        """Return a column as float64, null where a cell is no number."""
+        column = self.frame[name]
+        if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+            return column.cast(pl.Float64)
+        text = column.cast(pl.String).str.strip_chars()
+        if name in self.decimal_commas:
+            grouped = text.str.contains(GROUPED).fill_null(False)
+            text = text.zip_with(~grouped, text.str.replace_all(".", "", literal=True)).str.replace(",", ".")
+        return text.cast(pl.Float64, strict=False)
+
+    def numbers(self, names: Sequence[str], *, fill: bool, key: str = "data.target") -> np.ndarray:
+        """Return columns as ``(N, C)`` float64; true is 1 and false 0.
 
         Raises:
             RequestError: a cell is no number, or (unless ``fill``) empty, NaN or infinite; the lines are named.
         """
-        return np.stack([self._numeric(name, fill=fill) for name in names], axis=1)
+        columns = [self._numeric(name, fill=fill, key=key) for name in names]
+        return np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
 
-    def _numeric(self, name: str, *, fill: bool) -> np.ndarray:
-        column = self.column(name, key="data.target")
-        if not column.dtype.is_numeric():
-            parsed = column.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-            empty = column.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(["", "nan", "na", "null"])
+    def _numeric(self, name: str, *, fill: bool, key: str) -> np.ndarray:
+        column = self.column(name, key=key)
+        parsed = self._as_numbers(name)
+        if parsed.null_count() > column.null_count():
+            empty = column.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(HOLES)
             wrong = (parsed.is_null() & column.is_not_null() & ~empty.fill_null(True)).arg_true()
             if len(wrong):
                 row = int(wrong[0])
                 raise RequestError(
                     f"{self.name}, {self.line(row)}: column {name!r} holds {str(column[row])!r}, which is no number; "
-                    "mend the file, or choose another data.target"
+                    f"mend the file, or choose another {key}"
                 )
-            column = parsed
-        values = column.cast(pl.Float64).fill_null(float("nan")).to_numpy().copy()
+        values = parsed.fill_null(float("nan")).to_numpy().copy()
         holes = np.flatnonzero(~np.isfinite(values))
         if len(holes) and not fill:
             raise RequestError(
                 f"{self.name}, {self._lines(holes)}: column {name!r} is empty or not finite in {len(holes):,} "
-                f"row{'s' if len(holes) > 1 else ''}; mend the file, or {FILL}"
+                f"row{'s' if len(holes) > 1 else ''}{self.whose}; mend the file, or {FILL}"
             )
         if len(holes):
             values = self._filled(values, holes, name)
@@ -102,188 +196,118 @@ class Table:
     def _filled(self, values: np.ndarray, holes: np.ndarray, name: str) -> np.ndarray:
         if holes[0] == 0:
             raise RequestError(
-                f"{self.name}, {self.line(0)}: column {name!r} begins with an empty cell, and there is no value "
-                "before it to repeat; remove the first rows"
+                f"{self.name}, {self.line(0)}: column {name!r} begins with an empty cell{self.whose}, and there is no "
+                "value before it to repeat; remove the first rows"
             )
         source = np.arange(len(values))
         source[holes] = 0
         return values[np.maximum.accumulate(source)]
 
-    def _not_dates(self, column: pl.Series) -> str:
-        """Return which cell of a column that should hold times does not, or that none does."""
-        form = "write times like 2026-01-31 or 2026-01-31 13:00:00"
-        if _mostly(column, pl.Datetime):
-            row = int((_parsed(column, pl.Datetime).is_null() & column.is_not_null()).arg_true()[0])
-            return (
-                f"{self.name}, {self.line(row)}: column {column.name!r} holds {column[row]!r}, which is no time; {form}"
-            )
-        return (
-            f"{self.name}: column {column.name!r} (data.time) holds {column.dtype} and no dates; "
-            f"{form} ({self.line(0)}: {column[0]!r})"
-        )
+    # ------------------------------------------------------------------ times
 
-    def clock(self, name: str | None) -> Clock | None:
-        """Return the time column as a clock; without a name the first column of dates, None if there is none.
+    def clock(self, name: str | None, form: str | None = None) -> Clock | None:
+        """Return the column that ``times`` finds as a clock."""
+        found = self.times(name, form)
+        return None if found is None else Clock(self, *found)
+
+    def times(
+        self, name: str | None, form: str | None = None, exclude: Collection[str] = ()
+    ) -> tuple[str, pl.Series] | None:
+        """Return the time column, its name and ``(N,)`` times, read in ``form`` or in the form that fits it.
+
+        Without a name it is the first column of dates that is not among ``exclude``, None if there is none.
 
         Raises:
-            RequestError: the named column is not there or holds something else than times.
+            RequestError: the named column is not there or holds something else than times, a cell of the column is
+                none, or day and month could be either way round.
         """
         if name is None:
-            dated = [column for column in self.columns if self.frame[column].dtype in (pl.Datetime, pl.Date)]
-            dated = dated or [column for column in self.columns if _mostly(self.frame[column], pl.Datetime)]
-            if not dated:
+            name = self._time_column(form, exclude)
+            if name is None:
                 return None
-            name = dated[0]
         column = self.column(name, key="data.time")
-        if column.dtype not in (pl.Datetime, pl.Date):
-            raise RequestError(self._not_dates(column))
+        times = self._read_times(column, form)
         missing = column.is_null().arg_true()
         if len(missing):
             raise RequestError(f"{self.name}, {self.line(int(missing[0]))}: column {name!r} has no time there")
-        return Clock(self, name, column.cast(pl.Datetime("us")))
-
-
-def _mostly(column: pl.Series, kind: type[pl.Float64] | type[pl.Datetime]) -> bool:
-    """Say whether most of a column of text reads as numbers or as times: then the rest of it is a slip."""
-    if column.dtype != pl.String:
-        return False
-    return len(column) > 0 and 2 * int(_parsed(column, kind).is_not_null().sum()) > len(column)
-
-
-def _parsed(column: pl.Series, kind: type[pl.Float64] | type[pl.Datetime]) -> pl.Series:
-    """Return a column of text as numbers or times, null where a cell is neither."""
-    stripped = column.str.strip_chars()
-    if kind is pl.Float64:
-        return stripped.cast(pl.Float64, strict=False)
-    for form in TIMES:
-        parsed = stripped.str.to_datetime(form, strict=False)
-        if parsed.is_not_null().any():
-            return parsed
-    return parsed
-
-
-@dataclass(frozen=True)
-class Step:
-    """A unit of time and how many steps of it make its usual season."""
-
-    name: str
-    season: int
-
-
-# Hours, days and months have the season that everyone expects; other steps have none until data.season gives one.
-_STEPS = {
-    timedelta(minutes=5): Step("5 minutes", 288),
-    timedelta(minutes=10): Step("10 minutes", 144),
-    timedelta(minutes=15): Step("15 minutes", 96),
-    timedelta(minutes=30): Step("30 minutes", 48),
-    timedelta(hours=1): Step("hour", 24),
-    timedelta(days=1): Step("day", 7),
-    timedelta(days=7): Step("week", 52),
-}
-_CALENDAR = {1: Step("month", 12), 3: Step("quarter", 4), 12: Step("year", 1)}
-
-
-class Clock:
-    """Equally spaced times, ``(N,)``; in calendar months where that is what they are."""
-
-    def __init__(self, table: Table, name: str, times: pl.Series) -> None:
-        self.table, self.name, self.times = table, name, times
-        if len(times) < 2:
-            raise RequestError(f"{table.name}: {len(times)} row; a series needs more")
-        months = (times.dt.year().cast(pl.Int64) * 12 + times.dt.month().cast(pl.Int64)).to_numpy()
-        seconds = times.dt.epoch("us").to_numpy()
-        whole_months = times.dt.day().n_unique() == 1 or bool((times.dt.month_end() == times).all())
-        calendar = whole_months and np.median(np.diff(months)) >= 1
-        self.ticks = months if calendar else seconds
-        steps, counts = np.unique(np.diff(self.ticks), return_counts=True)
-        self.tick = int(steps[counts.argmax()])  # the most frequent; the shortest of several
-        self._check_order()
-        known = _CALENDAR.get(self.tick) if calendar else _STEPS.get(timedelta(microseconds=self.tick))
-        unit = f"{self.tick} months" if calendar else str(timedelta(microseconds=self.tick))
-        self.step = known.name if known else unit
-        self.season = known.season if known else 1
-
-    def _check_order(self) -> None:
-        backwards = np.flatnonzero(np.diff(self.ticks) <= 0)
-        if len(backwards):
-            row = int(backwards[0])
-            same = self.ticks[row] == self.ticks[row + 1]
+        wrong = times.is_null().arg_true()
+        if len(wrong):
+            row = int(wrong[0])
             raise RequestError(
-                f"{self.table.name}, {self.table.line(row + 1)}: the time {self._time(row + 1)} "
-                + ("stands there twice" if same else f"comes after {self._time(row)}")
-                + "; sort the file by time, one row a step"
+                f"{self.name}, {self.line(row)}: column {name!r} holds {str(column[row])!r}, which is no time; {FORM}"
             )
+        return name, times
 
-    def _time(self, row: int) -> str:
-        moment: datetime = self.times[row]
-        return str(moment)
+    def _time_column(self, form: str | None, exclude: Collection[str]) -> str | None:
+        left = [name for name in self.columns if name not in exclude]
+        dated = [name for name in left if self.frame[name].dtype in (pl.Datetime, pl.Date)]
+        texts = [name for name in left if self.frame[name].dtype == pl.String and not self.mostly_numbers(name)]
+        dated = dated or [name for name in texts if 2 * read_times(self.frame[name], form).read > len(self)]
+        whole = [name for name in left if self.frame[name].dtype.is_integer()]
+        dated = dated or [name for name in whole if number_times(self.frame[name], named=False) is not None]
+        if form is not None and not dated:
+            raise RequestError(f"{self.name}: no column holds times like data.time_format={form}; name it: data.time=…")
+        return dated[0] if dated else None
 
-    def regular(self, values: np.ndarray, *, fill: bool) -> np.ndarray:
-        """Return ``values (N, C)`` with a row for every step.
-
-        Raises:
-            RequestError: steps are skipped and ``fill`` is off, or times lie off the grid; the line is named.
-        """
-        jumps = np.diff(self.ticks)
-        off_grid = np.flatnonzero(jumps % self.tick)
-        if len(off_grid):
-            row = int(off_grid[0])
+    def _read_times(self, column: pl.Series, form: str | None) -> pl.Series:
+        wanted = f"and no dates; {FORM}" if form is None else f"and no times like data.time_format={form}"
+        nothing = (
+            f"{self.name}: column {column.name!r} (data.time) holds {column.dtype} {wanted} "
+            f"({self.line(0)}: {str(column[0])!r})"
+        )
+        if column.dtype in (pl.Datetime, pl.Date):
+            return without_zone(column)
+        if column.dtype.is_integer() and form is None:
+            times = number_times(column, named=True)
+            if times is None:
+                raise RequestError(nothing)
+            return times
+        if column.dtype != pl.String and form is None:
+            raise RequestError(nothing)
+        reading = read_times(column.cast(pl.String), form)
+        if not 2 * reading.read > len(column):
+            raise RequestError(nothing)
+        if reading.other is not None:
+            first = column.drop_nulls()[0]
             raise RequestError(
-                f"{self.table.name}, {self.table.line(row + 1)}: the time goes from {self._time(row)} to "
-                f"{self._time(row + 1)}, the usual step is one {self.step}; resample the series to equal steps"
+                f"{self.name}: column {column.name!r} holds times such as {first!r}, in which day and month could be "
+                f"either way round; say which: data.time_format='{reading.form}' or '{reading.other}'"
             )
-        gaps = np.flatnonzero(jumps > self.tick)
-        if len(gaps) and not fill:
-            row = int(gaps[0])
-            skipped = int(jumps[gaps].sum() // self.tick - len(gaps))
-            raise RequestError(
-                f"{self.table.name}, {self.table.line(row + 1)}: a gap in the series, from {self._time(row)} to "
-                f"{self._time(row + 1)} ({skipped:,} steps missing in {len(gaps):,} gap{'s' if len(gaps) > 1 else ''} "
-                f"of the file); add them, or {FILL}"
-            )
-        return np.repeat(values, np.append(jumps // self.tick, 1), axis=0)
+        return reading.times
+
+    def possible_times(self, exclude: Collection[str]) -> list[str]:
+        """Return the columns that might hold a time in a form that is not recognised, with their first cell."""
+
+        def may_be(name: str) -> bool:
+            column = self.frame[name]
+            if column.dtype == pl.String:
+                return not self.mostly_numbers(name) and 2 * column.n_unique() > len(column)
+            return column.dtype.is_integer() and name.lower() in TIME_NAMES
+
+        return [f"{name!r} ({self.frame[name][0]})" for name in self.columns if name not in exclude and may_be(name)]
 
 
-def read_table(path: str, key: str) -> Table:
+def read_table(path: str, key: str, decimal: Literal[".", ","] | None = None) -> Table:
     """Read a CSV file (separator comma, semicolon or tab, by its header) or a Parquet file.
 
     Raises:
         RequestError: no such file, an empty one, or not the format that its name says.
     """
     file = existing_file(path, key)
+    parquet = file.suffix.lower() in (".parquet", ".pq")
     try:
-        if file.suffix.lower() in (".parquet", ".pq"):
-            return Table(pl.read_parquet(file), path, header_lines=0)
-        with file.open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-        separator = max(",;\t", key=header.count)
-        frame = pl.read_csv(file, separator=separator, try_parse_dates=True, infer_schema_length=None)
+        if parquet:
+            return Table(pl.read_parquet(file), path, header_lines=0, decimal=decimal)
+        frame, separator = read_delimited(file, as_text=decimal == ",")
     except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
-        if file.suffix.lower() not in (".parquet", ".pq") and (problem := _broken_line(file, path)):
+        if not parquet and (problem := broken_line(file, path)):
             raise RequestError(problem) from error
         reason = str(error).splitlines()[0]
         raise RequestError(f"{key}={path}: cannot be read as a table ({reason}); give CSV or Parquet") from error
     if frame.height == 0:
         raise RequestError(f"{key}={path}: the table has a header and no rows")
-    names = [name.strip() for name in frame.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RequestError(f"{key}={path}, line 1: two columns are called {twice[0]!r}; rename one of them")
-    return Table(frame.rename(dict(zip(frame.columns, names, strict=True))), path, header_lines=1)
-
-
-def _broken_line(file: Path, path: str) -> str | None:
-    """Return what is wrong with which line of a text file: bytes that are no UTF-8, or more cells than columns."""
-    raw = file.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=separator)
-    columns = len(next(rows, []))
-    for row in rows:
-        if len(row) > columns:
-            return f"{path}, line {rows.line_num}: {len(row)} cells in a table of {columns} columns; mend the file"
-    return None
+    if twice := twice_in_header(file):
+        raise RequestError(f"{key}={path}, line 1: two columns are called {twice!r}; rename one of them")
+    if decimal is None and separator == ",":
+        decimal = "."  # "1,234" in a file of commas is a thousand and more
+    return Table(frame, path, header_lines=1, decimal=decimal, lines=lambda: first_lines(file))
