@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from cellstate.backbone import GRU, LSTM, RNN
-from cellstate.data.batch import Batch, DataSpec
-from cellstate.data.files.text import UNKNOWN, TextData
+from cellstate.data.batch import UNKNOWN, Batch, DataSpec
+from cellstate.data.files.text import TextData
 from cellstate.data.loader import StreamLoader
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED
-from cellstate.model import LanguageModel
+from cellstate.model import LanguageModel, parameters_of
+from cellstate.model.dropout import VariationalDropout
 
 SPEC = DataSpec(vocabulary=(UNKNOWN, *"abcdefgh"))
 BACKBONES = (RNN, LSTM, GRU)
@@ -183,6 +184,123 @@ def test_the_training_loss_is_the_mean_over_the_tokens_that_count(tmp_path, size
     text = "".join("abcdefgh"[number % 7 if number % 3 else 1] for number in range(size))
     model = fitted(tmp_path, text + text, batch_size=9, eval_streams=9, steps=64)
     assert model.results["train"]["loss"] == pytest.approx(model.results["val"]["loss"], rel=1e-6)
+
+
+# ---------------------------------------------------------------------- tied weights
+
+
+def exact_loss(model, batch):
+    """The model's loss in double precision throughout."""
+    return nn.functional.cross_entropy(model(batch.inputs)[0].flatten(0, 1), batch.targets.flatten())
+
+
+def numeric_gradient(model, batch, weight, entries, step=1e-6):
+    """The derivative of the loss by some entries of a weight, from the loss a little to both sides."""
+    found = []
+    with torch.no_grad():
+        for entry in entries:
+            kept = weight[entry].item()
+            losses = []
+            for sign in (1, -1):
+                weight[entry] = kept + sign * step
+                losses.append(exact_loss(model, batch).item())
+            weight[entry] = kept
+            found.append((losses[0] - losses[1]) / (2 * step))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("embedding_size", [12, 5])  # as wide as the outputs, and with a projection between
+def test_tied_weights_are_one_and_get_the_gradient_of_both_uses(embedding_size):
+    torch.manual_seed(0)
+    model = LanguageModel(SPEC, partial(LSTM, hidden_size=12), embedding_size=embedding_size, tied=True).double()
+    weight = model.embedding.weight
+    assert weight.data_ptr() == model.head.weight.data_ptr()
+    assert weight.shape == (9, embedding_size)
+    names = [name for name, _ in model.named_parameters()]
+    assert ("project.weight" in names) == (embedding_size != 12)
+    batch = Batch(tokens(7), tokens(7, seed=1))
+    batch.inputs[batch.inputs == 4] = 5  # symbol 4 is never read: its gradient is of the output alone
+    exact_loss(model, batch).backward()
+    entries = [(symbol, column) for symbol in (0, 3, 4, 5) for column in range(embedding_size)]
+    expected = numeric_gradient(model, batch, weight.data, entries)
+    found = torch.stack([weight.grad[entry] for entry in entries])
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
+    assert weight.grad[4].abs().max() > 0
+
+    # Untied, each use has its own gradient; tied, their sum.
+    apart = LanguageModel(SPEC, partial(LSTM, hidden_size=12), embedding_size=12).double()
+    if embedding_size == 12:
+        apart.load_state_dict(model.state_dict())
+        exact_loss(apart, batch).backward()
+        assert apart.embedding.weight.data_ptr() != apart.head.weight.data_ptr()
+        torch.testing.assert_close(weight.grad, apart.embedding.weight.grad + apart.head.weight.grad)
+
+
+def test_tied_weights_are_counted_once_and_come_back_tied():
+    apart, tied = (LanguageModel(SPEC, partial(GRU, hidden_size=6), embedding_size=6, tied=on) for on in (False, True))
+    assert parameters_of(apart) - parameters_of(tied) == 9 * 6
+    again = LanguageModel(SPEC, partial(GRU, hidden_size=6), embedding_size=6, tied=True)
+    again.load_state_dict(tied.state_dict())
+    assert again.embedding.weight.data_ptr() == again.head.weight.data_ptr()
+    assert again.eval().generate("abc", 30) == tied.eval().generate("abc", 30)
+
+
+@pytest.mark.parametrize("options", [{"tied": True}, {"variational_dropout": True, "dropout": 0.4}])
+def test_a_text_of_any_variant_is_that_of_full_passes(options):
+    model = language_model(**options)
+    assert model.generate("fedcba", 40, temperature=0) == greedy(model, "fedcba", 40)
+
+
+def test_an_untied_network_of_plain_dropout_is_what_it_was_before_there_were_others():
+    torch.manual_seed(3)
+    model = LanguageModel(SPEC, partial(GRU, hidden_size=6), embedding_size=4, dropout=0.3).train()
+    found, _ = model(tokens(9))
+    torch.manual_seed(3)  # the same parts by hand, in the order in which they draw
+    embedding, backbone, head = nn.Embedding(9, 4), GRU(4, 6), nn.Linear(6, 9)
+    outputs, _ = backbone(nn.functional.dropout(embedding(tokens(9)), 0.3))
+    assert torch.equal(found, head(nn.functional.dropout(outputs, 0.3)))
+    assert sorted(model.state_dict()) == sorted(
+        ["embedding.weight", "head.bias", "head.weight", *(f"backbone.{name}" for name in backbone.state_dict())]
+    )
+
+
+# ---------------------------------------------------------------------- variational dropout
+
+
+def test_one_mask_holds_for_all_steps_of_a_sequence_and_another_for_the_next():
+    dropout = VariationalDropout(0.4).train()
+    dropped = dropout(torch.ones(200, 11, 30))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    masks = dropped[:, 0]
+    assert len(torch.unique(masks, dim=0)) == 200  # of 2^30 masks, two alike in 200 are one case in 50,000
+    assert not torch.equal(dropout(torch.ones(200, 11, 30)), dropped)  # the next batch has its own
+    assert masks.unique().tolist() == pytest.approx([0, 1 / 0.6])
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.8])
+def test_what_is_expected_stays_what_it_was(probability):
+    torch.manual_seed(0)
+    values = VariationalDropout(probability).train()(torch.ones(500, 3, 40))[:, 0]
+    # Each of 20,000 is 1 / (1 - p) with probability 1 - p, else 0: mean 1, variance p / (1 - p).
+    spread = (probability / (1 - probability) / values.numel()) ** 0.5
+    assert values.mean().item() == pytest.approx(1, abs=5 * spread)
+
+
+def test_variational_dropout_leaves_predictions_and_the_random_stream_alone_where_it_is_off():
+    inputs = torch.randn(4, 5, 6)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert VariationalDropout(0.0).train()(inputs) is inputs
+    assert VariationalDropout(0.7).eval()(inputs) is inputs
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_gradients_pass_through_what_is_kept_alone():
+    torch.manual_seed(0)
+    inputs = torch.randn(3, 4, 20, requires_grad=True)
+    dropped = VariationalDropout(0.5).train()(inputs)
+    dropped.sum().backward()
+    torch.testing.assert_close(inputs.grad, dropped.detach() / inputs.detach())
 
 
 # ---------------------------------------------------------------------- use

@@ -103,7 +103,20 @@ def test_one_seed_is_one_choice_whatever_the_global_chance():
     assert torch.equal(choose(LOGITS.expand(100, -1), torch.Generator().manual_seed(3)), first)
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}])
+def test_next_to_no_temperature_is_none():
+    logits = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
+    logits[:, 0] = -torch.inf
+    for temperature in (5e-324, 1e-310, 1e-299):
+        assert torch.equal(choose(logits, torch.Generator(), temperature=temperature), logits.argmax(-1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"temperature": -1}, {"temperature": float("nan")}, {"temperature": float("inf")}),
+        *({"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": float("nan")}),
+    ],
+)
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(RequestError, match="temperature is 0 or more"):
         choose(LOGITS, torch.Generator(), **options)

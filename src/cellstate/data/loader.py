@@ -166,7 +166,8 @@ class StreamLoader(ResumableLoader):
     exactly once; what the last streams lack to full width is filled with targets of ``IGNORED``. With ``jitter``
     each epoch begins at another offset, so that the cuts between batches do not always fall on the same tokens
     (and the tokens before the offset and after the last batch, together fewer than ``steps`` a stream, wait for
-    another epoch).
+    another epoch). The tokens stay where and as they are, of any integer type, perhaps mapped from a file; only those
+    of one batch are ever copied.
 
     Raises:
         RequestError: there are fewer streams than processes.
@@ -183,20 +184,13 @@ class StreamLoader(ResumableLoader):
         shard: Shard | None = None,
     ) -> None:
         super().__init__(seed)
-        self.steps, self.jitter = steps, jitter
+        self.tokens, self.steps, self.jitter = tokens, steps, jitter
         shard = shard or Shard()
         check_shared(streams, shard)
-        width = -(-(len(tokens) - 1) // streams)
-        missing = streams * width - (len(tokens) - 1)
-        inputs = torch.nn.functional.pad(tokens[:-1], (0, missing)).view(streams, width)
-        targets = torch.nn.functional.pad(tokens[1:], (0, missing), value=IGNORED).view(streams, width)
-        self.inputs = inputs[shard.rank :: shard.world_size].contiguous()  # (streams of this process, width)
-        self.targets = targets[shard.rank :: shard.world_size].contiguous()
-
-    @property
-    def width(self) -> int:
-        """Targets a stream."""
-        return self.inputs.shape[1]
+        self.width = -(-(len(tokens) - 1) // streams)  # targets a stream
+        self.filled = len(tokens) - 1 - (streams - 1) * self.width  # of them, those that the last stream has
+        self.rows = len(range(shard.rank, streams, shard.world_size))  # streams of this process
+        self._first, self._gap = shard.rank * self.width, shard.world_size * self.width  # where they begin
 
     def __len__(self) -> int:
         spare = self.steps - 1 if self._jitters else 0  # the largest offset: every epoch has equally many batches
@@ -210,6 +204,18 @@ class StreamLoader(ResumableLoader):
         offset = epoch_seed(self.seed, epoch) % self.steps if self._jitters else 0
         for number in range(first, len(self)):
             start = offset + number * self.steps
-            span = slice(start, start + self.steps)
-            reset = torch.full((len(self.inputs),), number == 0, device=self.inputs.device)
-            yield Batch(self.inputs[:, span], self.targets[:, span], reset=reset)
+            inputs, targets = self._span(start, min(start + self.steps, self.width))
+            reset = torch.full((self.rows,), number == 0, device=self.tokens.device)
+            yield Batch(inputs, targets, reset=reset)
+
+    def _span(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return the steps from ``start`` to ``stop`` of all streams of this process, ``(rows, stop - start)`` each."""
+        if stop <= self.filled:
+            spans = self.tokens[self._first + start :].unfold(0, stop - start + 1, self._gap)[: self.rows].long()
+            return spans[:, :-1], spans[:, 1:]
+        device, last = self.tokens.device, len(self.tokens) - 1
+        begins = self._first + self._gap * torch.arange(self.rows, device=device)
+        places = begins.unsqueeze(1) + torch.arange(start, stop, device=device)
+        missing = places >= last  # no token follows there
+        inputs = self.tokens[places.clamp(max=last)].long().masked_fill(missing, 0)
+        return inputs, self.tokens[(places + 1).clamp(max=last)].long().masked_fill(missing, IGNORED)

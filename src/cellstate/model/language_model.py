@@ -10,6 +10,7 @@ from cellstate.backbone import State, detach, reset_rows
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED, TokenScores
+from cellstate.model.dropout import VariationalDropout
 from cellstate.model.inputs import predicting
 from cellstate.model.sampling import choose
 from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
@@ -25,7 +26,12 @@ class LanguageModel(SequenceModel):
         spec: the vocabulary.
         backbone: called with ``input_size``.
         embedding_size: width of the token embedding.
+        tied: the weights that give an output are those that embed the inputs (Press & Wolf, 2017; Inan et al., 2017):
+            ``logits = E P h + b`` with the embedding ``E (V, embedding_size)``. ``P`` is a linear projection without a
+            bias where the backbone's outputs have another width than the embedding, else the identity.
         dropout: on the embedded tokens and on the backbone's outputs, in training.
+        variational_dropout: drop the same features at all steps of a batch (``VariationalDropout``), not others at
+            each; what a backbone drops between its layers stays as it is.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -38,7 +44,9 @@ class LanguageModel(SequenceModel):
         backbone: BackboneFactory,
         *,
         embedding_size: PositiveInt = 64,
+        tied: bool = False,
         dropout: Probability = 0.0,
+        variational_dropout: bool = False,
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
@@ -50,20 +58,33 @@ class LanguageModel(SequenceModel):
             raise RequestError(
                 "backbone.bidirectional=true: a language model must not see the token it predicts; set it to false"
             )
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, symbols)
+        self.dropout = VariationalDropout(dropout) if variational_dropout else nn.Dropout(dropout)
+        width = self.backbone.output_size
+        needs_projection = tied and width != embedding_size
+        self.project = nn.Linear(width, embedding_size, bias=False) if needs_projection else nn.Identity()
+        self.head = nn.Linear(embedding_size if tied else width, symbols)
+        if tied:
+            # The embedding's N(0, 1) serves both uses: with an output layer's U(-1, 1) / sqrt(embedding_size) the
+            # symbols hardly differ as inputs, and the network learns their frequencies for an epoch and no more.
+            self.head.weight = self.embedding.weight
         self._carried: dict[str, State | None] = {"train": None, "eval": None}
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return logits ``(B, T, V)`` of the token that follows each of ``tokens (B, T)``, and the state after them."""
         outputs, after = self.backbone(self.dropout(self.embedding(tokens)), state)
-        return self.head(self.dropout(outputs)), after
+        return self.logits(self.dropout(outputs)), after
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Return logits ``(..., V)`` for outputs of the backbone ``(..., D)``."""
+        return self.head(self.project(outputs))
 
     def compute_output(self, batch: Batch) -> Tensor:
-        """Return logits, going on from the state that the batch before left."""
+        """Return logits, going on from the state that the batch before left; separate sequences begin with none."""
+        if batch.reset is None:
+            return self(batch.inputs)[0]
         phase = "train" if self.training else "eval"
         state = self._carried[phase]
-        if state is not None and batch.reset is not None:
+        if state is not None:
             state = reset_rows(state, batch.reset)
         logits, state = self(batch.inputs, state)
         self._carried[phase] = detach(state)
@@ -111,7 +132,8 @@ class LanguageModel(SequenceModel):
         strange = sorted({symbol for symbol in text if symbol not in index})
         if strange or not text:
             what = f"holds symbols that the model has never seen: {strange}" if strange else "is empty"
-            raise RequestError(f"the prompt {what}; its symbols are {''.join(self.spec.vocabulary[1:])!r}")
+            known = "".join(self.spec.vocabulary[1:101]) + ("…" if len(self.spec.vocabulary) > 101 else "")
+            raise RequestError(f"the prompt {what}; its symbols are {known!r}")
         return torch.tensor([[index[symbol] for symbol in text]], device=self.device)
 
     @predicting
@@ -155,5 +177,5 @@ class LanguageModel(SequenceModel):
             token = choose(logits.cpu(), generator, temperature=temperature, top_k=top_k, top_p=top_p).to(self.device)
             written.append(self.spec.vocabulary[int(token)])
             outputs, state = self.backbone.step(self.embedding(token), state)
-            logits = self.head(outputs)
+            logits = self.logits(outputs)
         return "".join(written)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from cellstate.errors import RequestError
+
+COLDEST = 1e-300  # below it, logits divided by the temperature would be infinite
 
 
 def choose(
@@ -28,12 +32,13 @@ def choose(
     Raises:
         RequestError: a parameter out of its range.
     """
-    if temperature < 0 or (top_k is not None and top_k < 1) or (top_p is not None and not 0 < top_p <= 1):
+    sensible = 0 <= temperature < math.inf and (top_k is None or top_k >= 1) and (top_p is None or 0 < top_p <= 1)
+    if not sensible:
         raise RequestError(
             f"temperature={temperature}, top_k={top_k}, top_p={top_p}: "
-            "temperature is 0 or more, top_k 1 or more, top_p above 0 and at most 1"
+            "temperature is 0 or more and finite, top_k 1 or more, top_p above 0 and at most 1"
         )
-    if temperature == 0:
+    if temperature < COLDEST:
         return logits.argmax(-1)
     scaled = logits.double() / temperature
     if top_k is not None and top_k < scaled.shape[-1]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -16,17 +18,24 @@ from typing_extensions import override
 from cellstate.annotations import PositiveInt
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
-from cellstate.data.files.reading import existing_file
+from cellstate.data.files.corpus import Corpus, find_corpus, python_topics, some
+from cellstate.data.files.encoding import Encoded, cut_points, encode_in_memory
+from cellstate.data.files.token_file import default_folder, encode_in_file, stretches
 from cellstate.data.loader import ResumableLoader, StreamLoader
-from cellstate.data.samples import Samples, tensor_bytes
+from cellstate.data.samples import Samples
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import ngram_scores
 
-UNKNOWN = "\ufffd"  # stands for every symbol that the training split does not hold
+IN_MEMORY_BYTES = 2**26  # larger texts are encoded into a file, and never held in memory as a whole
+COUNTED = 2**28  # characters that n-grams are counted on at most: more of them change little, and take minutes
+SPLITS = ("train", "val", "test")
 
 
 class TextSamples(Samples):
-    """One stretch of encoded text, ``tokens (N,)``; a stream loader reads it, not an index."""
+    """One stretch of encoded text, ``tokens (N,)`` of any integer type; a stream loader reads it, not an index.
+
+    The tokens may be mapped from a file: nothing here holds a copy of more than a part of them.
+    """
 
     def __init__(self, tokens: Tensor) -> None:
         self.tokens = tokens
@@ -36,7 +45,7 @@ class TextSamples(Samples):
 
     @override
     def batch(self, indices: Tensor) -> Batch:
-        return Batch(self.tokens[indices].unsqueeze(1), self.tokens[indices + 1].unsqueeze(1))
+        return Batch(self.tokens[indices].long().unsqueeze(1), self.tokens[indices + 1].long().unsqueeze(1))
 
     @override
     def to(self, device: torch.device) -> TextSamples:
@@ -48,15 +57,27 @@ class TextSamples(Samples):
 
     @override
     def update_digest(self, digest: hashlib._Hash) -> None:
-        digest.update(tensor_bytes(self.tokens))
+        for part in stretches(self.tokens.cpu().numpy()):
+            digest.update(part.astype(np.int32).tobytes())  # one type, however they are held
+
+    def unknown(self) -> int:
+        """Return how many tokens stand for symbols that the training text does not hold."""
+        return sum(len(part) - np.count_nonzero(part) for part in stretches(self.tokens.numpy()))
 
 
 class TextData(SequenceData):
-    """A UTF-8 text file, cut in order into training, validation and (if asked for) test text.
+    """UTF-8 text, cut in order into training, validation and (if asked for) test text.
+
+    A text of 64 MiB or more is encoded into a file once, and from then on read from there (``token_file``), so that it
+    may be larger than memory.
 
     Args:
-        path: the file; None takes the English help texts that Python itself carries (``pydoc_data.topics``).
-        split: shares of training, validation and test text, in the file's order; a share of 0 leaves a split out.
+        path: a file, or a folder, all of whose text files are read in the order of their paths; None takes the English
+            help texts that Python itself carries (``pydoc_data.topics``).
+        pattern: which files of a folder are read, such as ``*.txt``.
+        separator: what stands between the texts of two files.
+        cache: the folder for the encoded form of a large text; None takes ``~/.cache/cellstate``.
+        split: shares of training, validation and test text, in the text's order; a share of 0 leaves a split out.
         batch_size: streams that are read side by side in training.
         steps: characters a stream advances in one batch: the length of truncated backpropagation through time.
         eval_streams: streams in evaluation; fixed, so that scores do not depend on the training batch.
@@ -69,6 +90,9 @@ class TextData(SequenceData):
         self,
         *,
         path: str | None = None,
+        pattern: str = "*",
+        separator: str = "\n",
+        cache: str | None = None,
         split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] = (0.9, 0.1, 0.0),
         batch_size: PositiveInt = 64,
         steps: PositiveInt = 64,
@@ -76,38 +100,69 @@ class TextData(SequenceData):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
-        self.path, self.split = path, tuple(split)
-        self.steps, self.eval_streams = steps, eval_streams
+        self.path, self.pattern, self.separator, self.cache = path, pattern, separator, cache
+        self.split, self.steps, self.eval_streams = tuple(split), steps, eval_streams
 
     @override
     def prepare(self) -> Prepared:
-        text, name = (read_text(self.path), self.path) if self.path is not None else (python_topics(), "pydoc_data")
-        parts = cut(text, self.split)
-        vocabulary = (UNKNOWN, *sorted(set(parts["train"]) - {UNKNOWN}))
-        if len(vocabulary) < 3:
-            raise RequestError(
-                f"{name}: the training text holds one symbol only ({vocabulary[-1]!r}), so that there is nothing "
-                "to predict; give a text of at least two symbols with data.path=FILE"
-            )
-        self._check_size(parts, name)
-        encoded = {part: TextSamples(encode(content, vocabulary)) for part, content in parts.items()}
-        unknown = sum(int((samples.tokens == 0).sum()) for part, samples in encoded.items() if part != "train")
-        sizes = ", ".join(f"{len(content):,} {part}" for part, content in parts.items())
-        facts = [f"{name}: {sizes} characters, {len(vocabulary) - 1} symbols"]
+        cut_points(0, self.split)  # refuses shares that make no sense before a long text is read
+        corpus = python_topics() if self.path is None else find_corpus(self.path, self.pattern, self.separator)
+        encoded, facts = self._encoded(corpus)
+        self._check(encoded, corpus.name)
+        parts = {name: TextSamples(as_tensor(part)) for name, part in self._parts(encoded.tokens).items()}
+        unknown = sum(part.unknown() for name, part in parts.items() if name != "train")
+        sizes = ", ".join(f"{len(part.tokens):,} {name}" for name, part in parts.items())
+        files = f" ({len(corpus.files):,} files)" if len(corpus.files) > 1 else ""
+        facts = (f"{corpus.name}{files}: {sizes} characters, {len(encoded.vocabulary) - 1} symbols", *facts)
         if unknown:
-            facts.append(f"{unknown:,} characters outside the training split are symbols it does not hold")
-        return Prepared(DataSpec(vocabulary=vocabulary), encoded, tuple(facts))
+            facts += (f"{unknown:,} characters outside the training split are symbols it does not hold",)
+        if len(parts["train"].tokens) > COUNTED:
+            facts += (f"the n-gram references are counted on the first {COUNTED:,} characters of the training split",)
+        return Prepared(DataSpec(vocabulary=encoded.vocabulary), parts, facts)
 
-    def _check_size(self, parts: dict[str, str], name: str) -> None:
-        problems = []
-        for part, content in parts.items():
-            streams = self.batch_size if part == "train" else self.eval_streams
-            if len(content) < 2 * streams:
-                key = "data.batch_size" if part == "train" else "data.eval_streams"
-                problems.append(
-                    f"{name}: {key}={streams} is larger than the {part} split allows, which has {len(content):,} "
-                    f"characters; a stream needs 2, so set {key}={max(1, len(content) // 2)} or less, or give more text"
-                )
+    def _encoded(self, corpus: Corpus) -> tuple[Encoded, tuple[str, ...]]:
+        """Return the text as tokens, and what a user should know of how that came about."""
+        facts = (f"skipped, as hidden or no text: {some(corpus.skipped)}",) if corpus.skipped else ()
+        if corpus.nbytes() < IN_MEMORY_BYTES:
+            return encode_in_memory(corpus, self.split), facts
+        folder = default_folder() if self.cache is None else Path(self.cache).expanduser()
+        encoded, file = encode_in_file(corpus, self.split, folder)
+        return encoded, (*facts, f"read from its encoded form, {file}, which may be deleted")
+
+    def _parts(self, tokens: np.ndarray) -> Mapping[str, np.ndarray]:
+        borders = [0, *cut_points(len(tokens), self.split)]
+        parts = {name: tokens[a:b] for name, (a, b) in zip(SPLITS, itertools.pairwise(borders), strict=True)}
+        return {name: part for name, part in parts.items() if name != "test" or self.split[2] > 0}
+
+    def _check(self, encoded: Encoded, name: str) -> None:
+        """Refuse a text from which nothing can be learnt, or that is too short for its streams.
+
+        Raises:
+            RequestError: says how much of what would do; one line for each key that has to change.
+        """
+        if not len(encoded.tokens):
+            raise RequestError(f"{name}: the file is empty; give a text file with data.path=FILE")
+        sizes = {part: len(content) for part, content in self._parts(encoded.tokens).items()}
+        shortest = min(sizes, key=lambda part: sizes[part])
+        if sizes[shortest] < 2:
+            raise RequestError(
+                f"{name}: the text is too short: of its {len(encoded.tokens):,} characters the {shortest} split has "
+                f"{sizes[shortest]}, and takes 2 or more; give more text, or a larger share of it with data.split"
+            )
+        symbol = encoded.vocabulary[-1]
+        if len(encoded.vocabulary) < 3:
+            raise RequestError(
+                f"{name}: the training text holds one symbol only ({symbol!r}), so that there is "
+                "nothing to predict; give a text of at least two symbols with data.path=FILE"
+            )
+        evaluated = min((part for part in sizes if part != "train"), key=lambda part: sizes[part])
+        asked = {"data.batch_size": (self.batch_size, "train"), "data.eval_streams": (self.eval_streams, evaluated)}
+        problems = [
+            f"{name}: {key}={streams} is larger than the {part} split allows, which has {sizes[part]:,} characters; "
+            f"a stream needs 2, so set {key}={sizes[part] // 2} or less, or give more text"
+            for key, (streams, part) in asked.items()
+            if sizes[part] < 2 * streams
+        ]
         if problems:
             raise RequestError(*problems)
 
@@ -116,65 +171,19 @@ class TextData(SequenceData):
         samples = self.resident(split)
         assert isinstance(samples, TextSamples)
         streams = self.batch_size if shuffle else self.eval_streams
-        return StreamLoader(
-            samples.tokens.long(), streams, self.steps, jitter=shuffle, seed=self.seed, shard=self.shard()
-        )
+        return StreamLoader(samples.tokens, streams, self.steps, jitter=shuffle, seed=self.seed, shard=self.shard())
 
     def references(self) -> dict[str, Scores]:
-        """Uniform guessing, and n-gram models (n = 1, 2, 3) that were counted on the training split."""
+        """Uniform guessing, and n-gram models (n = 1, 2, 3) that were counted on (the beginning of) training."""
         splits = self.prepared.splits
         train, reported = splits["train"], splits[self.reported_split]
         assert isinstance(train, TextSamples)
         assert isinstance(reported, TextSamples)
-        return ngram_scores(train.tokens.numpy(), reported.tokens.numpy(), len(self.spec.vocabulary))
+        return ngram_scores(train.tokens[:COUNTED].numpy(), reported.tokens.numpy(), len(self.spec.vocabulary))
 
 
-def read_text(path: str) -> str:
-    """Read a UTF-8 file.
-
-    Raises:
-        RequestError: no such file, an empty file, or bytes that are not UTF-8 (the message says where).
-    """
-    file = existing_file(path, key="data.path")
-    raw = file.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise RequestError(
-            f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from error
-    if not text:
-        raise RequestError(f"{path}: the file is empty; give a text file with data.path=FILE")
-    return text
-
-
-def python_topics() -> str:
-    """Return the English help topics of this Python, one after the other in the order of their names."""
-    from pydoc_data.topics import topics
-
-    return "\n".join(topics[name] for name in sorted(topics))
-
-
-def cut(text: str, shares: Sequence[float]) -> dict[str, str]:
-    """Cut a text in order into ``train``, ``val`` and ``test``; parts with a share of 0 are left out.
-
-    Raises:
-        RequestError: the shares are not three numbers of 0 or more with a sum of at most 1, or no text trains.
-    """
-    if min(shares) < 0 or sum(shares) > 1 + 1e-9 or shares[0] <= 0 or shares[1] <= 0:
-        raise RequestError(
-            f"data.split={list(shares)}: give the shares of training, validation and test text, "
-            "the first two above 0, together at most 1, such as [0.9,0.05,0.05]"
-        )
-    stops = [len(text) if total > 1 - 1e-9 else int(len(text) * total) for total in itertools.accumulate(shares)]
-    parts = {"train": text[: stops[0]], "val": text[stops[0] : stops[1]], "test": text[stops[1] : stops[2]]}
-    return {name: part for name, part in parts.items() if name != "test" or shares[2] > 0}
-
-
-def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
-    """Return the index of each character in the vocabulary, 0 where it is not there, as int32 ``(N,)``."""
-    table = np.zeros(0x110000, dtype=np.int32)
-    table[[ord(symbol) for symbol in vocabulary]] = np.arange(len(vocabulary), dtype=np.int32)
-    points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
-    return torch.from_numpy(table[points])
+def as_tensor(tokens: np.ndarray) -> Tensor:
+    """Return a tensor over the same memory, which may be a file mapped read-only: nothing may be written to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+        return torch.from_numpy(tokens)
