@@ -14,6 +14,8 @@ from cellstate.errors import CellstateError, did_you_mean
 COMMANDS = {
     "train": "train a model, test it, and leave a run folder",
     "evaluate": "score a checkpoint again, from nothing but the checkpoint",
+    "predict": "write what a trained model predicts for a file",
+    "generate": "write text with a trained language model",
     "list": "what experiments, data, models and backbones there are",
 }
 

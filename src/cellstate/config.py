@@ -68,6 +68,21 @@ def check(config: DictConfig, known: Collection[str]) -> None:
         raise RequestError(*problems)
 
 
+def check_values(values: Mapping[str, Any], options: type) -> None:
+    """Hold the values of a flat config, such as a command's own, against the annotations of a class.
+
+    Raises:
+        RequestError: holds one line for each wrong type and value out of range.
+    """
+    problems = [
+        problem
+        for key, annotation in typing.get_type_hints(options, include_extras=True).items()
+        for problem in _value_problems(key, plain(values[key]), annotation)
+    ]
+    if problems:
+        raise RequestError(*problems)
+
+
 def chosen(group: Any) -> dict[str, Any]:
     """Return the members of ``callbacks`` or ``logger`` that are not null."""
     return {name: node for name, node in (group or {}).items() if node is not None}
