@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from cellstate import checkpoint as checkpoints
+from cellstate.backtesting import Backtest, roll
 from cellstate.composition import compose
 from cellstate.errors import RequestError
 from cellstate.experiment import Run, quiet_libraries, run
@@ -32,7 +33,7 @@ PRECISIONS = {
     64,
 }
 
-__all__ = ["Evaluation", "Run", "evaluate", "load", "train"]
+__all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "train"]
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = True) -> Run:
@@ -128,6 +129,29 @@ def evaluate(checkpoint: str | Path, data: Mapping[str, Any] | None = None) -> E
     metrics = {split: values for split, values in model.results.items() if split != "train"}
     config = record["config"]
     return Evaluation(file, metrics, record["metrics"], record["reference"], config["experiment"], config["seed"])
+
+
+def backtest(model: str | Path | SequenceModel, data: Any = None, *, stride: int | None = None) -> Backtest:
+    """Have a trained forecaster forecast from one origin after the other, each time from what was known by then.
+
+    Args:
+        model: a checkpoint file, a run folder, or a model, such as ``cellstate.load`` gives.
+        data: None for the checkpoint's own data, whose test split (else its validation split) is rolled over;
+            arguments of it to change, such as ``{"path": ...}`` where the file has moved; data as ``Run.data`` holds
+            it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
+        stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
+
+    Raises:
+        RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
+    """
+    if isinstance(model, SequenceModel):
+        if data is None or isinstance(data, Mapping):
+            raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
+        return roll(model, data, stride)
+    content = checkpoints.read(model)
+    if data is None or isinstance(data, Mapping):
+        data = checkpoints.rebuild_data(content, **(data or {}))
+    return roll(checkpoints.rebuild_model(content), data, stride)
 
 
 def _precision(config: Mapping[str, Any]) -> Any:

@@ -74,7 +74,7 @@ def run(config: DictConfig, folder: Path) -> Run:
             "config": recorded(config),
             "spec": data.spec.as_dict(),
             "fingerprint": data.fingerprint,
-            "reference": data.reference_table(),
+            "reference": {**data.reference_table(), **model.references(data)},
             "versions": versions(),
         }
         checking.check_monitors(config, record["reference"])
@@ -156,8 +156,9 @@ def refuse_oversized(build: Callable[[], SequenceModel]) -> None:
 def recorded(config: DictConfig) -> dict[str, Any]:
     """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
     values = checking.plain(config)
-    if values["data"].get("path"):
-        values["data"]["path"] = str(Path(values["data"]["path"]).expanduser().resolve())
+    for key in ("path", "test_path"):
+        if values["data"].get(key):
+            values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
     return values
 
 

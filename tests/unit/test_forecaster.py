@@ -14,7 +14,7 @@ from cellstate.model.forecaster import default_segment
 
 ONE = DataSpec(input_size=1, targets=("v",), window=12, horizon=5, mean=(50.0,), std=(4.0,))
 TWO = DataSpec(input_size=2, targets=("v", "w"), window=12, horizon=5, mean=(50.0, -3.0), std=(4.0, 0.2))
-NORMALISATIONS = ("last", "mean_std", "none")
+NORMALISATIONS = ("last", "mean", "mean_std", "none")
 
 
 def forecaster(spec=ONE, backbone=LSTM, **options):
@@ -45,7 +45,7 @@ def test_the_newest_input_reaches_every_step_through_the_backbone(spec, normalis
 
 
 @pytest.mark.parametrize("spec", [ONE, TWO])
-@pytest.mark.parametrize("normalisation", ["last", "mean_std"])
+@pytest.mark.parametrize("normalisation", ["last", "mean", "mean_std"])
 def test_a_shifted_series_has_the_shifted_forecast(spec, normalisation):
     model = forecaster(spec, normalisation=normalisation)
     history = (windows(spec).double() * torch.tensor(spec.std) + torch.tensor(spec.mean)).numpy()
@@ -87,8 +87,9 @@ def test_the_forecast_is_that_of_a_computation_by_hand(normalisation, segment):
         centre, spread = torch.zeros(2), torch.ones(2)
         if normalisation == "last":
             centre = window[-1]
-        if normalisation == "mean_std":
+        if normalisation in ("mean", "mean_std"):
             centre = window.sum(0) / 12
+        if normalisation == "mean_std":
             spread = ((window - centre) ** 2).mean(0).sqrt()
         scaled = (window - centre) / spread
         segments = [scaled[start : start + segment].flatten() for start in range(0, 12, segment)]
@@ -158,6 +159,21 @@ def test_a_segment_is_one_season_where_the_window_holds_four_whole_ones():
     assert segment(7, 1) == 1
     with pytest.raises(RequestError, match=r"model.segment=5 does not divide data.window=12; set data.window=10"):
         forecaster(segment=5)
+
+
+def test_noise_is_added_in_training_alone_and_to_the_targets_window_alone():
+    quiet, noisy, inputs = forecaster(), forecaster(input_noise=0.3), windows()
+    torch.testing.assert_close(noisy(inputs), quiet(inputs), rtol=0, atol=0)
+    noisy.train()
+    seen = []
+    noisy.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    repeated = inputs[:1].expand(4000, 12, 1)
+    first, second = noisy(repeated), noisy(repeated)
+    assert (first != second).any()
+    # Of 48,000 draws, the deviation's own standard error is s / sqrt(2 n).
+    drawn = seen[0].reshape(4000, 12, 1) - (inputs[:1] - inputs[:1, -1:])
+    assert abs(drawn.std().item() - 0.3) < 5 * 0.3 / (2 * 48_000) ** 0.5
+    assert abs(drawn.mean().item()) < 5 * 0.3 / 48_000**0.5
 
 
 def test_a_model_that_knows_the_next_values_of_a_line_extrapolates_it():

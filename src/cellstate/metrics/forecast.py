@@ -40,8 +40,12 @@ class ForecastScores:
     def joined(self) -> tuple[np.ndarray, np.ndarray]:
         """Return forecasts and truth of the split so far, ``(N, horizon, C)`` each, in the data's own units."""
         mean, std = np.asarray(self.spec.mean), np.asarray(self.spec.std)
-        forecasts, truth = (torch.cat(part).double().cpu().numpy() for part in (self.forecasts, self.truth))
-        return forecasts * std + mean, truth * std + mean
+        return torch.cat(self.forecasts).double().cpu().numpy() * std + mean, self.joined_truth()
+
+    def joined_truth(self) -> np.ndarray:
+        """Return what came in the split so far, ``(N, horizon, C)``, in the data's own units."""
+        truth = torch.cat(self.truth).double().cpu().numpy()
+        return truth * np.asarray(self.spec.std) + np.asarray(self.spec.mean)
 
     def compute(self) -> dict[str, float]:
         """Return the loss, and what ``forecast_scores`` gives."""

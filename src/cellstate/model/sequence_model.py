@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
+from cellstate.data.datamodule import SequenceData
 from cellstate.errors import RequestError
 
 BackboneFactory = Callable[..., Backbone]
@@ -118,6 +119,10 @@ class SequenceModel(L.LightningModule):
     def loss_weight(self, batch: Batch) -> int | Tensor:
         """Return how many samples the mean of ``loss`` is over."""
         return len(batch.inputs)
+
+    def references(self, data: SequenceData) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """Return metric -> name -> score for metrics that the data knows nothing of, as only this model has them."""
+        return {}
 
     # ------------------------------------------------------------------ training
 

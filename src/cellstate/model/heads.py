@@ -1,0 +1,214 @@
+"""What a forecaster says of each value to come: the value itself, quantiles of it, or a normal distribution.
+
+A head holds no weights: it says how many numbers it takes for a value, and what they mean. They come from the network
+in units of the normalised window and are brought to those of the training split's z-score by ``placed``; a location
+moves by centre and spread, a scale by the spread alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from cellstate.data.batch import DataSpec
+from cellstate.errors import RequestError
+from cellstate.metrics.forecast import ForecastScores
+from cellstate.metrics.probabilistic import (
+    GaussianScores,
+    QuantileScores,
+    gaussian_loss,
+    level_index,
+    pinball_loss,
+    quantile_metrics,
+)
+
+LOSSES = {"mae": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "huber": nn.functional.smooth_l1_loss}
+# In standard deviations of the training split. Bounds the likelihood where a series can be foretold exactly, and with
+# it the gradient.
+MINIMUM_STD = 1e-3
+
+
+class Head(ABC):
+    """The meaning of ``size`` numbers for each value to come."""
+
+    size: int
+    levels: Sequence[float] = ()  # of the quantiles that are scored
+    metrics: Sequence[str] = ()  # that come to those of a point forecast
+
+    @abstractmethod
+    def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
+        """Return the forecast from ``numbers (B, horizon, C, size)`` of windows that had ``centre`` taken off and were
+        divided by ``spread``, ``(B, 1, C)`` each; None where that was not done.
+        """
+
+    @abstractmethod
+    def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        """Return the mean loss of a forecast against ``truth (B, horizon, C)``, both scaled."""
+
+    @abstractmethod
+    def new_scores(self, spec: DataSpec) -> ForecastScores:
+        """Return empty scores."""
+
+    @abstractmethod
+    def point(self, forecast: Tensor) -> Tensor:
+        """Return the one value ``(B, horizon, C)`` that stands for the forecast."""
+
+    def quantiles(self, forecast: Tensor, levels: Sequence[float] | None) -> Tensor:
+        """Return the quantiles ``(B, horizon, C, Q)`` of given levels; None takes the head's own."""
+        del forecast, levels
+        raise RequestError(
+            "the point head forecasts no quantiles; train with model.head=quantile or model.head=gaussian"
+        )
+
+
+class PointHead(Head):
+    """The value itself: ``(B, horizon, C)``."""
+
+    size = 1
+
+    def __init__(self, loss: str) -> None:
+        self.loss_name = loss
+
+    @override
+    def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
+        return denormalised(numbers.squeeze(-1), centre, spread)
+
+    @override
+    def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        return LOSSES[self.loss_name](forecast, truth)
+
+    @override
+    def new_scores(self, spec: DataSpec) -> ForecastScores:
+        return ForecastScores(spec, self.loss_name)
+
+    @override
+    def point(self, forecast: Tensor) -> Tensor:
+        return forecast
+
+
+class QuantileHead(Head):
+    """Quantiles of fixed levels, ``(B, horizon, C, Q)``, trained on their pinball loss (Wen et al., MQ-RNN, 2017).
+
+    They never cross, as they are sorted: where estimated quantiles cross, the sorted ones are nearer to the true ones
+    (Chernozhukov, Fernandez-Val & Galichon 2010), and their pinball loss is never the larger. A cumulative softplus
+    would not let them cross either, at the price of quantiles that begin far apart and of a median whose error moves
+    all others.
+    """
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self.levels, self.size = checked_levels(levels), len(levels)
+        self.metrics, self._levels = quantile_metrics(self.levels), torch.tensor(self.levels)
+
+    @override
+    def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
+        return denormalised(numbers.sort(-1).values, wider(centre), wider(spread))
+
+    @override
+    def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        if self._levels.device != forecast.device:
+            self._levels = self._levels.to(forecast.device)
+        return pinball_loss(forecast, truth, self._levels)
+
+    @override
+    def new_scores(self, spec: DataSpec) -> ForecastScores:
+        return QuantileScores(spec, self.levels)
+
+    @override
+    def point(self, forecast: Tensor) -> Tensor:
+        return forecast[..., level_index(self.levels, 0.5)]
+
+    @override
+    def quantiles(self, forecast: Tensor, levels: Sequence[float] | None) -> Tensor:
+        places = [level_index(self.levels, level) for level in self.levels if levels is None]
+        for level in levels or ():
+            place = level_index(self.levels, level)
+            if place is None:
+                raise RequestError(
+                    f"levels: {level:g} is none of those that this model was trained on, "
+                    f"{', '.join(f'{one:g}' for one in self.levels)}; choose among them, or train with others in "
+                    "model.quantiles, or with model.head=gaussian, which gives any"
+                )
+            places.append(place)
+        return forecast[..., places]
+
+
+class GaussianHead(Head):
+    """Mean and standard deviation, ``(B, horizon, C, 2)``, trained on the negative log-likelihood.
+
+    The standard deviation is softplus(x) (Salinas et al., DeepAR, 2020), and MINIMUM_STD at least.
+
+    Args:
+        levels: of the quantiles that are scored, and given where no others are asked for.
+    """
+
+    size = 2
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self.levels = checked_levels(levels)
+        self.metrics = [*quantile_metrics(self.levels), "nll"]
+
+    @override
+    def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
+        mean = denormalised(numbers[..., 0], centre, spread)
+        std = denormalised(nn.functional.softplus(numbers[..., 1]), None, spread) + MINIMUM_STD
+        return torch.stack((mean, std), dim=-1)
+
+    @override
+    def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        return gaussian_loss(forecast[..., 0], forecast[..., 1], truth)
+
+    @override
+    def new_scores(self, spec: DataSpec) -> ForecastScores:
+        return GaussianScores(spec, self.levels)
+
+    @override
+    def point(self, forecast: Tensor) -> Tensor:
+        return forecast[..., 0]
+
+    @override
+    def quantiles(self, forecast: Tensor, levels: Sequence[float] | None) -> Tensor:
+        chosen = self.levels if levels is None else levels
+        if any(not 0 < level < 1 for level in chosen):
+            raise RequestError(f"levels={list(chosen)}: give numbers between 0 and 1")
+        z = forecast.new_tensor([NormalDist().inv_cdf(level) for level in chosen])
+        return forecast[..., :1] + forecast[..., 1:] * z
+
+
+def new_head(kind: str, *, loss: str, levels: Sequence[float]) -> Head:
+    """Return the head called ``point``, ``quantile`` or ``gaussian``."""
+    if kind == "point":
+        return PointHead(loss)
+    return QuantileHead(levels) if kind == "quantile" else GaussianHead(levels)
+
+
+def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
+    """Return the levels of quantiles.
+
+    Raises:
+        RequestError: they do not increase, lie outside (0, 1), or lack 0.5, the median, which is the point forecast.
+    """
+    given = tuple(float(level) for level in levels)
+    increase = all(after > before for before, after in itertools.pairwise(given))
+    if not increase or any(not 0 < level < 1 for level in given) or level_index(given, 0.5) is None:
+        raise RequestError(
+            f"model.quantiles=[{','.join(f'{level:g}' for level in given)}]: give increasing levels between 0 and 1 "
+            "with 0.5, the median, among them, such as [0.1,0.5,0.9]"
+        )
+    return given
+
+
+def denormalised(values: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
+    """Return ``values * spread + centre``, leaving out what is None."""
+    values = values if spread is None else values * spread
+    return values if centre is None else values + centre
+
+
+def wider(tensor: Tensor | None) -> Tensor | None:
+    """Return a tensor with one more dimension at its end."""
+    return None if tensor is None else tensor.unsqueeze(-1)
