@@ -1,0 +1,196 @@
+"""What is the next state of a random Markov chain? A task whose best possible score is known in closed form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import override
+
+from cellstate.annotations import NonNegativeInt, PositiveFloat, PositiveInt
+from cellstate.data.datamodule import Scores
+from cellstate.data.samples import TensorSamples
+from cellstate.data.synthetic.chain import MarkovChain, random_transitions
+from cellstate.data.synthetic.generated import check_request
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters
+from cellstate.data.synthetic.tokens import GeneratedTokens, next_symbols
+from cellstate.metrics.tokens import token_scores
+
+MOST_CONTEXTS = 4096  # their stationary distribution is a dense linear system of so many equations
+LEAST_CONCENTRATION = 0.01  # below it, rows are so certain that chains fall apart in double precision
+BLOCK_ROWS = 8192  # sequences walked side by side: their states and uniforms stay in the cache
+MANY = 60.0  # ln of a number of sequences that are too many to meet one twice
+
+
+@lru_cache(maxsize=8)
+def markov_chain(*, seed: int, states: int = 6, order: int = 2, concentration: float = 0.3) -> MarkovChain:
+    """Return the chain that a seed draws: each row of its transitions from the symmetric Dirichlet distribution.
+
+    The smaller the concentration, the more certain the next state: 1 is uniform over all distributions, and near 0 a
+    context has one successor. The chain does not depend on split or length.
+    """
+    random = CounterRandom("markov", seed, "chain", states, order)
+    return MarkovChain(random_transitions(random, states, order, concentration))
+
+
+def markov_sequences(
+    indices: ArrayLike | Sequence[int],
+    *,
+    seed: int,
+    split: str,
+    states: int = 6,
+    order: int = 2,
+    length: int = 100,
+    concentration: float = 0.3,
+) -> NDArray[np.uint16]:
+    """Return sequences of states 0 to n - 1, ``(N, length)``, of samples of a split.
+
+    All are of the chain that ``markov_chain`` draws from the seed. The first k states are a context of its stationary
+    distribution, so that any k + 1 neighbouring states are distributed alike at every place. A sample is a pure
+    function of its index and the keyword arguments; splits draw from independent streams.
+
+    RequestError where there is no chain of that kind, or the sequence cannot hold a context and a state after it.
+    """
+    _check_request(split, states, order, length, concentration)
+    counters = as_counters(indices)
+    chain = markov_chain(seed=seed, states=states, order=order, concentration=concentration)
+    random = CounterRandom("markov", seed, split, states, order, length)
+    first = random.child("context").uniform(counters, 1)[:, 0]
+    steps = random.child("steps")
+    sequences = np.empty((len(counters), length), np.uint16)
+    for start in range(0, len(counters), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        sequences[rows] = chain.walk(steps.uniform(counters[rows], length - order), first[rows])
+    return sequences
+
+
+def _check_request(split: str, states: int, order: int, length: int, concentration: float) -> None:
+    """Raise RequestError with every problem of a request."""
+    problems = []
+    if states < 2:
+        problems.append(f"data.states={states} leaves nothing to predict: set data.states to 2 or more")
+    elif states > MOST_CONTEXTS:
+        problems.append(f"data.states={states} is too many: set data.states to {MOST_CONTEXTS} or less")
+    elif order < 0:
+        problems.append(f"data.order={order} counts the states that decide: set data.order to 0 or more")
+    elif order * math.log(states) > math.log(MOST_CONTEXTS) + 1e-9:
+        most = int(math.log(MOST_CONTEXTS) / math.log(states) + 1e-9)
+        problems.append(
+            f"data.order={order} over data.states={states} has more than {MOST_CONTEXTS:,} contexts: set data.order "
+            f"to {most} or less, or fewer data.states"
+        )
+    least = max(order + 1, 2)
+    if length < least:
+        problems.append(
+            f"data.length={length} is too short for a state that has all it depends on before it: set data.length to "
+            f"{least} or more"
+        )
+    if not LEAST_CONCENTRATION <= concentration < math.inf:
+        problems.append(
+            f"data.concentration={concentration} is out of range: set data.concentration to {LEAST_CONCENTRATION} or "
+            "more, 1 for transitions of any kind, less for more certain ones"
+        )
+    check_request(split, problems)
+
+
+class MarkovData(GeneratedTokens):
+    """What is the next state? Sequences of a random chain of order 2 over 6 states.
+
+    Args:
+        states: n of them.
+        order: k, how many states decide on the next; 0 draws each independently.
+        length: states of a sequence; the targets are all but the first.
+        concentration: of the Dirichlet distribution that each row of transitions is drawn from: the smaller, the more
+            certain the next state; 1 is uniform over all distributions.
+        train_size: sequences to train on.
+        val_size: sequences to validate on.
+        test_size: sequences to test on.
+        fresh: draw new training sequences for every epoch.
+        batch_size: sequences in one batch.
+        seed: of the chain, of the data, and of the order of the training sequences.
+    """
+
+    def __init__(
+        self,
+        *,
+        states: PositiveInt = 6,
+        order: NonNegativeInt = 2,
+        length: PositiveInt = 100,
+        concentration: PositiveFloat = 0.3,
+        train_size: PositiveInt = 8000,
+        val_size: PositiveInt = 2000,
+        test_size: PositiveInt = 2000,
+        fresh: bool = False,
+        batch_size: PositiveInt = 64,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            train_size=train_size,
+            val_size=val_size,
+            test_size=test_size,
+            fresh=fresh,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        self.states, self.order, self.length, self.concentration = states, order, length, concentration
+
+    @cached_property
+    def chain(self) -> MarkovChain:
+        """The chain that all sequences are of."""
+        return markov_chain(seed=self.seed, states=self.states, order=self.order, concentration=self.concentration)
+
+    @override
+    def vocabulary(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.states)))
+
+    @override
+    def question(self) -> str:
+        return f"which of {self.states} states follows, in a chain of order {self.order}?"
+
+    @override
+    def notes(self) -> tuple[str, ...]:
+        """Two sequences are equal with the probability that ``MarkovChain.equal_pairs`` gives."""
+        rate, expected = self.chain.entropy(self.order), self.optimum()["loss"]
+        fact = f"entropy rate {rate:.4f} nats a state"
+        if self.order > 1:
+            fact += f"; {expected:.4f} over {self.length} states, of which the first have fewer before them"
+        logarithm = -self.chain.equal_pairs(self.length)
+        return (fact, *(self.overlap(round(math.exp(logarithm))) if logarithm < MANY else ()))
+
+    @override
+    def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
+        return next_symbols(
+            markov_sequences(
+                indices,
+                seed=self.seed,
+                split=split,
+                states=self.states,
+                order=self.order,
+                length=self.length,
+                concentration=self.concentration,
+            )
+        )
+
+    @override
+    def optimum(self) -> Scores:
+        """Return what a predictor that knows the chain can expect, which ``MarkovChain.optimum`` derives.
+
+        No predictor expects less: the mean of -ln q(state | before) is least where q is the true p (Gibbs), and then it
+        is the conditional entropy; the share of hits is largest where each guess is the likeliest state.
+        """
+        return self.chain.optimum(self.length)
+
+    @override
+    def optimum_realised(self) -> Scores:
+        """Return what that predictor reaches on the very sequences of the reported split: mean -ln p, and its hits."""
+        inputs, targets = self.steps(self.reported_split)
+        chances, hits = self.chain.predictions(np.concatenate((inputs, targets[:, -1:]), axis=1))
+        return token_scores(-float(np.log(chances).mean()), float(hits.mean()))
+
+    @override
+    def references(self) -> dict[str, Scores]:
+        """Chains of order 0 (``unigram``) to 3, counted on the training split."""
+        return self.fitted_chains()
