@@ -50,7 +50,7 @@ def test_an_empty_file_is_refused(cellstate: Command, experiment: str) -> None:
     refused(cellstate("train", f"experiment={experiment}", "data.path=empty"), "data.path=empty: the file is empty")
 
 
-@pytest.mark.parametrize("experiment", ["series", "char_lm"])
+@pytest.mark.parametrize("experiment", ["series"])
 def test_a_folder_is_no_file(cellstate: Command, experiment: str) -> None:
     Path("folder").mkdir()
     refused(cellstate("train", f"experiment={experiment}", "data.path=folder"), "data.path=folder: not a file")
@@ -221,7 +221,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
         (["backbone.bidirectional=maybe"], "backbone.bidirectional=maybe: should be a valid boolean"),
         (["backbone.dropout=1.5"], "backbone.dropout=1.5: should be less than 1"),
         (["backbone.chrono_steps=1"], "chrono_steps is the longest dependency to expect"),
-        (["model.pooling=first"], "model.pooling=first: should be 'last', 'mean' or 'max'"),
+        (["model.pooling=first"], "model.pooling=first: should be 'last', 'mean', 'max' or 'attention'"),
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
         (["quiet=perhaps"], "quiet=perhaps: should be true or false"),
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: nothing would be trained"),
@@ -238,6 +238,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
         (["backbone.hidden_size=10000000000"], "does not fit into memory; set a smaller backbone.hidden_size"),
         (["backbone.hidden_size=1000000000000"], "does not fit into memory; set a smaller backbone.hidden_size"),
         (["backbone.hidden_size=100000000000000000000"], "is too large a number"),
+        (["backbone.num_layers=100000000"], "backbone.num_layers=100000000: should be less than or equal to 1000"),
         (["backbone.hidden_size=1000000"], "the network has 4,000,014,000,002 parameters, whose training takes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -281,7 +282,7 @@ def test_all_problems_are_told_at_once(train: Command) -> None:
         ("~backbone.foo", "~backbone.foo: there is no such key"),
         ("backbone=lstn", "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
         ("experiment=patern", "experiment=patern: there is no such experiment; did you mean 'pattern'?"),
-        ("data=null", "data=null: names no data; there are: pattern, "),
+        ("data=null", "data=null: names no data; there are: "),
         ("+trainer.max_steps=3", "+trainer.max_steps: is there already; leave out the +"),
         ("seed=0,1", "seed=0,1: several values; for a run with each of them add -m"),
         ("seed=${foo}", "seed: ${foo} refers to a key that is not there"),

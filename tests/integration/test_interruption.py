@@ -126,7 +126,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
 
     last = Path("run/checkpoints/last.ckpt")
     model: Any = package.load(last)
-    assert model.predict([0, 1] * 10)["probabilities"].shape == (1, 2)
+    assert model.predict([0, 1] * 10)["probabilities"].shape == (2,)
     answer = cellstate("evaluate", f"checkpoint={last}")
     assert answer.status == 0, answer.stderr
     assert "this run, test" in answer.stdout

@@ -103,7 +103,7 @@ def test_predictions_take_lists_arrays_and_tensors_alike(run: cellstate.Run) -> 
     assert expected["probabilities"].shape == (2, 2)
     for form in forms[1:]:
         np.testing.assert_array_equal(predict(model, form)["probabilities"], expected["probabilities"])
-    np.testing.assert_allclose(predict(model, bits[0])["probabilities"][0], expected["probabilities"][0], atol=1e-6)
+    np.testing.assert_allclose(predict(model, bits[0])["probabilities"], expected["probabilities"][0], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,17 @@ from cellstate.model import SequenceModel
 DATA: dict[str, type[SequenceData]] = {
     f"cellstate.data.{cls.__name__}": cls
     for cls in (
+        data.AddingData,
+        data.CopyMemoryData,
+        data.EmbeddedReberData,
         data.FirstParityData,
+        data.MarkovData,
+        data.LabelledData,
         data.PatternData,
         data.SeasonalData,
         data.SeriesData,
+        data.SineData,
+        data.StatesData,
         data.TemporalOrderData,
         data.TextData,
         data.TriggerActionData,
@@ -34,7 +41,8 @@ BACKBONES: dict[str, type[Backbone]] = {
     f"cellstate.backbone.{cls.__name__}": cls for cls in (backbone.RNN, backbone.LSTM, backbone.GRU)
 }
 MODELS: dict[str, type[SequenceModel]] = {
-    f"cellstate.model.{cls.__name__}": cls for cls in (model.Classifier, model.Forecaster, model.LanguageModel)
+    f"cellstate.model.{cls.__name__}": cls
+    for cls in (model.Classifier, model.Forecaster, model.LanguageModel, model.NextState, model.Regressor)
 }
 
 

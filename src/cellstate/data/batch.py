@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from torch import Tensor
+
+UNKNOWN = "\ufffd"  # a vocabulary's symbol 0 where it stands for every symbol that the training split does not hold
 
 
 class Batch(NamedTuple):
     """One batch, batch first.
 
     inputs: ``(B, T, F)`` float, or ``(B, T)`` integer tokens (``(B, T, K)`` for K categorical features).
-    targets: what the task asks for: ``(B,)`` classes, ``(B, horizon, C)`` values, ``(B, T)`` next tokens.
+    targets: what the task asks for: ``(B,)`` classes, ``(B, horizon, C)`` values to come, ``(B, K)``
+        values of a whole sequence, ``(B, T)`` next tokens.
     lengths: ``(B,)`` valid steps of each row, or None where all rows are full.
     reset: ``(B,)`` bool, rows whose carried state starts anew, or None where no state is carried.
     """
@@ -32,9 +35,18 @@ class DataSpec:
     """
 
     input_size: int = 1  # features a step, where inputs are floats
-    vocabulary: tuple[str, ...] = ()  # the symbols, where inputs are integer tokens
+    input_values: tuple[float, ...] = ()  # all values that inputs can have, where they are symbols; else empty
+    input_mean: tuple[float, ...] = ()  # per feature, of the training split, where inputs are scaled by their z-score
+    input_std: tuple[float, ...] = ()
+    vocabulary: tuple[str, ...] = ()  # the symbols that are predicted, where inputs are integer tokens
+    features: tuple[tuple[str, ...], ...] = ()  # vocabulary of each input feature; empty: one, with ``vocabulary``
+    feature_names: tuple[str, ...] = ()  # of the input features, where they have names
+    target_feature: int = 0  # the input feature whose next symbol is predicted
+    answer: tuple[str, int, int] | tuple[()] = ()  # metric, first, last: its accuracy on these targets from the end
     classes: tuple[str, ...] = ()  # names of the classes
-    targets: tuple[str, ...] = ()  # names of the columns to forecast
+    targets: tuple[str, ...] = ()  # names of the columns to forecast, or (horizon 0) of the values of a sequence
+    past: tuple[str, ...] = ()  # names of the covariates beside them that are known in the past alone
+    known: tuple[str, ...] = ()  # and of those known ahead, which windows show ``horizon`` steps early
     window: int = 0  # steps that a forecaster sees
     horizon: int = 0  # steps that a forecaster emits
     season: int = 1  # steps a season, 1 where there is none
@@ -44,21 +56,25 @@ class DataSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: nested(value, tuple, list) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
         """Rebuild a specification from what ``as_dict`` gave."""
-        plain: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**plain)
+        return cls(**{key: nested(value, list, tuple) for key, value in values.items()})
+
+
+def nested(value: Any, source: type, target: type) -> Any:
+    """Return a value with every ``source`` in it, lists or tuples at any depth, turned into a ``target``."""
+    return target(nested(part, source, target) for part in value) if isinstance(value, source) else value
 
 
 def digest_text(spec: DataSpec) -> str:
     """Return a specification as text for a fingerprint.
 
-    Nine digits of a number count: the last bits of a mean depend on the vector width of the machine that summed it.
+    What it leaves at its default does not count, so that a field that is new tomorrow changes none of today's
+    fingerprints. Nine digits of a number count: the last bits of a mean depend on the vector width of the machine that
+    summed it.
     """
 
     def plain(value: Any) -> str:
@@ -66,4 +82,5 @@ def digest_text(spec: DataSpec) -> str:
             return f"[{','.join(map(plain, value))}]"
         return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
-    return "\n".join(f"{key}={plain(getattr(spec, key))}" for key in sorted(spec.as_dict()))
+    told = {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
+    return "\n".join(f"{name}={plain(value)}" for name, value in sorted(told.items()))

@@ -66,7 +66,7 @@ class SequenceData(L.LightningDataModule):
         if self._batch_counts_samples and self.batch_size > rows:
             raise RequestError(
                 f"data.batch_size={self.batch_size} is larger than the training split, which has {rows:,} samples; "
-                f"set data.batch_size={max(1, rows // 8)} or less"
+                f"set data.batch_size={rows} or less"
             )
         return prepared
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OPTIMA = ("optimum", "optimum_realised")
-HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auroc"})
+HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auroc", "closing_accuracy", "recall_accuracy"})
 
 
 @dataclass(frozen=True)

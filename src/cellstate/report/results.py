@@ -14,7 +14,12 @@ PREDICTORS = {
     "optimum": "what the best possible predictor can expect",
     "optimum_realised": "the best possible predictor on the very noise of this split",
     "majority": "always the class that is most common in training",
+    "nearest_neighbour": "the class of the training sequence at the least Euclidean distance",
     "last_value": "repeats the newest observation",
+    "sine_fit": "carries on the sine wave that fits the window best",
+    "mean": "always the mean of the training targets",
+    "one": "always 1; in expectation, not on this split",
+    "second_only": "has forgotten the first marked number, knows the second",
     "seasonal_naive": "repeats the last season",
     "seasonal_naive_drift": "repeats the last season, plus its mean change",
     "ridge_linear": "one regularised linear map from window to horizon",
@@ -22,6 +27,11 @@ PREDICTORS = {
     "unigram": "knows how often each symbol occurs",
     "bigram": "knows the symbol before",
     "trigram": "knows the two symbols before",
+    "chain_1": "fitted chain: knows the newest state",
+    "chain_2": "fitted chain: knows the two newest states",
+    "chain_3": "fitted chain: knows the three newest states",
+    "guessed_close": "knows the grammar, but not what opened the string",
+    "memoryless": "knows the time, and nothing of the symbols",
 }
 
 

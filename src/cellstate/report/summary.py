@@ -20,20 +20,29 @@ from cellstate.model import LanguageModel, SequenceModel, parameters_of
 MEANING = {
     "loss": "what training minimises; lower is better",
     "accuracy": "share of right answers; higher is better",
+    "closing_accuracy": "share of right answers on the symbol that closes an embedding; 0.5 is guessing",
+    "recall_accuracy": "share of right answers on the symbols to recall; higher is better",
     "f1": "harmonic mean of precision and recall; higher is better",
     "auroc": "chance that a positive is ranked above a negative; 0.5 is guessing",
-    "bpc": "bits a character; lower is better",
+    "bpc": "bits a symbol; lower is better",
     "perplexity": "as uncertain as among so many equally likely symbols; lower is better",
     "mae": "mean absolute error in the data's own units",
     "rmse": "root of the mean squared error in the data's own units",
     "mse": "mean squared error in the data's own units squared",
     "smape": "symmetric absolute percentage error, per cent",
     "mase": "absolute error against that of the seasonal naive forecast in training; below 1 is better than it",
+    "crps": "how far the forecast distribution is from what came, in the data's own units; of a single value its mae",
+    "pinball": "mean loss of the forecast quantiles, in the data's own units",
+    "nll": "negative log-likelihood, nats a value",
+    "coverage_80": "share of what came within the central 80 per cent of the forecast; 0.8 where it is calibrated",
+    "coverage_90": "share of what came within the central 90 per cent of the forecast; 0.9 where it is calibrated",
+    "interval_width_80": "width of the central 80 per cent of the forecast, in the data's own units",
+    "interval_width_90": "width of the central 90 per cent of the forecast, in the data's own units",
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
 # What the screen leaves out where there are many metrics: it can be read off those that it shows.
-ONLY_IN_FILE = {"loss", "mse", "smape"}
+ONLY_IN_FILE = {"loss", "mse", "smape", "pinball", "nll", "coverage_80", "interval_width_80", "interval_width_90"}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -57,7 +66,7 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
         console.print("There is no test split: these are validation scores, which also chose the checkpoint.")
-    for name in metrics[data.reported_split]:
+    for name in shown_metrics(metrics[data.reported_split]):
         if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
     if isinstance(model, LanguageModel):
@@ -81,7 +90,7 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
 def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
-    shown = [metric for metric in metrics[split] if metric not in ONLY_IN_FILE or len(metrics[split]) < 6]
+    shown = shown_metrics(metrics[split])
     table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
@@ -95,6 +104,12 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
         if any(cells):
             table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
     return table
+
+
+def shown_metrics(values: Mapping[str, float]) -> list[str]:
+    """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
+    hidden = ONLY_IN_FILE | ({"mae_scaled", "mse_scaled"} if "crps" in values else set())
+    return [metric for metric in values if metric not in hidden or len(values) < 7]
 
 
 def number(value: float | None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cellstate.model import Classifier, Forecaster, LanguageModel, SequenceModel
-from cellstate.report import classification, forecasting, tokens
+from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
+from cellstate.report import classification, forecasting, regression, states, tokens
 from cellstate.report.material import Material, Section
 
 
@@ -28,6 +28,13 @@ TASKS: dict[type[SequenceModel], Task] = {
         "on values scaled to the training split's z-score",
         forecasting.section,
     ),
+    Regressor: Task(
+        "mse",
+        "mean squared error, in the data's own units squared",
+        "on values scaled to the training split's z-score",
+        regression.section,
+    ),
+    NextState: Task("loss", "cross-entropy, nats a state", "nats a state", states.section),
     LanguageModel: Task("bpc", "bits a character", "nats a character", tokens.section),
 }
 OTHER = Task("loss", "loss", "as trained", lambda _: Section())

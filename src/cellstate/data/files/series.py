@@ -174,7 +174,7 @@ class SeriesData(WindowedData):
                 "that is not enough, data.time_format"
             )
         if self._benchmark is not None and self.split is None:
-            facts.append(f"recognised as {self._benchmark.name}: split by custom, {self._benchmark.source}")
+            facts.append(f"recognised as {self._benchmark.name}: split by convention, {self._benchmark.source}")
         return tuple(facts)
 
 

@@ -24,9 +24,14 @@ class GeneratedClassification(GeneratedData):
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, in the order of their labels."""
 
+    def input_values(self) -> tuple[float, ...]:
+        """Return all values that a feature can have, where features are symbols; nothing where they are numbers."""
+        return ()
+
     @override
     def specification(self, training: TensorSamples) -> DataSpec:
-        return DataSpec(input_size=training.inputs.shape[-1], classes=self.class_names())
+        features = training.inputs.shape[-1]
+        return DataSpec(input_size=features, input_values=self.input_values(), classes=self.class_names())
 
     def optimum(self) -> Scores:
         """The class is a function of the sequence, so a perfect classifier exists (one class has no ranking)."""

@@ -101,6 +101,11 @@ class FirstParityData(GeneratedClassification):
         return "odd", "even"
 
     @override
+    def input_values(self) -> tuple[float, ...]:
+        one_hot = self.encoding == "one_hot"
+        return (0.0, 1.0) if one_hot else tuple((digit - MEAN) / STD for digit in range(DIGITS))
+
+    @override
     def question(self) -> str:
         which = "the first" if self.lag is None else f"the one {self.lag} steps before the last"
         return f"of {self.length} digits, is {which} even?"

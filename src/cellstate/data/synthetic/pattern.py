@@ -244,6 +244,10 @@ class PatternData(GeneratedClassification):
         return f"without {self._text}", f"with {self._text}"
 
     @override
+    def input_values(self) -> tuple[float, ...]:
+        return 0.0, 1.0
+
+    @override
     def question(self) -> str:
         return f"does a sequence of {self.length} bits hold {self._text}?"
 

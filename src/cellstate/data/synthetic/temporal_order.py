@@ -124,6 +124,10 @@ class TemporalOrderData(GeneratedClassification):
         return CLASSES
 
     @override
+    def input_values(self) -> tuple[float, ...]:
+        return 0.0, 1.0
+
+    @override
     def question(self) -> str:
         shortest, longest = Places.of(self.length).lengths
         return f"which of X and Y came first, and which second, in {shortest} to {longest} symbols?"
