@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.first_parity import FirstParityData, parity_sequences
+from cellstate.data.synthetic.generated import SPLITS
 from cellstate.errors import RequestError
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7
