@@ -57,8 +57,8 @@ CATALOGUE = {
     "adding": at("mse", 0.005),
     "embedded_reber": at("closing_accuracy", 0.99),
     "markov": Goal("loss", "optimum + 0.01", lambda reference: reference["optimum"] + 0.01),
-    "copy_memory": Goal("loss", "memoryless / 10", lambda reference: reference["memoryless"] / 10),
-    "next_state": Goal("loss", "best trivial", lambda reference: min(trivial_of(reference).values())),
+    "copy_memory": Goal("loss", "memoryless / 2", lambda reference: reference["memoryless"] / 2),
+    "next_state": Goal("loss", "realised + 0.01", lambda reference: reference["optimum_realised"] + 0.01),
 }
 HEADER = "| command | metric | mean | worst | goal | reached | optimum | best trivial | seconds |"
 

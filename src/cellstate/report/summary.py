@@ -94,7 +94,7 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
-        table.add_column(metric, justify="right")
+        table.add_column(metric.replace("_accuracy", " accuracy"), justify="right")  # which wraps where it is narrow
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
             cells = [number(metrics[part].get(metric)) for metric in shown]
