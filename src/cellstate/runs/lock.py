@@ -1,0 +1,33 @@
+"""A lock that a killed process does not leave behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cellstate.errors import RequestError
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+class Lock:
+    """A lock on a file that a process holds until it releases it or dies, so that a kill leaves nothing behind.
+
+    Raises:
+        RequestError: another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a")
+        try:
+            if fcntl is not None:  # Windows has no such lock
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise RequestError(f"{path.parent}: another process is working on this run; wait for it to end") from error
+
+    def release(self) -> None:
+        """Give it up."""
+        self._file.close()

@@ -1,0 +1,50 @@
+"""Being told to stop: Ctrl-C and SIGTERM are noted at once, and obeyed where nothing is half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+PATIENCE = 20.0  # seconds that a long validation may hold up a stop; schedulers kill after 30 or more
+
+
+class Stopped(BaseException):
+    """Training was told to stop, and did. Lightning lets it pass, where it would end the process on Ctrl-C."""
+
+
+class StopRequest:
+    """Whether this process was told to stop, and how."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None  # SIGINT or SIGTERM
+        self._asked = 0.0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the stop has been waiting for too long."""
+        return self.signal is not None and time.monotonic() - self._asked > PATIENCE
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take note of the signals while the work inside runs; a second Ctrl-C does not wait.
+
+        Only a process's main thread may listen; in another one nothing changes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.signal is not None and number == signal.SIGINT:
+            raise Stopped
+        self.signal, self._asked = signal.Signals(number).name, time.monotonic()
