@@ -15,6 +15,7 @@ from cellstate.composition import compose
 from cellstate.errors import RequestError
 from cellstate.experiment import Run, quiet_libraries, run
 from cellstate.model import SequenceModel
+from cellstate.resuming import resume as go_on
 from cellstate.runs.discard import discard_unclaimed
 
 PRECISIONS = {
@@ -33,7 +34,7 @@ PRECISIONS = {
     64,
 }
 
-__all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "train"]
+__all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "resume", "train"]
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = True) -> Run:
@@ -56,6 +57,19 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
     except RequestError:
         discard_unclaimed(folder)
         raise
+
+
+def resume(folder: str | Path, *, quiet: bool = True) -> Run | None:
+    """Go on with an interrupted or killed run as if it had never stopped, as ``cellstate train run=FOLDER`` does.
+
+    Returns:
+        The run; None where it is complete already.
+
+    Raises:
+        RequestError: the folder holds no run, another process works on it, or its data is another now.
+        RunError: the work failed.
+    """
+    return go_on(Path(folder).expanduser(), quiet=quiet)
 
 
 def load(checkpoint: str | Path) -> SequenceModel:

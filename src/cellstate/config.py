@@ -23,9 +23,10 @@ FILLED_IN = {
     "backbone": {"input_size"},
     "optimizer": {"params"},
     "scheduler": {"optimizer", "total_steps"},
+    "checkpoint": {"folder", "record", "stop"},
     "trainer": {"callbacks", "logger", "plugins", "default_root_dir"},
 }
-SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "trainer")
+SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer")
 
 
 LARGEST = 2**63 - 1  # what sizes and counts are held in
@@ -112,6 +113,8 @@ def check_monitors(config: DictConfig, metrics: Collection[str]) -> None:
 def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_seed(values.get("seed")):
         yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
+    if values.get("resume") not in (None, "auto"):
+        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run goes on with run=FOLDER"
     for key in ("report", "quiet"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"

@@ -32,10 +32,11 @@ from cellstate.profiler import NoProfiler
 from cellstate.report import summary
 from cellstate.runs.folder import RunFolder, versions
 from cellstate.runs.memory import memory_bytes
+from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "trainer", "logger", "report", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "report", "run", "resume", "quiet"),
 )
 
 
@@ -56,8 +57,13 @@ class Run:
         return self.folder / "checkpoints" / "best.ckpt"
 
 
-def run(config: DictConfig, folder: Path) -> Run:
+def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     """Train one model on one data set, test it, and leave everything in ``folder``.
+
+    Args:
+        config: the composed config.
+        folder: the run's own.
+        again: go on with the run that ``folder`` holds, from its newest checkpoint, as if it had never stopped.
 
     Raises:
         RequestError: the config or the data cannot be used; nothing was written.
@@ -78,16 +84,22 @@ def run(config: DictConfig, folder: Path) -> Run:
             "versions": versions(),
         }
         checking.check_monitors(config, record["reference"])
-        keeper = Checkpoints(folder / "checkpoints", record)
+        stop = StopRequest()
+        keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
-        claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
-        with claimed.recording():
-            OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
+        if again:
+            claimed = RunFolder.reclaim(folder, data=data.fingerprint)
+        else:
+            claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
+        with claimed.recording(), stop.listening():
+            if not again:
+                OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
             claimed.update(device=str(trainer.strategy.root_device))
             if not config.quiet:
                 summary.announce(config, data, model, folder)
-            seconds = {"fit": timed(lambda: fit(trainer, model, data, keeper, history))}
+            fit(trainer, model, data, keeper, history)
+            seconds = {"fit": history.seconds}
             seconds["test"] = timed(lambda: test(trainer, model, data, keeper))
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
@@ -192,9 +204,10 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
+    newest = str(keeper.last_path) if keeper.last_path.exists() else None
     with passing_on_interruption(trainer, keeper):
         try:
-            trainer.fit(model, datamodule=data)
+            trainer.fit(model, datamodule=data, ckpt_path=newest, weights_only=True)
             if keeper.scored_step != trainer.global_step:
                 trainer.validate(model, datamodule=data, verbose=False)
                 history.add(trainer, model)
@@ -214,11 +227,11 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit as error:
+    except (Stopped, SystemExit) as error:
         held = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
             f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
-            + (f"; {held} holds what was reached" if held else "")
+            + (f"; {held} holds what was reached; go on with: cellstate train run={held.parent.parent}" if held else "")
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():  # no other may set signal handlers

@@ -1,33 +1,62 @@
-"""Keeps two checkpoints: the best by the validation loss, and the last."""
+"""Keeps two checkpoints: the best by the validation loss, and the last, from which a run goes on as if never stopped.
+
+``best.ckpt`` is written within the validation that found it. ``last.ckpt`` is written only between two steps with
+nothing half done: no validation due, no epoch about to end, no gradient half accumulated. What Lightning keeps of its
+loops is exact there, whereas it would skip the validation that a step is about to run, or a step of a schedule that
+waits for its result.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
-from cellstate.checkpoint import FORMAT, KEY
+from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
+from cellstate.runs.stopping import Stopped, StopRequest
 
 
 class Checkpoints(Checkpoint):
     """Writes ``best.ckpt`` whenever the monitored metric improves, and ``last.ckpt`` after every validation.
 
-    An interruption writes ``last.ckpt`` once more. A run that diverges does not: the last good one stays.
+    ``last.ckpt`` is also written every so many steps or minutes, at the end, and when the run is told to stop. A run
+    that diverges does not write it: the last good one stays.
 
     Args:
         folder: where they go.
         record: what cellstate keeps in each of them, beside Lightning's own state.
-        monitor: the metric; without validation data the training loss of the epoch counts.
+        stop: whether the run was told to stop.
+        every_n_steps: optimiser steps between two writings; None: only the minutes count.
+        every_n_minutes: minutes between two writings; None: only the steps count.
+        monitor: the metric that tells which weights are best, the smaller the better.
     """
 
-    def __init__(self, folder: Path, record: dict[str, Any], monitor: str = "val/loss") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: dict[str, Any],
+        stop: StopRequest | None = None,
+        *,
+        every_n_steps: PositiveInt | None = None,
+        every_n_minutes: PositiveFloat | None = 5.0,
+        monitor: str = "val/loss",
+    ) -> None:
         self.folder, self.record, self.monitor = folder, record, monitor
+        self.stop = stop or StopRequest()
+        self._steps = math.inf if every_n_steps is None else every_n_steps
+        self._seconds = math.inf if every_n_minutes is None else 60 * every_n_minutes
         self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": monitor, "value": math.inf}
         self.scored_step = -1  # at which the model's results were computed
+        self._saved = (0, 0.0)  # step and time of the newest last.ckpt
+        self._due = False  # whether a validation waits to be kept in it
+        self._finished = False  # whether training is over
+        self._random_state: dict[str, Any] | None = None  # to go on with
 
     @property
     def best_path(self) -> Path:
@@ -39,13 +68,66 @@ class Checkpoints(Checkpoint):
         """The newest checkpoint."""
         return self.folder / "last.ckpt"
 
+    # ------------------------------------------------------------------ when
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Take up the random numbers where the checkpoint left them, and the clock from now on."""
+        self._saved = (trainer.global_step, time.monotonic())
+        if self._random_state is not None:
+            restore_random_state(self._random_state)
+            self._random_state = None
+        if self._finished:  # and tested neither: nothing is left to train
+            trainer.should_stop = True
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Keep what the epoch before ended with."""
+        if self._due or self.stop.signal:
+            begin_counting(trainer)
+            self._save_last(trainer)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Write if it is time, or wait for the next step if something is due."""
+        step, moment = self._saved
+        if (
+            self._due
+            or self.stop.signal
+            or trainer.global_step - step >= self._steps
+            or time.monotonic() - moment >= self._seconds
+        ):
+            if nothing_half_done(trainer):
+                self._save_last(trainer)
+            elif self.stop.overdue:
+                raise Stopped
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Break off a validation that holds up a stop for too long, or that follows training; what was kept stays."""
+        if self.stop.overdue or (self.stop.signal and trainer.state.fn != "fit"):
+            raise Stopped
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """Break off a test: the run goes on with it."""
+        if self.stop.signal:
+            raise Stopped
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Keep what the validation has just judged."""
+        """Keep the weights that were just judged, if they are the best so far."""
         if trainer.state.fn == "fit":
-            self.keep(trainer)
+            self._keep_if_best(trainer)
+            self._due = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Keep what training ended with."""
+        self._finished = True
+        self._save_last(trainer)
 
     def keep(self, trainer: L.Trainer) -> None:
-        """Write ``last.ckpt``, and ``best.ckpt`` if the newest validation is the best so far."""
+        """Keep what was scored after training, where steps or time had ended it between two validations."""
+        self._keep_if_best(trainer)
+        self._save_last(trainer)
+
+    # ------------------------------------------------------------------ what
+
+    def _keep_if_best(self, trainer: L.Trainer) -> None:
         self.scored_step = trainer.global_step
         split, _, metric = self.monitor.partition("/")
         value: float = trainer.lightning_module.results[split][metric]  # type: ignore[index, union-attr, assignment]
@@ -57,27 +139,52 @@ class Checkpoints(Checkpoint):
                 "value": value,
             }
             trainer.save_checkpoint(self.best_path)
-        trainer.save_checkpoint(self.last_path)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:  # noqa: ARG002
-        """Keep what an interrupted training has reached."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.state.fn == "fit":
-            trainer.save_checkpoint(self.last_path)
+    def _save_last(self, trainer: L.Trainer) -> None:
+        self._due = False
+        self._saved = (trainer.global_step, time.monotonic())
+        trainer.save_checkpoint(self.last_path)
+        if self.stop.signal and not self._finished:
+            raise Stopped
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to rebuild the experiment, and to check its numbers where these weights were scored."""
+        """Add what it takes to rebuild the experiment, to go on, and to check its numbers."""
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
+            "best": self.best,
+            "finished": self._finished,
+            "random_state": random_state(),
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the best so far."""
-        return {"best": self.best}
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Take up what a run that goes on had reached."""
+        record = checkpoint[KEY]
+        self.best, self._finished, self._random_state = record["best"], record["finished"], record["random_state"]
+        self.scored_step = record["step"] if record["metrics"] else -1
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best so far."""
-        self.best = state_dict["best"]
+
+def begin_counting(trainer: L.Trainer) -> None:
+    """Set the counters of the epoch's batches to zero: Lightning is about to, but does not where a run goes on here."""
+    loop = trainer.fit_loop.epoch_loop
+    for progress in (loop.batch_progress, loop.scheduler_progress, loop.automatic_optimization.optim_progress):
+        progress.reset_on_run()
+    loop.val_loop.batch_progress.total.reset()
+
+
+def nothing_half_done(trainer: L.Trainer) -> bool:
+    """Say whether, after the step that just ended, the next thing is another step of the same epoch.
+
+    Where a number of steps between validations is given, it is counted within the epoch or over all of them; either
+    is taken for due, as waiting one step more costs nothing.
+    """
+    batches = trainer.fit_loop.epoch_loop.batch_progress
+    if trainer.should_stop or batches.is_last_batch or batches.current.ready % trainer.accumulate_grad_batches:
+        return False
+    if trainer.global_step == trainer.max_steps or batches.current.ready >= trainer.num_training_batches:
+        return False
+    between = trainer.val_check_batch
+    return between is None or not any(number % between == 0 for number in (batches.current.ready, batches.total.ready))

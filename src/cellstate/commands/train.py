@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 
 from cellstate.commands.application import run_application
 from cellstate.composition import name_experiment
+from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 
 
@@ -23,12 +25,44 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         name_experiment(config, hydra.runtime.choices.get("experiment"))
+        if config.run is not None:
+            refuse_changes(hydra.overrides.task)
         from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
 
-        experiment.run(config, shortest(folder))
+        if not go_on(config, folder):
+            experiment.run(config, shortest(folder))
     except BaseException:
         discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
         raise
+
+
+def go_on(config: DictConfig, folder: Path) -> bool:
+    """Go on with the run that the config asks for; return False where it asks for none, or there is none."""
+    from cellstate.resuming import find_unfinished, resume
+
+    if config.run is not None:
+        place: Path | None = Path(str(config.run)).expanduser()
+    else:
+        place = find_unfinished(config, folder) if config.resume == "auto" else None
+    if place is None:
+        return False
+    discard_unclaimed(folder)
+    if resume(shortest(place), quiet=config.quiet) is None:
+        print(f"{shortest(place)}: this run is complete; its results are in metrics.json and report.html")
+    return True
+
+
+def refuse_changes(overrides: Sequence[str]) -> None:
+    """Refuse ``run=FOLDER`` beside values of the config, which is the one that the run began with.
+
+    Raises:
+        RequestError: names them.
+    """
+    others = [word for word in overrides if word.partition("=")[0] not in ("run", "quiet")]
+    if others:
+        raise RequestError(
+            f"{' '.join(others)}: a run goes on with the config that it began with; give run=FOLDER alone"
+        )
 
 
 def shortest(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -89,6 +91,23 @@ class LanguageModel(SequenceModel):
         logits, state = self(batch.inputs, state)
         self._carried[phase] = detach(state)
         return logits
+
+    def training_state(self) -> dict[str, Any]:
+        """Return what training keeps beside weights, the state carried along the text included."""
+        carried = self._carried["train"]
+        return {**super().training_state(), "carried": None if carried is None else list(carried)}
+
+    def take_up_training(self, state: dict[str, Any]) -> None:
+        """Go on from what ``training_state`` gave, within the streams where it was taken."""
+        super().take_up_training(state)
+        carried = state["carried"]
+        self._carried["train"] = None if carried is None else tuple(carried)
+
+    def on_train_start(self) -> None:
+        """Have the carried state of a run that goes on where the network is."""
+        super().on_train_start()
+        if (carried := self._carried["train"]) is not None:
+            self._carried["train"] = tuple(tensor.to(self.device) for tensor in carried)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's streams with no state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.errors import RequestError
 
+TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
 BackboneFactory = Callable[..., Backbone]
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 SchedulerFactory = Callable[..., dict[str, Any]]
@@ -52,6 +54,16 @@ class MeanLoss:
         else:
             self._sum += loss.item() * float(weight)
         self._weight += weight
+
+    def state(self) -> list[float]:
+        """Return sum and weight so far, as numbers."""
+        return [float(self._sum), float(self._weight)]
+
+    def take_up(self, state: list[float]) -> None:
+        """Go on from what ``state`` gave."""
+        total, weight = state
+        self._sum = torch.full_like(self._sum, total) if isinstance(self._sum, Tensor) else total
+        self._weight = int(weight)
 
     def compute(self) -> float | None:
         """Return the mean over all samples; None where there were none."""
@@ -91,6 +103,8 @@ class SequenceModel(L.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._mean_loss = MeanLoss(self.device)
         self._scores: Any = None
+        self._plateau: dict[str, Any] | None = None  # a schedule that waits for results
+        self._resumed: dict[str, Any] | None = None  # what a checkpoint brought, until training goes on
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BOOKKEEPING:
@@ -127,8 +141,13 @@ class SequenceModel(L.LightningModule):
     # ------------------------------------------------------------------ training
 
     def on_train_start(self) -> None:
-        """Begin a mean on the device."""
+        """Begin a mean on the device, or take up the one of the run that goes on."""
         self._mean_loss = MeanLoss(self.device)
+        if self._resumed is not None:
+            self._mean_loss.take_up(self._resumed["mean_loss"])
+            if self._plateau is not None:
+                self._plateau["scheduler"].load_state_dict(self._resumed["plateau"])
+            self._resumed = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of one batch."""
@@ -140,6 +159,25 @@ class SequenceModel(L.LightningModule):
         """Return the mean training loss since the last validation, with dropout and while the weights moved."""
         mean = self._mean_loss.compute()
         return {} if mean is None else {"loss": mean}
+
+    def training_state(self) -> dict[str, Any]:
+        """Return what training keeps beside weights, as numbers and tensors; models that carry a state add it."""
+        plateau = None if self._plateau is None else self._plateau["scheduler"].state_dict()
+        return {"mean_loss": self._mean_loss.state(), "results": self.results, "plateau": plateau}
+
+    def take_up_training(self, state: dict[str, Any]) -> None:
+        """Go on from what ``training_state`` gave."""
+        self.results = state["results"]
+        self._mean_loss.take_up(state["mean_loss"])  # for a run whose training is over
+        self._resumed = state
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of training."""
+        checkpoint[TRAINING] = self.training_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the state of training."""
+        self.take_up_training(checkpoint[TRAINING])
 
     # ------------------------------------------------------------------ evaluation
 
@@ -155,8 +193,15 @@ class SequenceModel(L.LightningModule):
         """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
         self._finish("val")
         if self.trainer.state.fn == "fit":
+            self._step_plateau()
             self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()})
             self._mean_loss = MeanLoss(self.device)
+
+    def _step_plateau(self) -> None:
+        if self._plateau is None:
+            return
+        split, _, metric = self._plateau["monitor"].partition("/")
+        self._plateau["scheduler"].step(self.results[split][metric])
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
@@ -183,14 +228,36 @@ class SequenceModel(L.LightningModule):
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self._scheduler is None:
             return optimizer
-        steps = self.trainer.estimated_stepping_batches  # infinite where nothing but time ends the run
-        return {"optimizer": optimizer, "lr_scheduler": self._scheduler(optimizer, total_steps=steps)}
+        schedule = self._scheduler(optimizer, total_steps=total_steps(self.trainer))
+        if "monitor" not in schedule:
+            return {"optimizer": optimizer, "lr_scheduler": schedule}
+        # Lightning steps such a schedule after checkpoints are written, and leaves it out where a run goes on within an
+        # epoch. So it is kept here, where it is stepped within the validation and saved with what training holds.
+        self._plateau = schedule
+        return optimizer
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch, and cost nothing where it already lies on the device."""
         if batch.inputs.device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def total_steps(trainer: L.Trainer) -> float:
+    """Return the optimiser steps of a whole run, infinite where nothing but time ends it.
+
+    ``Trainer.estimated_stepping_batches`` says the same, but it sets up the training data in passing, which then no
+    longer takes up its position from a checkpoint (Lightning 2.6).
+    """
+    steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
+    if trainer.max_epochs in (-1, None):
+        return steps
+    data: SequenceData | None = getattr(trainer, "datamodule", None)
+    if data is None:  # loaders given by hand
+        return trainer.estimated_stepping_batches
+    loader = data.train_dataloader()
+    batches = len(loader) if loader.limit is None else min(loader.limit, len(loader))
+    return min(steps, math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs)
 
 
 def parameters_of(module: nn.Module) -> int:

@@ -19,7 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from cellstate.errors import RequestError, RunError, no_run_folder, not_written
+from cellstate.runs.lock import Lock
 
+LOCK = ".lock"
 PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
 
@@ -30,8 +32,8 @@ class RunFolder:
     folder that holds a run is never written over.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path, self.manifest = path, manifest
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock) -> None:
+        self.path, self.manifest, self._lock = path, manifest, lock
 
     @classmethod
     def claim(cls, path: Path, **facts: Any) -> RunFolder:
@@ -55,19 +57,48 @@ class RunFolder:
             "git": git_state(),
             "machine": machine(),
         }
+        lock = None
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            lock = Lock(path / LOCK)
             with (path / "manifest.json").open("x") as file:
                 file.write(json.dumps(manifest, indent=2) + "\n")
             keep_hydra_record(path)
         except OSError as error:
+            if lock is not None:
+                lock.release()
             if isinstance(error, FileExistsError) and (path / "manifest.json").exists():
                 raise RequestError(
                     f"{path}: the folder holds a run already; leave hydra.run.dir out, or name another folder"
                 ) from error
             _withdraw(path)
             raise no_run_folder(path, error) from error
-        return cls(path, manifest)
+        return cls(path, manifest, lock)
+
+    @classmethod
+    def reclaim(cls, path: Path, **facts: Any) -> RunFolder:
+        """Take over the folder of a run that was interrupted, killed or failed.
+
+        Args:
+            path: the folder.
+            facts: what must be as it was, such as the data's fingerprint.
+
+        Raises:
+            RequestError: the run is still going on, or a fact is another now.
+        """
+        manifest = read_manifest(path)
+        lock = Lock(path / LOCK)
+        for name, value in facts.items():
+            if manifest.get(name) != value:
+                lock.release()
+                raise RequestError(
+                    f"{path}: its {name} was {manifest.get(name)} and is {value} now, so the run cannot go on as if "
+                    "nothing had been; put back what it began with, or start a new run"
+                )
+        folder = cls(path, manifest, lock)
+        manifest.pop("reason", None)
+        folder.update(status="running", finished=None, resumed=[*manifest.get("resumed", []), _now()])
+        return folder
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file as a whole: a reader sees the old one or the new one, never half of it.
@@ -103,11 +134,32 @@ class RunFolder:
             raise
         else:
             self.update(status="completed", finished=_now())
+            (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
+        finally:
+            self._lock.release()
 
     def _conclude(self, status: str, **facts: Any) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
         with suppress(RunError):
             self.update(status=status, finished=_now(), **facts)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder.
+
+    Raises:
+        RequestError: there is no such folder, or it holds no run.
+    """
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+    except OSError as error:
+        what = "no such folder" if not path.exists() else "the folder holds no run (it has no manifest.json)"
+        raise RequestError(f"run={path}: {what}; name a folder that cellstate train made") from error
+    except ValueError as error:
+        raise RequestError(f"{path / 'manifest.json'}: cannot be read as JSON; it was changed") from error
+    if not isinstance(manifest, dict):
+        raise RequestError(f"{path / 'manifest.json'}: is no manifest of a run; it was changed")
+    return manifest
 
 
 def keep_hydra_record(path: Path) -> None:
@@ -131,6 +183,7 @@ def _withdraw(path: Path) -> None:
     with suppress(OSError):
         (path / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(path / ".hydra", ignore_errors=True)
+        (path / LOCK).unlink(missing_ok=True)
         (path / "checkpoints").rmdir()
 
 

@@ -18,6 +18,6 @@ def plateau(
     patience: NonNegativeInt = 5,
     monitor: str = "val/loss",
 ) -> dict[str, Any]:
-    """Multiply the rate by ``factor`` after more than ``patience`` epochs in which ``monitor`` did not fall."""
+    """Multiply the rate by ``factor`` after more than ``patience`` validations in which ``monitor`` did not fall."""
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
-    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+    return {"scheduler": scheduler, "monitor": monitor}
