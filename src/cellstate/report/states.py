@@ -98,7 +98,7 @@ def collect(material: Material) -> Predictions:
             counts.index_put_((newest, targets), torch.ones((), dtype=torch.float64), accumulate=True)
             hits.append((logits.argmax(-1) == batch.targets.cpu()).sum(0))
             asked.append(valid.sum(0))
-    totals = counts.sum(1, keepdim=True).clamp(min=1)
+    totals = counts.sum(1, keepdim=True)  # 0 for a state that nothing follows: its shares are NaN, and its row blank
     shares = [(part / totals)[:size, :size].numpy() for part in (sums, counts)]
     steps = [torch.stack(parts).sum(0).numpy() for parts in (hits, asked)]
     return Predictions(states.numpy(), *shares, *steps)
@@ -121,8 +121,8 @@ def transitions(theme: Theme, found: Predictions, names: Sequence[str], *, split
     """Draw what is expected after each state, the newest by row and the next by column, beside what came."""
     size, expected = len(found.states), found.expected
     height = min(max(3.5, 1.6 + 0.42 * size), 6.2)
-    darkest = 1.0 if size <= WRITTEN else float(expected.max())  # of many states each has little
-    most = "" if size <= WRITTEN else f", up to {number(darkest)}"
+    darkest = 1.0 if size <= WRITTEN else float(np.nanmax(expected))  # of many states each has little
+    most = ", and below it how often it came" if size <= WRITTEN else f", up to {number(darkest)}"
     if size == SHOWN < len(names):
         most += f"; the {size} most frequent states"
     title = f"Expected next states, {split} split"
@@ -152,6 +152,8 @@ def transitions(theme: Theme, found: Predictions, names: Sequence[str], *, split
 def write_cells(theme: Theme, axes: Axes, expected: np.ndarray, observed: np.ndarray) -> None:
     """Write both numbers into each cell, in the colour that reads best on its shade."""
     for (row, column), value in np.ndenumerate(expected):
+        if np.isnan(value):
+            continue
         colour = theme.surface if value > 0.7 else theme.ink
         style = {"ha": "center", "color": colour, "clip_on": True}
         axes.text(column, row, f"{value:.2f}", va="bottom", size=9, weight="bold", **style)
