@@ -12,7 +12,6 @@ import polars as pl
 
 from cellstate import checkpoint as checkpoints
 from cellstate.data import SequenceData, SeriesData
-from cellstate.data.batch import UNKNOWN
 from cellstate.data.files import labelled
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.labelled import LabelledData
@@ -234,10 +233,7 @@ def batches(sequences: Sequences) -> Iterator[tuple[np.ndarray, list[int]]]:
 
 
 def continue_states(model: Any, data: SequenceData, path: str) -> pl.DataFrame:
-    """Return the likeliest next state of each sequence and the probability of every state, beside its line or number.
-
-    What stands for states that the training split does not hold is left out.
-    """
+    """Return the likeliest next state of each sequence and the probability of every state, by line or number."""
     assert isinstance(model, NextState)
     layout = data.layout if isinstance(data, StatesData) else Layout()
     found = read_sequences(path, layout)
@@ -248,16 +244,16 @@ def continue_states(model: Any, data: SequenceData, path: str) -> pl.DataFrame:
     if found.described == "a sequence a line":
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
         key = pl.Series("line", [number for number, line in enumerate(lines, start=1) if line.split()])
-    try:
-        for number, sequence in enumerate(sequences):
+    for number, sequence in enumerate(sequences):
+        try:
             model.encode(sequence, number)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error.problems[0]}") from error
+        except RequestError as error:
+            place = f"{path}, line {key[number]}" if key.name == "line" else path
+            raise RequestError(f"{place}: {error.problems[0]}") from error
     parts = [model.predict(sequences[begin : begin + ROWS]) for begin in range(0, len(sequences), ROWS)]
     probabilities = np.concatenate([part["probabilities"] for part in parts])
     states = np.concatenate([part["states"] for part in parts]).tolist()
-    known = [(number, state) for number, state in enumerate(model.spec.vocabulary) if state != UNKNOWN]
-    columns = {f"probability_{state}": probabilities[:, number] for number, state in known}
+    columns = {f"probability_{state}": probabilities[:, at] for at, state in enumerate(parts[0]["vocabulary"])}
     return pl.DataFrame({key.name: key, "next_state": states, **columns})
 
 

@@ -154,7 +154,8 @@ def _known_keys(config_name: str, overrides: Sequence[str]) -> Iterator[str]:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="cellstate"):
-        yield from (entry.name for entry in config_folder().iterdir() if entry.is_dir() and entry.name != "hydra")
+        if config_name == "train":  # the other commands choose from no group
+            yield from (entry.name for entry in config_folder().iterdir() if entry.is_dir() and entry.name != "hydra")
         chosen = [override for override in overrides if "." not in override.partition("=")[0]]
         folders = [override for override in overrides if override.startswith("hydra.searchpath=")]
         for attempt in ([*chosen, *folders], []):

@@ -137,6 +137,10 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
         replaced(row_10="2026-01-01 10:00:00,1.0,extra"),
         "line 12: 3 cells in a table of 2 columns",
     ),
+    "a row too short": (
+        replaced(row_10="2026-01-01 10:00:00"),
+        "line 12: 1 cells in a table of 2 columns",
+    ),
     "a header and no rows": (lambda _: [], "the table has a header and no rows"),
     "a single row": (lambda rows: rows[:1], "1 row; a series needs more"),
     "one value throughout": (

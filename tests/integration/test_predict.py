@@ -71,8 +71,10 @@ def predicted(cellstate: Command, run: package.Run, path: str, output: str = "ou
     """Predict from a file, and return the table that was written."""
     Path(output).unlink(missing_ok=True)
     answer = cellstate("predict", f"checkpoint={run.folder}", f"input={path}", f"output={output}")
-    assert (answer.status, answer.stdout, answer.stderr) == (0, "", "")
-    return pl.read_parquet(output) if output.endswith("parquet") else pl.read_csv(output, try_parse_dates=True)
+    table = pl.read_parquet(output) if output.endswith("parquet") else pl.read_csv(output, try_parse_dates=True)
+    said = f"{table.height:,} row{'s' if table.height != 1 else ''} -> {output}\n"
+    assert (answer.status, answer.stdout, answer.stderr) == (0, said, "")
+    return table
 
 
 def ahead(table: pl.DataFrame, known: int) -> pl.DataFrame:
@@ -186,7 +188,8 @@ def test_the_next_state_of_each_line_stands_beside_its_number(cellstate: Command
         alone = states.model.predict(line.split())
         assert row["next_state"] == str(alone["states"][0])
         shown = [row[f"probability_{state}"] for state in ("fog", "rain", "sun")]
-        assert shown == pytest.approx(alone["probabilities"][0][1:], rel=1e-5)  # the first stands for unknown states
+        assert shown == pytest.approx(alone["probabilities"][0], rel=1e-5)
+        assert sum(shown) == pytest.approx(1)
         assert row[f"probability_{row['next_state']}"] == max(shown)
 
 
@@ -231,7 +234,8 @@ def test_sequences_that_do_not_fit_are_refused_by_name(
     Path("d.csv").write_text("id,x,y\n1,2,many\n1,3,4\n1,3,4\n")
     refused(cellstate, labelled, "d.csv, line 2: column 'y' holds 'many', which is no number", "input=d.csv")
     Path("e.txt").write_text("sun fog\n\nsun hail\n")
-    refused(cellstate, states, "e.txt: sequence 2, step 2: the state 'hail' is unknown to the model", "input=e.txt")
+    unknown = "e.txt, line 3: sequence 2, step 2: the state 'hail' is unknown to the model"
+    refused(cellstate, states, unknown, "input=e.txt")
 
 
 def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
@@ -243,7 +247,7 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
     refused(cellstate, states, "output=out.txt: its name does not say", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "there is no folder nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
-    refused(cellstate, states, "input: a value is needed, give input=FILE")
+    refused(cellstate, states, "input: a value is needed; give checkpoint=RUN input=FILE output=FILE")
     assert Path("old.csv").read_text() == "kept"
     words = (f"checkpoint={states.folder}", "input=weather.txt", "output=old.csv", "overwrite=true")
     assert cellstate("predict", *words).status == 0

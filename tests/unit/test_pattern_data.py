@@ -84,7 +84,16 @@ def test_always_answering_alike_stands_beside_the_result(standard):
 def test_majority_of_the_textbook_task_is_nearly_always_right():
     data = PatternData(balance=None, train_size=4000, test_size=4000)
     positives = int(data.labels("test").sum())
-    assert data.references()["accuracy"]["majority"] == pytest.approx(positives / 4000)
+    reference = data.references()["accuracy"]
+    assert reference["majority"] == pytest.approx(positives / 4000)
+    # By hand: half of the strings hold 110 for certain, the others with all but those that avoid it, F(n+3) - 1 of 2^n
+    # (after two ones in a row only ones may follow), where F is Fibonacci's.
+    fibonacci = [0, 1]
+    while len(fibonacci) < 24:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    avoiding = fibonacci[23] - 1
+    assert reference["majority_expected"] == pytest.approx(0.5 + 0.5 * (1 - avoiding / 2**20), rel=1e-12)
+    assert "98.63% of the sequences can be expected to hold it" in data.prepared.facts[1]
     # 0.9863 of the strings of a split, drawn by chance: five deviations of a binomial
     assert positives / 4000 == pytest.approx(0.9863, abs=5 * math.sqrt(0.9863 * 0.0137 / 4000))
 

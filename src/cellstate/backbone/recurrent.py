@@ -119,7 +119,11 @@ class Recurrent(Backbone):
 
 
 class RNN(Recurrent):
-    """The simple recurrent network (Elman 1990): h_t = f(W x_t + b + U h_{t-1}), f = tanh or relu."""
+    """The simple recurrent network (Elman 1990): h_t = f(W x_t + b + U h_{t-1}), f = tanh or relu.
+
+    ``chrono_steps`` is there for experiments whose backbone is replaced by this one, and does nothing: what it sets is
+    the bias of gates.
+    """
 
     def __init__(
         self,
@@ -130,6 +134,7 @@ class RNN(Recurrent):
         dropout: Probability = 0.0,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         recurrent_init: RecurrentInit = "orthogonal",
+        chrono_steps: PositiveInt | None = None,  # noqa: ARG002
     ) -> None:
         network = nn.RNN(
             input_size,

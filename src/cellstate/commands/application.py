@@ -71,6 +71,8 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
     except SystemExit as ended:  # of --help and the like
         return int(ended.code or 0)
     except Exception as error:
+        if isinstance(error, BrokenPipeError):  # whoever read --help has seen enough
+            raise
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             # In making the run folder: all else that touches files happens within the task.
             raise no_run_folder(error.filename or ".", error) from error

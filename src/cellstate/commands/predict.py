@@ -35,7 +35,7 @@ def task(config: DictConfig) -> None:
     check_values(config, Options)
     lacking = [key for key in ("checkpoint", "input", "output") if config[key] is None]
     if lacking:
-        raise RequestError(*(f"{key}: a value is needed, give {key}=FILE" for key in lacking))
+        raise RequestError(f"{', '.join(lacking)}: a value is needed; give checkpoint=RUN input=FILE output=FILE")
     suffix = Path(config.output).suffix.lower()
     if suffix not in FORMS:
         raise RequestError(f"output={config.output}: its name does not say what it is; end it with .csv or .parquet")
@@ -44,4 +44,9 @@ def task(config: DictConfig) -> None:
     from cellstate.prediction import predict_file
 
     table = predict_file(config.checkpoint, config.input)
-    write_whole(file, table.write_csv if suffix == ".csv" else table.write_parquet)
+
+    def write_csv(path: Path) -> None:
+        table.write_csv(path, datetime_format="%Y-%m-%d %H:%M:%S%.f")
+
+    write_whole(file, write_csv if suffix == ".csv" else table.write_parquet)
+    print(f"{table.height:,} row{'s' if table.height != 1 else ''} -> {file}")

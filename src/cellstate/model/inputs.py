@@ -44,6 +44,11 @@ def as_sequences(values: Any, features: int) -> Tensor:
     Raises:
         RequestError: what is given is no array of numbers, its shape does not fit, or a value is not finite.
     """
+    if isinstance(values, (list, tuple)) and len({len(row) for row in values if hasattr(row, "__len__")}) > 1:
+        raise RequestError(
+            "inputs are sequences of different lengths; pad them at the end to one length, and where the model takes "
+            "lengths, give lengths=[...] too"
+        )
     try:
         rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).double()
     except (TypeError, ValueError, RuntimeError) as error:

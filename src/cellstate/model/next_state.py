@@ -99,9 +99,9 @@ class NextState(SequenceModel):
             every_step: say what follows every step, not the last alone.
 
         Returns:
-            ``states (B,)``, the likeliest next state of each sequence, and ``probabilities (B, V)`` of all states in
-            the order of ``spec.vocabulary``. With ``every_step`` both are lists with an array for each sequence,
-            ``(T,)`` and ``(T, V)``.
+            ``states (B,)``, the likeliest next state of each sequence, and ``probabilities (B, V)`` of all states, in
+            the order of ``vocabulary (V,)``. What stands for unknown states is no answer: it has no part in them. With
+            ``every_step`` states and probabilities are lists with an array for each sequence, ``(T,)`` and ``(T, V)``.
 
         Raises:
             RequestError: a state is unknown, a sequence is empty, or the nesting fits no sequence.
@@ -109,21 +109,20 @@ class NextState(SequenceModel):
         rows = [self.encode(sequence, number) for number, sequence in enumerate(as_list(sequences, len(self.features)))]
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         inputs = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        probabilities = self(inputs, lengths).double().softmax(-1).cpu().numpy()
-        likeliest = np.asarray(self.spec.vocabulary)[self._known(probabilities).argmax(-1)]
+        vocabulary = np.asarray(self.spec.vocabulary)
+        known = vocabulary != UNKNOWN
+        logits = self(inputs, lengths).double().cpu()[..., torch.from_numpy(known)]
+        probabilities, vocabulary = logits.softmax(-1).numpy(), vocabulary[known]
+        likeliest = vocabulary[probabilities.argmax(-1)]
         stops = lengths.cpu().numpy()
         if every_step:
             return {
                 "states": [states[:stop] for states, stop in zip(likeliest, stops, strict=True)],
                 "probabilities": [values[:stop] for values, stop in zip(probabilities, stops, strict=True)],
+                "vocabulary": vocabulary,
             }
         newest = np.arange(len(rows)), stops - 1
-        return {"states": likeliest[newest], "probabilities": probabilities[newest]}
-
-    def _known(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return the same without what stands for unknown states, which is never the answer."""
-        unknown = np.asarray([symbol == UNKNOWN for symbol in self.spec.vocabulary])
-        return np.where(unknown, -1.0, probabilities)
+        return {"states": likeliest[newest], "probabilities": probabilities[newest], "vocabulary": vocabulary}
 
     def encode(self, sequence: Sequence[Any], number: int = 0) -> Tensor:
         """Return the indices of a sequence, ``(T, K)``; of one feature a step is a name, of several a tuple of names.

@@ -13,6 +13,7 @@ from cellstate.report.summary import MEANING, number
 PREDICTORS = {
     "optimum": "what the best possible predictor can expect",
     "optimum_realised": "the best possible predictor on the very noise of this split",
+    "majority_expected": "what that scores in expectation, by counting",
     "majority": "always the class that is most common in training",
     "nearest_neighbour": "the class of the training sequence at the least Euclidean distance",
     "last_value": "repeats the newest observation",

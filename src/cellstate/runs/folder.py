@@ -57,16 +57,13 @@ class RunFolder:
             "git": git_state(),
             "machine": machine(),
         }
-        lock = None
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            lock = Lock(path / LOCK)
             with (path / "manifest.json").open("x") as file:
                 file.write(json.dumps(manifest, indent=2) + "\n")
+            lock = Lock(path / LOCK)
             keep_hydra_record(path)
         except OSError as error:
-            if lock is not None:
-                lock.release()
             if isinstance(error, FileExistsError) and (path / "manifest.json").exists():
                 raise RequestError(
                     f"{path}: the folder holds a run already; leave hydra.run.dir out, or name another folder"

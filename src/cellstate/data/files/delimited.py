@@ -65,6 +65,17 @@ def broken_line(file: Path, path: str) -> str | None:
     return None
 
 
+def short_line(file: Path, path: str) -> str | None:
+    """Return which line has fewer cells than there are columns; blank lines have none."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        records = _records(stream.read())
+    columns = len(next(records, (1, []))[1])
+    for line, record in records:
+        if 0 < len(record) < columns and any(cell.strip() for cell in record):
+            return f"{path}, line {line}: {len(record)} cells in a table of {columns} columns; mend the file"
+    return None
+
+
 def twice_in_header(file: Path) -> str | None:
     """Return a name that two columns bear, by the header as it stands in the file."""
     with file.open(encoding="utf-8-sig", newline="") as stream:

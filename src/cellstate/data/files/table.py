@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from cellstate.data.files.clock import FILL, Clock
-from cellstate.data.files.delimited import broken_line, first_lines, read_delimited, twice_in_header
+from cellstate.data.files.delimited import broken_line, first_lines, read_delimited, short_line, twice_in_header
 from cellstate.data.files.reading import existing_file
 from cellstate.data.files.times import number_times, read_times, without_zone
 from cellstate.errors import RequestError, did_you_mean
@@ -308,6 +308,8 @@ def read_table(path: str, key: str, decimal: Literal[".", ","] | None = None) ->
         raise RequestError(f"{key}={path}: the table has a header and no rows")
     if twice := twice_in_header(file):
         raise RequestError(f"{key}={path}, line 1: two columns are called {twice!r}; rename one of them")
+    if frame[frame.columns[-1]].null_count() and (problem := short_line(file, path)):
+        raise RequestError(problem)
     if decimal is None and separator == ",":
         decimal = "."  # "1,234" in a file of commas is a thousand and more
     return Table(frame, path, header_lines=1, decimal=decimal, lines=lambda: first_lines(file))

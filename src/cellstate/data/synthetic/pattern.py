@@ -14,6 +14,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
+from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
 from cellstate.data.synthetic.classification import GeneratedClassification
@@ -253,9 +254,25 @@ class PatternData(GeneratedClassification):
 
     @override
     def notes(self) -> tuple[str, ...]:
+        notes = ()
+        if self.balance is None:
+            share = float(textbook_positive_share(self.pattern, self.length))
+            notes = (f"in the textbook form, {share:.2%} of the sequences can be expected to hold it",)
         if splits_are_disjoint(self.pattern, self.length):
-            return ()
-        return (f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap",)
+            return notes
+        return (
+            *notes,
+            f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap",
+        )
+
+    @override
+    def references(self) -> dict[str, Scores]:
+        """Always answering with the more common class; of the textbook form also what that scores in expectation."""
+        found = super().references()
+        if self.balance is None:
+            share = float(textbook_positive_share(self.pattern, self.length))
+            found["accuracy"]["majority_expected"] = max(share, 1 - share)
+        return found
 
     @override
     def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
