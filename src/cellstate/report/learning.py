@@ -23,6 +23,7 @@ def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: s
     """Return the loss curves and, where it was measured, the validation's ``metric`` beside its references."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     losses = {split: curve(material.history, f"{split}/loss", clock) for split in ("train", "val")}
+    lines = {name: value for name, value in material.reference("loss").items() if value > 0}  # 0 has no logarithm
     found: list[Drawing] = []
     if any(times for times, _ in losses.values()):
         best = material.metrics["best"]
@@ -30,8 +31,9 @@ def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: s
             Drawing(
                 "learning_curves",
                 "The training loss is the mean since the validation before, with dropout and while the weights "
-                "moved; the validation loss is that of the weights then reached. The ring marks those that were kept.",
-                lambda theme: loss_curves(theme, losses, best=best, unit=loss_unit, clock=clock),
+                "moved; the validation loss is that of the weights then reached. The ring marks those that were kept. "
+                + explanation(lines, material.split),
+                lambda theme: loss_curves(theme, losses, best=best, unit=loss_unit, reference=lines, clock=clock),
             )
         )
     validation = curve(material.history, f"val/{metric}", clock)
@@ -87,16 +89,28 @@ def curve(history: Sequence[Mapping[str, float]], key: str, clock: Clock) -> Cur
 
 
 def loss_curves(
-    theme: Theme, losses: Mapping[str, Curve], *, best: Mapping[str, Any], unit: str, clock: Clock = "epoch"
+    theme: Theme,
+    losses: Mapping[str, Curve],
+    *,
+    best: Mapping[str, Any],
+    unit: str,
+    reference: Mapping[str, float] | None = None,
+    clock: Clock = "epoch",
 ) -> Figure:
-    """Draw training and validation loss against the time, the best validation ringed."""
+    """Draw training and validation loss against the time, the best validation ringed, a line for each reference."""
     at = None if best["step"] is None else time_of(best, clock)
     kept = "" if at is None else f"  ·  best after {clock} {at:,}: {number(best['value'])}"
     figure = canvas.new_figure(theme, HEIGHT, "Loss", f"{unit}{kept}")
     axes = canvas.single_axes(figure)
     shown = [("train", "training", theme.train), ("val", "validation", theme.run)]
-    canvas.scale_y(axes, [value for _, values in losses.values() for value in values], log_from=20)
-    ends = []
+    drawn = [value for _, values in losses.values() for value in values]
+    canvas.scale_y(axes, [*drawn, *(reference or {}).values()], log_from=20)
+    ends = [
+        End(value, f"{spoken(name)} {number(value)}", theme.text(colour_of(theme, name)))
+        for name, value in (reference or {}).items()
+    ]
+    for name, value in (reference or {}).items():
+        axes.axhline(value, color=colour_of(theme, name), lw=0.9, dashes=(5, 2.5), zorder=1.5)
     for split, label, colour in shown:
         times, values = losses[split]
         if times:
