@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.data import PatternData
 from cellstate.errors import RequestError
+from cellstate.model import SequenceModel
 from cellstate.runs.folder import RunFolder
 
 
@@ -144,6 +146,30 @@ def test_a_preempted_run_saves_at_once_and_says_how_to_go_on(working_folder: Pat
     step = int(line.split("step ")[1].split()[0])
     assert checkpoint.read(folder / "checkpoints" / "last.ckpt")[checkpoint.KEY]["step"] == step
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_within_a_validation_keeps_the_epoch_before_it(
+    number: signal.Signals, working_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = SequenceModel.validation_step, 0
+
+    def told_to_stop(self: SequenceModel, batch: Any, batch_idx: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the second epoch's: one batch validates
+            os.kill(os.getpid(), number)
+        original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SequenceModel, "validation_step", told_to_stop)
+    words = [*TINY[1:], "trainer.max_epochs=4", "data.batch_size=32", "hydra.run.dir=run"]
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted at step 4 .*go on with: cellstate train run=run"):
+        package.train(["experiment=pattern", *words])
+    last = checkpoint.read(working_folder / "run" / "checkpoints" / "last.ckpt")[checkpoint.KEY]
+    assert last["step"] == 4
+    assert last["metrics"]["val"]
+    assert json.loads(Path("run/manifest.json").read_text())["status"] == "interrupted"
 
 
 @pytest.fixture

@@ -23,6 +23,15 @@ def test_a_signal_is_noted_and_the_handlers_are_as_before(name: str) -> None:
     assert {number: signal.getsignal(number) for number in before} == before
 
 
+def test_it_takes_a_signal_back_from_who_took_it_since() -> None:
+    stop, heard = StopRequest(), []
+    with stop.listening():
+        signal.signal(signal.SIGTERM, lambda *_: heard.append(True))  # as Lightning does when it begins to fit
+        stop.listen_alone()
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert (stop.signal, heard) == ("SIGTERM", [])
+
+
 def test_a_second_ctrl_c_does_not_wait() -> None:
     with StopRequest().listening():
         os.kill(os.getpid(), signal.SIGTERM)

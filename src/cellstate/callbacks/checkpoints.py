@@ -72,6 +72,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Take up the random numbers where the checkpoint left them, and the clock from now on."""
+        self.stop.listen_alone()
         self._saved = (trainer.global_step, time.monotonic())
         if self._random_state is not None:
             restore_random_state(self._random_state)

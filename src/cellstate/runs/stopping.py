@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 20.0  # seconds that a long validation may hold up a stop; schedulers kill after 30 or more
 
 
@@ -22,6 +23,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: str | None = None  # SIGINT or SIGTERM
         self._asked = 0.0
+        self._listening = False
 
     @property
     def overdue(self) -> bool:
@@ -37,12 +39,20 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._listening = True
         try:
             yield
         finally:
+            self._listening = False
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def listen_alone(self) -> None:
+        """Take the signals from whoever took them since: Lightning ends an epoch on SIGTERM before it can be kept."""
+        if self._listening:
+            for number in SIGNALS:
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.signal is not None and number == signal.SIGINT:
