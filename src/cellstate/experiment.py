@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
 from cellstate import config as checking
-from cellstate.callbacks import Checkpoints, FiniteLoss, History, Progress
+from cellstate.building import arguments, build_data, build_model, build_trainer
+from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
 from cellstate.data import SequenceData
-from cellstate.errors import RequestError, RunError
+from cellstate.errors import RunError
 from cellstate.model import SequenceModel, parameters_of
-from cellstate.profiler import NoProfiler
 from cellstate.report import summary
 from cellstate.runs.folder import RunFolder, versions
-from cellstate.runs.memory import memory_bytes
 from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
@@ -111,60 +106,6 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     return Run(folder, metrics, history.rows, model, data, record["config"])
 
 
-def build_data(config: DictConfig) -> SequenceData:
-    """Return the data, read or generated."""
-    data = instantiate(config.data)
-    try:
-        _ = data.spec
-    except MemoryError as error:
-        raise RequestError(f"data: it does not fit into memory ({error}); ask for less of it") from error
-    return data
-
-
-def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
-    """Return the untrained model; every size that follows from the data comes from ``data.spec``."""
-    optimizer = partial(get_object(config.optimizer._target_), **arguments(config.optimizer))
-    scheduler = None
-    if config.scheduler:
-        scheduler = partial(get_object(config.scheduler._target_), **arguments(config.scheduler))
-    backbone = partial(get_object(config.backbone._target_), **arguments(config.backbone))
-    model_class = get_object(config.model._target_)
-
-    def build() -> SequenceModel:
-        return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
-
-    try:
-        refuse_oversized(build)
-        model = build()
-    except ValueError as error:  # the backbone's own words about arguments that contradict each other
-        raise RequestError(f"backbone: {error}") from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
-            raise
-        raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
-    try:
-        optimizer(model.parameters())
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"optimizer: {error}") from error
-    return model
-
-
-def refuse_oversized(build: Callable[[], SequenceModel]) -> None:
-    """Refuse a network whose weights, gradients and two moments a weight, 16 bytes, exceed this machine's memory."""
-    try:
-        with torch.device("meta"), warnings.catch_warnings():  # shapes alone, no memory
-            warnings.simplefilter("ignore")
-            parameters = parameters_of(build())
-    except (RuntimeError, TypeError, ValueError):
-        return  # what is wrong with it shows when it is built; a backbone of the user's own may need real tensors
-    there = memory_bytes()
-    if 16 * parameters > there:
-        raise RequestError(
-            f"the network has {parameters:,} parameters, whose training takes {16 * parameters / 2**30:,.0f} GiB of "
-            f"memory, and this machine has {there / 2**30:,.0f} GiB; set a smaller backbone.hidden_size"
-        )
-
-
 def recorded(config: DictConfig) -> dict[str, Any]:
     """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
     values = checking.plain(config)
@@ -172,34 +113,6 @@ def recorded(config: DictConfig) -> dict[str, Any]:
         if values["data"].get(key):
             values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
     return values
-
-
-def arguments(section: DictConfig) -> dict[str, Any]:
-    """Return a section's keys without Hydra's own."""
-    return {key: value for key, value in checking.plain(section).items() if not key.startswith("_")}
-
-
-def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
-    """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
-    configured = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
-    if config.quiet:
-        configured = [callback for callback in configured if not isinstance(callback, Progress)]
-    loggers = [instantiate(node) for node in checking.chosen(config.logger).values()]
-    try:
-        return instantiate(
-            config.trainer,
-            # Checkpoints come last: what refuses a step has spoken before they are written.
-            callbacks=[*configured, *callbacks],
-            logger=loggers or False,
-            default_root_dir=str(folder),
-            plugins=[checkpoint.AtomicCheckpointIO()],
-            profiler=config.trainer.get("profiler") or NoProfiler(),
-        )
-    except Exception as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        if "No supported gpu backend" in reason:
-            reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
-        raise RequestError(f"trainer: {reason}") from error
 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
@@ -258,11 +258,6 @@ def total_steps(trainer: L.Trainer) -> float:
     loader = data.train_dataloader()
     batches = len(loader) if loader.limit is None else min(loader.limit, len(loader))
     return min(steps, math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs)
-
-
-def parameters_of(module: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 # Lightning asks for the signature of training_step at every step, to see whether it takes a batch_idx. Left here,

@@ -1,0 +1,86 @@
+"""Building what a config names: data, model, trainer."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig
+
+from cellstate import checkpoint
+from cellstate import config as checking
+from cellstate.callbacks import Progress
+from cellstate.data import SequenceData
+from cellstate.errors import RequestError
+from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.profiler import NoProfiler
+
+
+def build_data(config: DictConfig) -> SequenceData:
+    """Return the data, read or generated."""
+    data = instantiate(config.data)
+    try:
+        _ = data.spec
+    except MemoryError as error:
+        raise RequestError(f"data: it does not fit into memory ({error}); ask for less of it") from error
+    return data
+
+
+def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
+    """Return the untrained model; every size that follows from the data comes from ``data.spec``."""
+    optimizer = partial(get_object(config.optimizer._target_), **arguments(config.optimizer))
+    scheduler = None
+    if config.scheduler:
+        scheduler = partial(get_object(config.scheduler._target_), **arguments(config.scheduler))
+    backbone = partial(get_object(config.backbone._target_), **arguments(config.backbone))
+    model_class = get_object(config.model._target_)
+
+    def build() -> SequenceModel:
+        return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
+
+    try:
+        refuse_oversized(build)
+        model = build()
+    except ValueError as error:  # the backbone's own words about arguments that contradict each other
+        raise RequestError(f"backbone: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
+            raise
+        raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
+    try:
+        optimizer(model.parameters())
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"optimizer: {error}") from error
+    return model
+
+
+def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
+    configured = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
+    if config.quiet:
+        configured = [callback for callback in configured if not isinstance(callback, Progress)]
+    loggers = [instantiate(node) for node in checking.chosen(config.logger).values()]
+    try:
+        return instantiate(
+            config.trainer,
+            # Checkpoints come last: what refuses a step has spoken before they are written.
+            callbacks=[*configured, *callbacks],
+            logger=loggers or False,
+            default_root_dir=str(folder),
+            plugins=[checkpoint.AtomicCheckpointIO()],
+            profiler=config.trainer.get("profiler") or NoProfiler(),
+        )
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        if "No supported gpu backend" in reason:
+            reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
+        raise RequestError(f"trainer: {reason}") from error
+
+
+def arguments(section: DictConfig) -> dict[str, Any]:
+    """Return a section's keys without Hydra's own."""
+    return {key: value for key, value in checking.plain(section).items() if not key.startswith("_")}
