@@ -17,6 +17,7 @@ from cellstate.callbacks import Progress
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.processes import environment
 from cellstate.profiler import NoProfiler
 
 
@@ -64,6 +65,12 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
     if config.quiet:
         configured = [callback for callback in configured if not isinstance(callback, Progress)]
     loggers = [instantiate(node) for node in checking.chosen(config.logger).values()]
+    here = environment()
+    if here is not None and config.trainer.get("num_nodes", 1) != 1:
+        raise RequestError(
+            f"trainer.num_nodes={config.trainer.num_nodes}: the processes of several machines are started by torchrun "
+            "or srun; docs/processes.md shows both"
+        )
     try:
         return instantiate(
             config.trainer,
@@ -71,7 +78,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
             callbacks=[*configured, *callbacks],
             logger=loggers or False,
             default_root_dir=str(folder),
-            plugins=[checkpoint.AtomicCheckpointIO()],
+            plugins=[checkpoint.AtomicCheckpointIO(), *([] if here is None else [here])],
             profiler=config.trainer.get("profiler") or NoProfiler(),
         )
     except Exception as error:

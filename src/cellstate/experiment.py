@@ -25,8 +25,10 @@ from cellstate.callbacks.position import whole_epochs
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
 from cellstate.model import SequenceModel, parameters_of
+from cellstate.processes import together
 from cellstate.report import summary
-from cellstate.runs.folder import RunFolder, versions
+from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.folder import Bystander, RunFolder, versions
 from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
@@ -83,15 +85,14 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
-        if again:
-            claimed = RunFolder.reclaim(folder, data=data.fingerprint)
-        else:
-            claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
-        with claimed.recording(), stop.listening():
-            if not again:
-                OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
-            claimed.update(device=str(trainer.strategy.root_device))
-            if not config.quiet:
+        claimed = claim(trainer, folder, record, again=again)
+        job = {"config": record["config"], "folder": str(folder.resolve()), "again": again}
+        with (
+            claimed.recording(),
+            stop.listening(),
+            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
+        ):
+            if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
             fit(trainer, model, data, keeper, history)
             seconds = {"fit": history.seconds}
@@ -101,9 +102,24 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.write_json("metrics.json", metrics)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
-    if not config.quiet:
+    if not config.quiet and trainer.is_global_zero:
         summary.conclude(metrics, data, model, folder)
     return Run(folder, metrics, history.rows, model, data, record["config"])
+
+
+def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
+    """Claim the run folder, or take it over again; of several processes the first one does."""
+    if not trainer.is_global_zero:
+        discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
+        return Bystander(folder)
+    config, fingerprint = record["config"], record["fingerprint"]
+    if again:
+        claimed = RunFolder.reclaim(folder, data=fingerprint)
+    else:
+        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint)
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
+    return claimed
 
 
 def recorded(config: DictConfig) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class RunFolder:
     folder that holds a run is never written over.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock | None) -> None:
         self.path, self.manifest, self._lock = path, manifest, lock
 
     @classmethod
@@ -124,21 +124,33 @@ class RunFolder:
         try:
             yield
         except KeyboardInterrupt:
-            self._conclude("interrupted")
+            self.conclude("interrupted")
             raise
         except BaseException as error:
-            self._conclude("failed", reason=f"{type(error).__name__}: {error}")
+            self.conclude("failed", f"{type(error).__name__}: {error}")
             raise
         else:
             self.update(status="completed", finished=_now())
-            (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
+            if self._lock is not None:
+                (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
-    def _conclude(self, status: str, **facts: Any) -> None:
+    def conclude(self, status: str, reason: str | None = None) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
         with suppress(RunError):
-            self.update(status=status, finished=_now(), **facts)
+            self.update(status=status, finished=_now(), **({} if reason is None else {"reason": reason}))
+
+
+class Bystander(RunFolder):
+    """The folder of a run as its other processes see it: the first one writes it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, {}, None)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write nothing."""
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
