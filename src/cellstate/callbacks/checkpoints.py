@@ -19,6 +19,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
+from cellstate.runs.folder import now
+from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
 
 
@@ -153,6 +155,8 @@ class Checkpoints(Checkpoint):
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
+            "written": now(),
+            "machine": {**self.record.get("machine", {}), **computing(trainer)},
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
