@@ -8,7 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,15 @@ class Answer:
 
 
 Command = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run all tests outside the checkout, so that none leaves a line in the ledger of whoever runs them."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture

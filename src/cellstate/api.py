@@ -9,12 +9,14 @@ from typing import Any
 from cellstate import checkpoint as checkpoints
 from cellstate.backtesting import Backtest, roll
 from cellstate.composition import compose
+from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.evaluation import Evaluation, evaluate
-from cellstate.experiment import Run, run
+from cellstate.experiment import Run, look, run
 from cellstate.model import SequenceModel
 from cellstate.resuming import resume as go_on
 from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.ledger import Ledger
 
 __all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "resume", "train"]
 
@@ -66,7 +68,13 @@ def load(checkpoint: str | Path) -> SequenceModel:
     return checkpoints.rebuild_model(checkpoints.read(checkpoint))
 
 
-def backtest(model: str | Path | SequenceModel, data: Any = None, *, stride: int | None = None) -> Backtest:
+def backtest(
+    model: str | Path | SequenceModel,
+    data: Any = None,
+    *,
+    stride: int | None = None,
+    ledger: str | Path = "outputs/ledger.csv",
+) -> Backtest:
     """Have a trained forecaster forecast from one origin after the other, each time from what was known by then.
 
     Args:
@@ -75,15 +83,26 @@ def backtest(model: str | Path | SequenceModel, data: Any = None, *, stride: int
             arguments of it to change, such as ``{"path": ...}`` where the file has moved; data as ``Run.data`` holds
             it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
         stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
+        ledger: where a line is left if a test split is rolled over, which is a look at it.
 
     Raises:
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
     """
+    content = path = None
     if isinstance(model, SequenceModel):
         if data is None or isinstance(data, Mapping):
             raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
-        return roll(model, data, stride)
-    content = checkpoints.read(model)
-    if data is None or isinstance(data, Mapping):
-        data = checkpoints.rebuild_data(content, **(data or {}))
-    return roll(checkpoints.rebuild_model(content), data, stride)
+        trained = model
+    else:
+        path = checkpoints.find(model)
+        content = checkpoints.read(path)
+        trained = checkpoints.rebuild_model(content)
+        if data is None or isinstance(data, Mapping):
+            data = checkpoints.rebuild_data(content, **(data or {}))
+    if not isinstance(data, SequenceData) or data.reported_split != "test":
+        return roll(trained, data, stride)
+    book = Ledger(ledger)
+    book.check()
+    result = roll(trained, data, stride)
+    book.add(look("backtest", content, path, trained, data, result.scores))
+    return result

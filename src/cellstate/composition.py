@@ -9,6 +9,8 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cellstate.errors import RequestError
@@ -76,3 +78,10 @@ def name_experiment(config: DictConfig, choice: str | None) -> None:
         )
     with open_dict(config):
         config.experiment = str(choice or named or "custom")
+
+
+def lock_in_sweep(config: DictConfig) -> None:
+    """Lock the test split of a job of a multirun, whatever it asks: what is chosen among must not be chosen by it."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        with open_dict(config):
+            config.test = False

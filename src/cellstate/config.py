@@ -115,7 +115,9 @@ def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
     if values.get("resume") not in (None, "auto"):
         yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run goes on with run=FOLDER"
-    for key in ("report", "quiet"):
+    if not isinstance(values.get("ledger"), str) or not values["ledger"]:
+        yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
+    for key in ("report", "quiet", "test"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"
 

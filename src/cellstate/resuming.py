@@ -12,7 +12,7 @@ from cellstate.errors import RequestError
 from cellstate.experiment import Run, recorded, run
 from cellstate.runs.folder import read_manifest
 
-ASIDE = {"run", "resume", "quiet", "report"}  # keys that say how a command was given, not what it trains
+ASIDE = {"run", "resume", "quiet", "report", "ledger"}  # keys that say how a command was given, not what it trains
 
 
 def resume(folder: Path, *, quiet: bool = False) -> Run | None:

@@ -255,7 +255,7 @@ def test_a_failing_job_does_not_stop_a_sweep_and_is_told(train: Command) -> None
     answer = train("-m", "optimizer.lr=1e39,0.001", "trainer.max_epochs=3", "hydra.sweep.dir=sweep")
     assert answer.status == 1
     assert [line[:23] for line in answer.errors if "error" in line] == ["cellstate: error: job 0"]
-    assert math.isfinite(metrics_of("sweep/1")["test"]["loss"])
+    assert math.isfinite(metrics_of("sweep/1")["val"]["loss"])
 
 
 def test_output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none(working_folder: Path) -> None:

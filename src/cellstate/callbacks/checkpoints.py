@@ -22,6 +22,8 @@ from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
 from cellstate.errors import RequestError
 from cellstate.processes import Agreement, gather
+from cellstate.runs.folder import now
+from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
 
 
@@ -176,6 +178,8 @@ class Checkpoints(Checkpoint):
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
+            "written": now(),
+            "machine": {**self.record.get("machine", {}), **computing(trainer)},
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},

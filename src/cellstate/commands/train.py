@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cellstate.commands.application import run_application
-from cellstate.composition import name_experiment
+from cellstate.commands.application import parse, run_application
+from cellstate.composition import lock_in_sweep, name_experiment
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 
 
 def run(words: list[str]) -> int:
     """Run the command."""
+    options = parse(words)
+    if options.multirun:
+        refuse_test(options.overrides)
     return run_application("train", task, words)
 
 
@@ -25,6 +29,9 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         name_experiment(config, hydra.runtime.choices.get("experiment"))
+        if hydra.mode == RunMode.MULTIRUN:
+            refuse_test(hydra.overrides.task)
+            lock_in_sweep(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
         from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
@@ -63,6 +70,21 @@ def refuse_changes(overrides: Sequence[str]) -> None:
         raise RequestError(
             f"{' '.join(others)}: a run goes on with the config that it began with; give run=FOLDER alone"
         )
+
+
+def refuse_test(overrides: Sequence[str]) -> None:
+    """Refuse to score the test split in a multirun.
+
+    Raises:
+        RequestError: a word asks for it.
+    """
+    for word in overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if key == "test" and value.strip().lower() != "false":
+            raise RequestError(
+                f"{word}: a multirun leaves the test split locked, as whatever is chosen among its runs would be "
+                "chosen by it; leave it out, and score the run you choose with cellstate evaluate checkpoint=FOLDER"
+            )
 
 
 def shortest(folder: Path) -> Path:

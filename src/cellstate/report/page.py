@@ -61,6 +61,7 @@ def write(
         task=task,
         result=metrics[material.split].get(task.metric),
         split=material.split,
+        test_locked=data.test_locked,
         verdict=verdict(material, task.metric),
         table=result_table(material, task.metric),
         curves=[picture(drawing, folder) for drawing in curves],

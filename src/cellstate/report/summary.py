@@ -60,12 +60,15 @@ def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folde
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
 
 
-def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path) -> None:
-    """Print the table of results, what its numbers mean, and where everything lies."""
+def conclude(
+    metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path, looks: str | None = None
+) -> None:
+    """Print the table of results, what its numbers mean, how often the test split was looked at, where all lies."""
     console = Console(highlight=False)
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
-        console.print("There is no test split: these are validation scores, which also chose the checkpoint.")
+        why = "The test split is locked" if data.test_locked else "There is no test split"
+        console.print(f"{why}: these are validation scores, which also chose the checkpoint.", soft_wrap=True)
     for name in shown_metrics(metrics[data.reported_split]):
         if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
@@ -78,12 +81,15 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
         f"\n{metrics['steps']:,} steps, {metrics['epochs']} whole epoch{'s' if metrics['epochs'] != 1 else ''}, "
         f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
     )
+    if looks is not None:
+        console.print(f"{looks[0].upper()}{looks[1:]}.", soft_wrap=True, markup=False)
     console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
     console.print(
         "          report.html, metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
     )
+    again = "Test:     " if data.test_locked else "Again:    "
     console.print(
-        f"Again:    cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
+        f"{again}cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
     )
 
 

@@ -22,7 +22,7 @@ from cellstate.errors import RequestError, RunError, no_run_folder, not_written
 from cellstate.runs.lock import Lock
 
 LOCK = ".lock"
-PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "polars")
 
 
 class RunFolder:
@@ -50,7 +50,7 @@ class RunFolder:
             "id": path.name.rsplit("_", 1)[-1],
             "status": "running",
             "command": [*Path(sys.argv[0]).name.split(), *sys.argv[1:]],
-            "started": _now(),
+            "started": now(),
             "finished": None,
             **facts,
             "versions": versions(),
@@ -94,7 +94,7 @@ class RunFolder:
                 )
         folder = cls(path, manifest, lock)
         manifest.pop("reason", None)
-        folder.update(status="running", finished=None, resumed=[*manifest.get("resumed", []), _now()])
+        folder.update(status="running", finished=None, resumed=[*manifest.get("resumed", []), now()])
         return folder
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class RunFolder:
             self.conclude("failed", f"{type(error).__name__}: {error}")
             raise
         else:
-            self.update(status="completed", finished=_now())
+            self.update(status="completed", finished=now())
             if self._lock is not None:
                 (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
         finally:
@@ -140,7 +140,7 @@ class RunFolder:
     def conclude(self, status: str, reason: str | None = None) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
         with suppress(RunError):
-            self.update(status=status, finished=_now(), **({} if reason is None else {"reason": reason}))
+            self.update(status=status, finished=now(), **({} if reason is None else {"reason": reason}))
 
 
 class Bystander(RunFolder):
@@ -226,13 +226,14 @@ def git_state() -> dict[str, Any] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the results were computed on."""
+    """Return what the results were computed on; ``capability`` are the vector units that torch uses."""
     import torch
 
     facts: dict[str, Any] = {
         "platform": platform.platform(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
     if torch.cuda.is_available():
@@ -251,5 +252,6 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

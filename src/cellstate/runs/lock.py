@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from cellstate.errors import RequestError
 
@@ -31,3 +34,15 @@ class Lock:
     def release(self) -> None:
         """Give it up."""
         self._file.close()
+
+
+@contextmanager
+def exclusively(file: IO[Any]) -> Iterator[None]:
+    """Hold an open file for this process alone, after waiting for whoever holds it; its death gives it up."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)

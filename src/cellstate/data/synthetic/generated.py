@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,10 @@ class GeneratedData(SequenceData):
             shard=self.shard(),
             renew=self.training_samples,
         )
+
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        return {"order": "drawn by index, from a stream of each split's own", "fresh": self.fresh}
 
     def training_samples(self, epoch: int) -> Samples:
         """Return the training samples of an epoch that has its own."""
