@@ -17,7 +17,7 @@ from cellstate.callbacks import Progress
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
-from cellstate.processes import environment
+from cellstate.processes import check_number, environment
 from cellstate.profiler import NoProfiler
 
 
@@ -72,7 +72,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
             "or srun; docs/processes.md shows both"
         )
     try:
-        return instantiate(
+        trainer = instantiate(
             config.trainer,
             # Checkpoints come last: what refuses a step has spoken before they are written.
             callbacks=[*configured, *callbacks],
@@ -86,6 +86,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
         if "No supported gpu backend" in reason:
             reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
         raise RequestError(f"trainer: {reason}") from error
+    return check_number(trainer, "trainer.devices")
 
 
 def arguments(section: DictConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from cellstate.data import DataSpec, SequenceData
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.experiment import look, quiet_libraries, references
 from cellstate.model import SequenceModel
+from cellstate.processes import check_number, environment, together
 from cellstate.runs.folder import machine, versions
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
@@ -86,6 +88,7 @@ def evaluate(
     *,
     precision: str | int | None = None,
     accelerator: str | None = None,
+    devices: int | None = None,
     allow_changed_data: bool = False,
     test: bool = True,
     ledger: str | Path = "outputs/ledger.csv",
@@ -96,7 +99,10 @@ def evaluate(
         checkpoint: a checkpoint file or a run folder.
         data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved, or ``batch_size``.
         precision: as Lightning's Trainer takes it; None takes the run's own.
-        accelerator: ``cpu``, ``gpu`` or ``auto``, which takes a GPU where there is one; None takes the CPU.
+        accelerator: ``cpu``, ``gpu`` or ``auto``, which takes a GPU where there is one; None takes what the
+            run had, the CPU where that is not here.
+        devices: how many, with a process each; None takes as many processes as the run had on the CPU of a machine no
+            larger than this one, else one.
         allow_changed_data: score on data that is not what the model was trained on, as far as the model can read it:
             with the model's own scaler, vocabulary and classes.
         test: False leaves the test split locked.
@@ -117,11 +123,16 @@ def evaluate(
         if not test:
             datamodule.lock_test()
         model = checkpoints.rebuild_model(content)
-        trainer = evaluation_trainer(record["config"], precision=precision, accelerator=accelerator)
+        trainer = evaluation_trainer(record, precision=precision, accelerator=accelerator, devices=devices)
+        job = {
+            **{"checkpoint": str(file), "data": changes, "precision": precision, "accelerator": accelerator},
+            **{"devices": trainer.world_size, "allow_changed_data": allow_changed_data, "test": test},
+        }
         book, looks = Ledger(ledger), None
         if datamodule.reported_split == "test" and trainer.is_global_zero:
             book.open()
-        metrics, causes = score(trainer, model, datamodule, record)
+        with together(trainer, "evaluate", job):
+            metrics, causes = score(trainer, model, datamodule, record)
         if "test" in metrics and trainer.is_global_zero:
             looks = book.add(look("evaluate", content, file, model, datamodule, metrics["test"]))
         recorded, found = record["fingerprint"], datamodule.fingerprint
@@ -135,7 +146,7 @@ def evaluate(
         reference=record["reference"] if as_recorded else references(datamodule, model),
         experiment=record["config"]["experiment"],
         seed=record["config"]["seed"],
-        overridden=overridden(record, changes, trainer, precision=precision, accelerator=accelerator),
+        overridden=overridden(record, changes, trainer, precision=precision, devices=devices),
         other_data=other,
         causes=causes,
         test_locked=datamodule.test_locked,
@@ -183,16 +194,20 @@ def matching_data(
 
 
 def evaluation_trainer(
-    config: Mapping[str, Any], *, precision: str | int | None = None, accelerator: str | None = None
+    record: Mapping[str, Any],
+    *,
+    precision: str | int | None = None,
+    accelerator: str | None = None,
+    devices: int | None = None,
 ) -> L.Trainer:
-    """Return a Trainer that scores as the run with this config did, or as asked.
+    """Return a Trainer that scores as the run of this record did, or as asked.
 
     Raises:
         RequestError: there is no such precision or device.
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
-    recorded = config.get("trainer")
+    recorded = record["config"].get("trainer")
     recorded = recorded if isinstance(recorded, Mapping) else {}
     chosen: Any
     if precision is None:
@@ -204,9 +219,12 @@ def evaluation_trainer(
         raise RequestError(f"{key}={shown(precision or recorded.get('precision'))}: there is no such precision{hint}")
     # A run that looked at a part of a split only has recorded the scores of that part.
     limits = {key: recorded[key] for key in ("limit_val_batches", "limit_test_batches") if is_limit(recorded.get(key))}
+    accelerator, devices = computed_on(record, accelerator, devices)
+    here = environment()
     try:
-        return L.Trainer(
-            accelerator=accelerator or "cpu", devices=1, precision=chosen, logger=False, enable_progress_bar=False,
+        trainer = L.Trainer(
+            accelerator=accelerator, devices=devices, strategy="auto" if devices == 1 else "ddp", precision=chosen,
+            plugins=None if here is None else [here], logger=False, enable_progress_bar=False,
             enable_model_summary=False, enable_checkpointing=False, deterministic=recorded.get("deterministic") is True,
             **limits,
         )  # fmt: skip
@@ -217,6 +235,25 @@ def evaluation_trainer(
                 "accelerator=gpu: there is no GPU here; leave it out, or accelerator=auto takes what there is"
             ) from error
         raise RequestError(f"{key}={chosen}: cannot be computed here ({reason})") from error
+    return check_number(trainer, "devices")
+
+
+def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int | None) -> tuple[str, int]:
+    """Return the accelerator and the number of processes that were asked for, else those of the record that are here.
+
+    Raises:
+        RequestError: less than one process is asked for.
+    """
+    if devices is not None and devices < 1:
+        raise RequestError(f"devices={devices}: should be a whole number greater than 0")
+    machine = record.get("machine")
+    machine = machine if isinstance(machine, Mapping) else {}
+    if accelerator is None:
+        accelerator = "gpu" if machine.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
+    processes = machine.get("processes")
+    if devices is None and accelerator == "cpu" and machine.get("device") == "cpu" and isinstance(processes, int):
+        devices = processes if 1 <= processes <= (os.cpu_count() or 1) else 1
+    return accelerator, devices or 1
 
 
 def score(
@@ -280,17 +317,20 @@ def overridden(
     trainer: L.Trainer,
     *,
     precision: str | int | None,
-    accelerator: str | None,
+    devices: int | None,
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what was asked for that is another than recorded, key -> recorded and present value."""
+    """Return what is computed in another way than recorded, as asked or as it must be, key -> then and now."""
     config, there = record["config"], record.get("machine")
+    there = there if isinstance(there, Mapping) else {}
     found: dict[str, tuple[Any, Any]] = {}
     then = unified((config.get("trainer") or {}).get("precision"))
     if precision is not None and unified(precision) != then:
         found["precision"] = then, trainer.precision
-    then, now = there.get("device") if isinstance(there, Mapping) else None, trainer.strategy.root_device.type
-    if accelerator is not None and now != then:
+    then, now = there.get("device"), trainer.strategy.root_device.type
+    if now != then:
         found["accelerator"] = then, now
+    if trainer.world_size != there.get("processes") and (devices is not None or there.get("device") != "cpu"):
+        found["devices"] = there.get("processes"), trainer.world_size
     for key, value in changes.items():
         if key not in PLACES and config["data"].get(key) != value:
             found[f"data.{key}"] = config["data"].get(key), value

@@ -23,6 +23,7 @@ class Options(TypedDict):
     allow_changed_data: bool
     precision: str | int | None
     accelerator: str | None
+    devices: int | None
     test: bool
     ledger: str
 

@@ -2,10 +2,11 @@
 
 from cellstate.processes.agreement import Agreement
 from cellstate.processes.exchange import gather, joined, on_first, portable, share_of, total_world
-from cellstate.processes.siblings import environment, together
+from cellstate.processes.siblings import check_number, environment, together
 
 __all__ = [
     "Agreement",
+    "check_number",
     "environment",
     "gather",
     "joined",
