@@ -24,6 +24,7 @@ from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
+from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.report import summary
 from cellstate.runs.folder import RunFolder, versions
@@ -82,12 +83,13 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
+        tracking = Tracking(history, keeper.monitor)
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
         if again:
             claimed = RunFolder.reclaim(folder, data=data.fingerprint)
         else:
             claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
-        with claimed.recording(), stop.listening():
+        with claimed.recording(), stop.listening(), tracking.recording(trainer, claimed, record, resumed=again):
             if not again:
                 OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
             claimed.update(device=str(trainer.strategy.root_device))
@@ -101,8 +103,10 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.write_json("metrics.json", metrics)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
+        tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
     if not config.quiet:
         summary.conclude(metrics, data, model, folder)
+        tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"])
 
 

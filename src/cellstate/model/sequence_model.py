@@ -190,11 +190,11 @@ class SequenceModel(L.LightningModule):
         self.update_scores(self._scores, self.compute_output(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
+        """Compute the scores of the whole split and hand them to callbacks; loggers get them as rows of the history."""
         self._finish("val")
         if self.trainer.state.fn == "fit":
             self._step_plateau()
-            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()})
+            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()}, logger=False)
             self._mean_loss = MeanLoss(self.device)
 
     def _step_plateau(self) -> None:
@@ -214,7 +214,7 @@ class SequenceModel(L.LightningModule):
         results = self._scores.compute()
         self.results = {**self.results, split: results, "train": self.train_results() or self.results.get("train", {})}
         self.last_scores, self._scores = self._scores, None
-        self.log_dict({f"{split}/{name}": value for name, value in results.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=False)
 
     # ------------------------------------------------------------------ optimisation
 
