@@ -17,6 +17,7 @@ def run(words: list[str]) -> int:
     parser = Parser("cellstate sync", description="Upload the runs that W&B logged offline.")
     parser.add_argument("folder", nargs="*", default=["outputs"], help="where to look, in all below too; outputs/")
     parser.add_argument("--dry-run", action="store_true", help="only tell what there is to upload")
+    parser.add_argument("--online", action="store_true", help="also what was logged online, if the server was lost")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; 600")
     try:
         options = parser.parse_args(words)
@@ -26,9 +27,9 @@ def run(words: list[str]) -> int:
     for place in places:
         if not place.is_dir():
             raise RequestError(f"{place}: no such folder; name one that holds runs")
-    from cellstate.logger.uploading import find_offline_runs
+    from cellstate.logger.uploading import find_runs
 
-    runs = find_offline_runs(places)
+    runs = find_runs(places, online=options.online)
     waiting = [offline for offline in runs if not offline.uploaded and not offline.going_on]
     for offline in runs:
         if offline not in waiting:
@@ -36,7 +37,7 @@ def run(words: list[str]) -> int:
     if options.dry_run or not waiting:
         for offline in waiting:
             print(f"{offline.id}  to upload  {offline.folder}")
-        print(f"{len(waiting)} of {len(runs)} offline run{'s' if len(runs) != 1 else ''} to upload")
+        print(f"{len(waiting)} of {len(runs)} run{'s' if len(runs) != 1 else ''} to upload")
         return 0
     require_server(len(waiting))
     return upload_all(waiting, options.timeout)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cellstate.errors import RequestError
 
 Mode = Literal["online", "offline", "disabled"]
 FORMER: dict[str, Mode] = {"run": "online", "dryrun": "offline"}  # names that W&B still takes
+
+
+def wandb_package() -> Any:
+    """Import wandb, without two of its habits.
+
+    Its error reporting would wait for the network as a process ends. And a process that was started by one with a run
+    of its own would share the program that writes the files, which then outlives a process that is killed, and holds on
+    to its run.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.pop("WANDB_SERVICE", None)
+    import wandb
+
+    return wandb
 
 
 def chosen_mode(asked: Mode | None) -> Mode:
@@ -21,9 +35,7 @@ def chosen_mode(asked: Mode | None) -> Mode:
     Raises:
         RequestError: online was asked for, and there is no key.
     """
-    import wandb
-
-    said = os.environ.get("WANDB_MODE") or str(wandb.setup().settings.mode)
+    said = os.environ.get("WANDB_MODE") or str(wandb_package().setup().settings.mode)
     known: dict[str, Mode] = {name: name for name in get_args(Mode)} | FORMER
     mode = asked or known.get(said, "online")
     if mode != "online" or has_key():
@@ -38,9 +50,7 @@ def chosen_mode(asked: Mode | None) -> Mode:
 
 def host() -> str:
     """Return the address of the W&B server."""
-    import wandb
-
-    return os.environ.get("WANDB_BASE_URL") or str(wandb.setup().settings.base_url)
+    return os.environ.get("WANDB_BASE_URL") or str(wandb_package().setup().settings.base_url)
 
 
 def has_key() -> bool:
@@ -49,6 +59,7 @@ def has_key() -> bool:
     Raises:
         RequestError: there is one, of a form that no key has.
     """
+    wandb_package()
     from wandb.errors import AuthenticationError
     from wandb.sdk.lib import wbauth
 

@@ -53,7 +53,8 @@ class CSVLogger(RunLogger, LightningCSVLogger):
 
     def conclude(self, outcome: Outcome) -> None:
         """Log the scores of the best weights, and write the tables."""
-        self.log_metrics(dict(outcome.scores), step=outcome.metrics["steps"])
+        if outcome.test_scores:
+            self.log_metrics(dict(outcome.test_scores), step=outcome.metrics["steps"])
         for name, rows in outcome.tables.items():
             with (Path(self.log_dir) / f"{name}.csv").open("w", newline="") as file:
                 writer = csv.DictWriter(file, columns(rows))

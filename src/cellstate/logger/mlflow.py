@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import MLFlowLogger as LightningMLFlowLogger
 from cellstate.errors import RunError
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, require
 
+SQLITE, VARIABLE = "sqlite:///", "MLFLOW_TRACKING_URI"
 LONGEST = 6000  # characters of a parameter's value that MLflow keeps
 STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
@@ -25,6 +26,7 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
     Args:
         experiment_name: what runs stand together in; None: the name of the run's experiment.
         tracking_uri: a store: ``sqlite:///FILE``, whose files lie in a folder beside it, or the address of a server.
+            None: what MLFLOW_TRACKING_URI says, else ``sqlite:///outputs/mlflow.db``.
         tags: what to find the run by, beside cellstate's own tags.
         log_model: whether the best checkpoint is kept as an artifact.
 
@@ -35,14 +37,15 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
     def __init__(
         self,
         experiment_name: str | None = None,
-        tracking_uri: str = "sqlite:///outputs/mlflow.db",
+        tracking_uri: str | None = None,
         tags: Mapping[str, str] | None = None,
         log_model: bool = True,
     ) -> None:
         require("mlflow", "mlflow", "'cellstate[mlflow]', or pip install mlflow")
-        if tracking_uri.startswith("sqlite"):
+        self._uri = absolute(tracking_uri or os.environ.get(VARIABLE) or f"{SQLITE}outputs/mlflow.db")
+        if self._uri.startswith("sqlite"):
             require("sqlalchemy", "mlflow", "'cellstate[mlflow]', or pip install sqlalchemy alembic")
-        self._asked_name, self._uri = experiment_name, tracking_uri
+        self._asked_name = experiment_name
         self._own_tags, self._keeps_model = dict(tags or {}), log_model
         self._began = False
 
@@ -57,6 +60,7 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
 
         for talkative in ("mlflow", "alembic"):
             logging.getLogger(talkative).setLevel(logging.WARNING)
+        before = os.environ.get(VARIABLE)
         try:
             super(RunLogger, self).__init__(
                 experiment_name=name,
@@ -74,15 +78,19 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         except Exception as error:
             reason = " ".join(str(error).split())
             raise RunError(f"logger=mlflow: {self._uri} cannot be used ({reason}); check tracking_uri") from error
+        finally:  # Lightning's part has MLflow set the variable, which the next run would take for the user's word
+            os.environ.update({VARIABLE: before} if before else {})
+            if before is None:
+                os.environ.pop(VARIABLE, None)
         self._began = True
 
     def _artifact_folder(self) -> str | None:
         """Return where the files of a local store go: beside it, where MLflow would take the working folder."""
-        if not self._uri.startswith("sqlite:///"):
+        if not self._uri.startswith(SQLITE):
             return None
-        store = Path(self._uri.removeprefix("sqlite:///"))
+        store = Path(self._uri.removeprefix(SQLITE))
         store.parent.mkdir(parents=True, exist_ok=True)
-        return (store.parent / f"{store.stem}_files").resolve().as_uri()
+        return (store.parent / f"{store.stem}_files").as_uri()
 
     def _find(self, experiment: str, wanted: str) -> str | None:
         """Return MLflow's id of the run that bears cellstate's, None where it has none."""
@@ -123,6 +131,13 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         if self._uri.startswith("http"):
             return f"MLflow:   {self._uri}"
         return f"MLflow:   mlflow ui --backend-store-uri {self._uri.replace(os.getcwd() + os.sep, '')}"  # noqa: PTH109
+
+
+def absolute(uri: str) -> str:
+    """Return the address of a store so that it holds from any working folder; MLflow keeps stores by their address."""
+    if not uri.startswith(SQLITE):
+        return uri
+    return SQLITE + str(Path(uri.removeprefix(SQLITE)).expanduser().resolve())
 
 
 def as_csv(rows: Rows) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,9 +70,14 @@ class Outcome:
     checkpoint: Path | None = None
 
     @property
+    def test_scores(self) -> dict[str, float]:
+        """``test/NAME`` -> value for every metric of the best weights; none where there is no test split."""
+        return {f"test/{name}": value for name, value in self.metrics["test"].items()}
+
+    @property
     def scores(self) -> dict[str, float]:
-        """``SPLIT/NAME`` -> value for every metric of the best weights, on validation and test."""
-        return {f"{split}/{name}": value for split in ("val", "test") for name, value in self.metrics[split].items()}
+        """The same of validation and test. No curve takes these up: it has the validation already."""
+        return {**{f"val/{name}": value for name, value in self.metrics["val"].items()}, **self.test_scores}
 
 
 class RunLogger(Logger):
@@ -113,12 +120,22 @@ class RunLogger(Logger):
         raise NotImplementedError
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys."""
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Tell what goes wrong in a logger; the run's own folder has all that it was to get."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"cellstate: warning: {what} failed ({reason}); the run folder has it all", file=sys.stderr)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "", *, join: str = ".") -> dict[str, Any]:
+    """Return nested mappings as one, their keys joined."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            found.update(flat(value, f"{prefix}{key}."))
+            found.update(flat(value, f"{prefix}{key}{join}", join=join))
         else:
             found[f"{prefix}{key}"] = value
     return found

@@ -41,7 +41,7 @@ class TensorBoardLogger(RunLogger, LightningTensorBoardLogger):
         from matplotlib.image import imread
 
         step = outcome.metrics["steps"]
-        self.log_metrics(outcome.scores, step=step)
+        self.log_metrics(outcome.test_scores, step=step)
         parameters = {name: _plain(value) for name, value in self.hparams.items()}
         scores = {f"best/{name}": value for name, value in outcome.scores.items()}
         self.experiment.add_hparams(parameters, scores, run_name=".", global_step=step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
 
 from cellstate.callbacks import History
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun
+from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
 from cellstate.runs.folder import RunFolder
 
 FACTS = ("fingerprint", "versions", "reference")  # of the record that checkpoints keep
@@ -106,7 +105,7 @@ class Tracking(L.Callback):
                 if isinstance(logger, RunLogger):
                     logger.conclude(outcome)
                 else:
-                    logger.log_metrics(outcome.scores, step=int(outcome.best.get("step", 0)))
+                    logger.log_metrics(outcome.test_scores, step=int(outcome.best.get("step", 0)))
         self._close("completed")
 
     def tell(self) -> None:
@@ -144,16 +143,6 @@ class Tracking(L.Callback):
                     logger.close(status)
                 else:
                     logger.finalize("success" if status == "completed" else "failed")
-
-
-@contextmanager
-def telling(what: str) -> Iterator[None]:
-    """Tell what goes wrong in a logger; the run's own folder has all that it was to get."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"cellstate: warning: {what} failed ({reason}); the run folder has it all", file=sys.stderr)
 
 
 def sweep_name() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -14,13 +15,12 @@ from pathlib import Path
 from cellstate.errors import RequestError
 from cellstate.runs.lock import Lock
 
-PATTERN = "offline-run-*/run-*.wandb"
-REACH = 10.0  # seconds in which the server must answer anything at all
+OFFLINE, ONLINE = "offline-run-*/run-*.wandb", "run-*/run-*.wandb"
 
 
 @dataclass(frozen=True)
 class OfflineRun:
-    """A run that was logged offline.
+    """A run of which W&B has files that may not be on the server.
 
     Attributes:
         id: the run's own.
@@ -50,15 +50,21 @@ class OfflineRun:
         return False
 
 
-def find_offline_runs(places: Iterable[Path]) -> list[OfflineRun]:
-    """Return the offline runs in some folders and all below them, by their folders."""
+def find_runs(places: Iterable[Path], *, online: bool = False) -> list[OfflineRun]:
+    """Return the offline runs in some folders and all below them, by their folders.
+
+    Args:
+        places: where to look.
+        online: whether to take those too that were logged online, as one that lost its server has not sent it all.
+    """
+    patterns = [OFFLINE, ONLINE] if online else [OFFLINE]
     parts: dict[tuple[Path, str], set[Path]] = {}
     for place in places:
-        for file in (*place.rglob(PATTERN), *place.glob("run-*.wandb")):
+        for file in [file for pattern in patterns for file in place.rglob(pattern)]:
             folder = file.parents[2] if file.parents[1].name == "wandb" else file.parent
             parts.setdefault((folder, file.stem.removeprefix("run-")), set()).add(file)
     return [
-        OfflineRun(name, folder, tuple(sorted(files, key=lambda file: file.parent.name)))
+        OfflineRun(name, folder, tuple(sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))))
         for (folder, name), files in sorted(parts.items())
     ]
 
@@ -70,7 +76,7 @@ def upload(run: OfflineRun, seconds: float) -> str | None:
         run: the run.
         seconds: how long it may take; ``wandb sync`` by itself tries for ever.
     """
-    command = [sys.executable, "-m", "wandb", "sync", "--yes", *map(str, run.parts)]
+    command = [sys.executable, "-m", "wandb", "sync", "--yes", "--include-online", *map(str, run.parts)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
@@ -83,12 +89,13 @@ def upload(run: OfflineRun, seconds: float) -> str | None:
     return said[-1].strip() if said else f"wandb sync ended with exit status {done.returncode}"
 
 
-def unreachable(host: str) -> str | None:
-    """Return why a server does not answer, None where it answers anything at all."""
+def unreachable(host: str, seconds: float = 10.0) -> str | None:
+    """Return why a server does not answer in so many seconds, None where it answers anything at all."""
     try:
-        urllib.request.urlopen(host, timeout=REACH).close()
+        urllib.request.urlopen(host, timeout=seconds).close()
     except urllib.error.HTTPError:  # which is an answer
         return None
     except OSError as error:
-        return str(getattr(error, "reason", None) or error)
+        reason = getattr(error, "reason", None) or error
+        return None if isinstance(reason, ssl.SSLError) else str(reason)  # W&B may know a certificate that we do not
     return None

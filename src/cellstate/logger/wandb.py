@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -14,8 +15,9 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from cellstate.annotations import PositiveFloat
 from cellstate.errors import RunError
-from cellstate.logger.credentials import Mode, chosen_mode
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns
+from cellstate.logger.credentials import Mode, chosen_mode, host
+from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, telling
+from cellstate.logger.uploading import unreachable
 
 if TYPE_CHECKING:
     import wandb
@@ -65,7 +67,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._timeouts = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
         self._run: wandb.Run | None = None
         self._next = 0  # the least step that the next row may have: W&B drops rows that go back
-        self._outer_data_dir: str | None = None
+        self._staging_here = False  # whether WANDB_DATA_DIR is this run's doing
 
     # ------------------------------------------------------------------ beginning and ending
 
@@ -90,8 +92,8 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             "resume": "allow" if run.resumed or "WANDB_SWEEP_ID" in os.environ else "never",
         }
         # Tables and small artifacts are staged here, from where an offline run is uploaded later.
-        self._outer_data_dir = os.environ.get("WANDB_DATA_DIR")
-        os.environ["WANDB_DATA_DIR"] = self._outer_data_dir or str(run.folder.resolve() / "wandb")
+        self._staging_here = "WANDB_DATA_DIR" not in os.environ
+        os.environ.setdefault("WANDB_DATA_DIR", str(run.folder.resolve() / "wandb"))
         self._folder = run.folder
         self._run = self._open(mode, arguments)
         super(RunLogger, self).__init__(
@@ -101,49 +103,56 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._run.define_metric("*", step_metric=STEP, step_sync=True)
         if mode != "disabled":
             wait_for_file(Path(self._run.settings.sync_file))
-            self._log_data(run)
+            with telling("the description of the data"):
+                self._log_data(run)
 
     def _open(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
+        """Open the run; where nobody insists on the server, one that does not answer makes it an offline run."""
+        import wandb
+
+        insists = self._asked_mode == "online"
+        reason = unreachable(host(), self._timeouts["init_timeout"]) if mode == "online" and not insists else None
+        if mode != "online" or reason is None:
+            try:
+                return self._init(mode, arguments)
+            except Exception as error:  # besides its own errors, W&B lets those of its parts through
+                reason = " ".join(str(error).partition("Consider increasing")[0].split())
+                if mode != "online" or insists:
+                    raise RunError(f"logger=wandb: {reason}; try logger.wandb.mode=offline") from error
+            for attempt in Path(arguments["dir"]).glob(f"wandb/run-*-{arguments['id']}"):
+                shutil.rmtree(attempt, ignore_errors=True)
+            wandb.teardown()  # or the id would be in use
+        print(f"cellstate: warning: W&B is out of reach ({reason}); logging offline", file=sys.stderr)
+        return self._init("offline", arguments)
+
+    def _init(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
         import wandb
 
         settings: dict[str, Any] = {
-            "silent": True,  # of the end of a run, cellstate says where it lies
+            "silent": True,  # as a run ends, cellstate says where it lies
             "x_transaction_log_flush_interval": FLUSH_EVERY,
             **self._timeouts,
         }
-        before = set(Path(arguments["dir"]).glob("wandb/run-*"))
-        while True:
-            try:
-                return wandb.init(**arguments, mode=mode, reinit="create_new", settings=wandb.Settings(**settings))
-            except wandb.Error as error:
-                reason = " ".join(str(error).partition("Consider increasing")[0].split())
-                if mode != "online" or self._asked_mode == "online":
-                    raise RunError(f"logger=wandb: {reason}; try logger.wandb.mode=offline") from error
-                for attempt in set(Path(arguments["dir"]).glob("wandb/run-*")) - before:
-                    shutil.rmtree(attempt, ignore_errors=True)
-                mode = "offline"
-                print(f"cellstate: warning: W&B is out of reach ({reason}); logging offline", file=sys.stderr)
+        return wandb.init(**arguments, mode=mode, reinit="create_new", settings=wandb.Settings(**settings))
 
     def close(self, status: str) -> None:
         """Finish the run; one that did not complete ends as failed, as its exit code is not 0."""
-        if self._run is None:
-            return
         run, self._run = self._run, None
         try:
-            run.finish(exit_code=0 if status == "completed" else 1)
+            if run is not None:
+                run.finish(exit_code=0 if status == "completed" else 1)
         finally:
-            if self._outer_data_dir is None:
+            if self._staging_here:
                 os.environ.pop("WANDB_DATA_DIR", None)
 
     @property
     def place(self) -> str:
         """The run's page, or how to get it one."""
         run = self.experiment
-        if run.disabled or run.offline:
-            return (
-                f"W&B:      {'disabled' if run.disabled else f'offline; upload it with: cellstate sync {self._folder}'}"
-            )
-        return f"W&B:      {run.url}"
+        if run.disabled:
+            return "W&B:      disabled"
+        how = f"offline; upload it with: cellstate sync {self._folder}" if run.offline else run.url
+        return f"W&B:      {how}"
 
     # ------------------------------------------------------------------ logging
 
@@ -171,19 +180,17 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         if "confusion_matrix" in outcome.tables:
             content["confusion_matrix"] = confusion_chart(outcome.tables["confusion_matrix"])
         content.update({f"figure/{file.stem}": wandb.Image(str(file)) for file in outcome.figures})
-        self.log_metrics({**outcome.scores, **content}, step=outcome.metrics["steps"])
+        self.log_metrics({**outcome.test_scores, **content}, step=outcome.metrics["steps"])
         metrics = outcome.metrics
         self._run.summary.update(
-            {**outcome.best, **outcome.scores, "best": metrics["best"], "parameters": metrics["parameters"],
-             "reference": metrics["reference"], "seconds": metrics["seconds"]}
+            {**outcome.best, **outcome.scores, **flat({name: metrics[name] for name in ("best", "seconds")}, join="/"),
+             "parameters": metrics["parameters"], "reference": metrics["reference"]}
         )  # fmt: skip
         if self._keeps_model and outcome.checkpoint is not None:
             self._log_checkpoint(outcome, outcome.checkpoint)
 
     def _log_data(self, run: TrackedRun) -> None:
         """Say what data the run used: the description of it, under a name of its own, and none of the data itself."""
-        import json
-
         import wandb
 
         assert self._run is not None
