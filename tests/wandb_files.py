@@ -21,7 +21,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 def records(file: Path) -> Iterator[Any]:
     """Yield the records of a file in their order; one that a kill cut off ends it."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     content = file.read_bytes()
     assert content[: len(HEADER)] == HEADER

@@ -169,3 +169,16 @@ def test_any_combination_is_a_list(working_folder: Path) -> None:  # noqa: ARG00
     assert config.logger.wandb.project == "mine"
     with pytest.raises(RequestError, match=r"there is no such logger; did you mean 'csv'"):
         compose("train", ["logger=[wandb,csw]"])
+
+
+def test_a_logger_of_lightnings_own_gets_config_rows_scores_and_norms(working_folder: Path) -> None:
+    package.train(
+        [*WORDS, "+logger.own._target_=lightning.pytorch.loggers.CSVLogger", "+logger.own.save_dir=own",
+         "+logger.own.name=null", "+logger.own.version=one"]
+    )  # fmt: skip
+    rows, expected = rows_of(working_folder / "own/one/metrics.csv"), rows_of(working_folder / "run/metrics.csv")
+    assert [row["val/loss"] for row in rows if row["val/loss"]] == [row["val/loss"] for row in expected]
+    assert [row["step"] for row in rows if row["gradient_norm"]] == ["1"]
+    test = json.loads((working_folder / "run/metrics.json").read_text())["test"]
+    assert [float(row["test/loss"]) for row in rows if row["test/loss"]] == [test["loss"]]
+    assert "hidden_size: 8" in (working_folder / "own/one/hparams.yaml").read_text()

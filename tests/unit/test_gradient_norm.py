@@ -68,7 +68,8 @@ def test_norms_are_those_of_the_gradient_before_it_is_clipped(tmp_path: Path) ->
 def test_without_a_logger_no_norm_is_taken(tmp_path: Path) -> None:
     def has_norms(*words: str) -> bool:
         config, _ = compose("train", list(words))
-        return any(isinstance(callback, GradientNorm) for callback in build_trainer(config, tmp_path, []).callbacks)
+        trainer: Any = build_trainer(config, tmp_path, [])
+        return any(isinstance(callback, GradientNorm) for callback in trainer.callbacks)
 
     assert not has_norms()
     assert has_norms("logger=csv")
