@@ -26,6 +26,7 @@ from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
+from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.processes import together
 from cellstate.report import summary
@@ -94,7 +95,8 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
+        tracking = Tracking(history, keeper.monitor)
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
         ledger = Ledger(config.ledger)
         if data.reported_split == "test" and trainer.is_global_zero:
             ledger.check()
@@ -103,6 +105,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         with (
             claimed.recording(),
             stop.listening(),
+            tracking.recording(trainer, claimed, record, resumed=again),
             together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
         ):
             if not config.quiet and trainer.is_global_zero:
@@ -117,8 +120,10 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.write_json("metrics.json", metrics)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
+        tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
     if not config.quiet and trainer.is_global_zero:
         summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
+        tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"], looks)
 
 

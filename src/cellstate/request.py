@@ -91,6 +91,14 @@ def _missing_choice(found: re.Match[str], *_: object) -> str:
     return f"{group}={choice}: there is no such {group}{did_you_mean(choice, options)}"
 
 
+def _missing_member(found: re.Match[str], *_: object) -> str:
+    from cellstate.composition import config_folder
+
+    group, choice = found[1], found[2]
+    options = [file.stem for file in (config_folder() / group).glob("*.yaml")]
+    return f"{group}=[{choice}]: there is no such {group}{did_you_mean(choice, options)}"
+
+
 def _unknown_group(found: re.Match[str], config_name: str, overrides: Sequence[str]) -> str:
     key = found[1]
     return f"{key}: unknown config group or key{did_you_mean(key, _known_keys(config_name, overrides))}"
@@ -129,6 +137,7 @@ def _broken_reference(found: re.Match[str], config_name: str, overrides: Sequenc
 
 _EXPLANATIONS = (
     (r"Could not find '([^']+)'\s+Available options in '([^']+)':(.*?)(?:\n\S|$)", _missing_choice),
+    (r"Could not load '([^'/]+)/([^']+)'", _missing_member),  # of several in a list
     (r"Could not override '([^']+)'\.\s*No match in the defaults list", _unknown_group),
     (r"Could not override '([^']+)'", _unknown_key),
     (r"Could not delete[^']*'([^']+)'(?: does not exist| in the defaults list)", _nothing_to_delete),

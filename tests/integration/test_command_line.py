@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_a_run_folder_holds_what_the_design_says(train: Command) -> None:
     }
 
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["id"] == "one"
+    assert re.fullmatch("[0-9a-f]{8}", manifest["id"])
     assert manifest["status"] == "completed"
     assert manifest["command"][:2] == ["cellstate", "train"]
     assert "hydra.run.dir=runs/one" in manifest["command"]
@@ -201,7 +202,7 @@ def test_a_run_goes_to_a_new_folder_below_its_experiment(train: Command) -> None
         assert train(f"seed={seed}").status == 0
     folders = list(Path("outputs/runs/pattern").iterdir())
     assert len(folders) == 2
-    assert all(json.loads((folder / "manifest.json").read_text())["id"] == folder.name[-6:] for folder in folders)
+    assert all(json.loads((folder / "manifest.json").read_text())["id"] == folder.name[-8:] for folder in folders)
 
 
 def test_seeds_hold_zero_included_and_a_saved_config_gives_the_same_run(train: Command, cellstate: Command) -> None:

@@ -19,7 +19,7 @@ def train(config: dict[str, Any], folder: str, again: bool) -> None:
 
     from cellstate.experiment import run
 
-    run(OmegaConf.create({**config, "quiet": True}), Path(folder), again=again)
+    run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
 
 
 def evaluate(**job: Any) -> None:

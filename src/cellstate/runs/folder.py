@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -47,7 +49,7 @@ class RunFolder:
             RequestError: the folder holds a run, or cannot be written.
         """
         manifest = {
-            "id": path.name.rsplit("_", 1)[-1],
+            "id": run_id(path),
             "status": "running",
             "command": [*Path(sys.argv[0]).name.split(), *sys.argv[1:]],
             "started": now(),
@@ -151,6 +153,17 @@ class Bystander(RunFolder):
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write nothing."""
+
+
+def run_id(path: Path) -> str:
+    """Return the id of a new run: what its folder's name ends with, if that was drawn, else one drawn now.
+
+    An agent of a W&B sweep draws the id itself, and finds the run's metrics by it.
+    """
+    if "WANDB_SWEEP_ID" in os.environ and os.environ.get("WANDB_RUN_ID"):
+        return os.environ["WANDB_RUN_ID"]
+    drawn = re.search(r"_([0-9a-f]{8})$", path.name)
+    return drawn[1] if drawn else secrets.token_hex(4)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
