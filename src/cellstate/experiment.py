@@ -22,6 +22,7 @@ from cellstate import config as checking
 from cellstate.building import arguments, build_data, build_model, build_trainer
 from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
+from cellstate.config import recorded
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
 from cellstate.model import SequenceModel, parameters_of
@@ -31,7 +32,7 @@ from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "report", "run", "resume", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "report", "run", "resume", "sweep", "quiet"),
 )
 
 
@@ -104,15 +105,6 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     if not config.quiet:
         summary.conclude(metrics, data, model, folder)
     return Run(folder, metrics, history.rows, model, data, record["config"])
-
-
-def recorded(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
-    values = checking.plain(config)
-    for key in ("path", "test_path"):
-        if values["data"].get(key):
-            values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
-    return values
 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
