@@ -20,7 +20,7 @@ FORBIDDEN = {
     "callbacks": {"hydra", "cellstate.experiment", "cellstate.api"},
     "runs": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
 }
-NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api")
+NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api", "cellstate.sweep")
 HEAVY = {"torch", "lightning", "polars", "matplotlib", "torchmetrics", "wandb"}
 
 

@@ -168,10 +168,11 @@ class SweepFolder:
     def _observe(self, row: dict[str, Any]) -> str:
         """Bring a row up to date with the job's run folder; return its status."""
         folder = self.path / row["folder"]
-        if row["status"] == "completed" and (folder / "manifest.json").exists():
-            return row["status"]
+        changed = _changed(folder / "manifest.json")
+        if row["status"] == "completed" and row["changed"] == changed is not None:
+            return row["status"]  # of a large sweep, most are: they need not be read again
         held = is_held(self._locks / row["key"])
-        row.update(results.of_run(folder, held or is_held(folder / LOCK), row["failure"]))
+        row.update(results.of_run(folder, held or is_held(folder / LOCK), row["failure"]), changed=changed)
         return row["status"]
 
 
@@ -186,6 +187,14 @@ def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return how many jobs have which status, of those statuses that occur."""
     found = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     return {status: number for status, number in found.items() if number}
+
+
+def _changed(file: Path) -> int | None:
+    """Return the time of a file's last change in nanoseconds, None where there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _now() -> str:

@@ -26,7 +26,7 @@ def sweep_name(given: Any, overrides: Sequence[Override], experiment: str) -> st
         RequestError: the given one cannot be the name of a folder.
     """
     if given is not None:
-        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(given)):
+        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(given), re.ASCII):
             raise RequestError(f"sweep.name={given}: should be the name of a folder, of letters, digits and . _ + -")
         return str(given)
     own = [word for word in overrides if _is_told(word) and word.key_or_group not in REPEATS]
@@ -77,7 +77,7 @@ def differing(overrides: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def slug(text: str) -> str:
     """Return a text with all that a shell, a path or Hydra would mistake replaced."""
-    return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "x"
+    return re.sub(r"[^\w.+-]+", "-", text, flags=re.ASCII).strip("-.") or "x"
 
 
 def _repeats_last(keys: Iterable[str]) -> list[str]:
@@ -97,7 +97,7 @@ def _short(key: str, value: Any) -> str:
     """Return ``gru`` for backbone=gru, ``lr-0.01`` for optimizer.lr=0.01, ``book.txt`` for data.path=texts/book.txt."""
     if isinstance(value, str):
         return slug(value.rstrip("/").rpartition("/")[2])
-    return slug(f"{key.rpartition('.')[2]}-{shown(value)}")
+    return slug(f"{key.rpartition('.')[2]}-{slug(shown(value))}")
 
 
 def _digest(parts: Sequence[str]) -> str:

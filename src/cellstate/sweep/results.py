@@ -17,7 +17,7 @@ UNKNOWN = {"val": {}, "test": {}, "best": None, "parameters": None, "epochs": No
 
 def new_row(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a job that nothing was done for."""
-    return {**job, "status": "pending", "reason": None, "failure": None, "resumed": 0, **UNKNOWN}
+    return {**job, "status": "pending", "reason": None, "failure": None, "changed": None, "resumed": 0, **UNKNOWN}
 
 
 def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[str, Any]:

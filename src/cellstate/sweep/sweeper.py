@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -161,6 +162,10 @@ class JobSweeper(Sweeper):
         composing = os.environ.pop(FULL_ERROR, None)
         if self._full_error is not None:
             os.environ[FULL_ERROR] = self._full_error
+        talkative = [logging.getLogger(name) for name in ("hydra", "hydra_plugins")]  # a line or more a job
+        levels = [logger.level for logger in talkative]
+        for logger in talkative:
+            logger.setLevel(logging.WARNING)
         try:
             with self._stopping():
                 self.launcher.launch(words, initial_job_idx=start)
@@ -169,6 +174,8 @@ class JobSweeper(Sweeper):
         except Exception as error:
             self.trouble = error
         finally:
+            for logger, level in zip(talkative, levels, strict=True):
+                logger.setLevel(level)
             if composing is not None:
                 os.environ[FULL_ERROR] = composing
 
