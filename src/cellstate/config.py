@@ -6,6 +6,7 @@ import inspect
 import logging
 import typing
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
@@ -36,6 +37,16 @@ LARGEST_SEED = 2**32 - 1  # what numpy takes
 def plain(config: Any) -> Any:
     """Return a config as plain dictionaries and lists, with interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def recorded(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
+    values = plain(config)
+    data = values.get("data")
+    for key in ("path", "test_path"):
+        if isinstance(data, dict) and data.get(key):
+            data[key] = str(Path(data[key]).expanduser().resolve())
+    return values
 
 
 def check(config: DictConfig, known: Collection[str]) -> None:

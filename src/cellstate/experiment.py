@@ -24,6 +24,7 @@ from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
 from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
+from cellstate.config import recorded
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
@@ -38,7 +39,7 @@ from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "test", "ledger", "report", "run", "resume", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "test", "ledger", "report", "run", "resume", "sweep", "quiet"),
 )
 
 
@@ -140,15 +141,6 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
         OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
     return claimed
-
-
-def recorded(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
-    values = checking.plain(config)
-    for key in ("path", "test_path"):
-        if values["data"].get(key):
-            values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
-    return values
 
 
 def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, float]]:

@@ -13,6 +13,9 @@ from yaml import MarkedYAMLError
 
 from cellstate.errors import RequestError, did_you_mean
 
+# Launchers that come with an extra of the package.
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Exception:
     """Return a RequestError for what Hydra complains about; any other error is returned as it is.
@@ -88,6 +91,8 @@ def _why_unreadable(word: str) -> str:
 def _missing_choice(found: re.Match[str], *_: object) -> str:
     group, options = found[2], re.findall(r"\t(\S+)", found[3])
     choice = found[1].removeprefix(f"{group}/")
+    if group == "hydra/launcher" and choice in EXTRAS:
+        return f"{group}={choice}: is not installed; pip install 'cellstate[{EXTRAS[choice]}]'"
     return f"{group}={choice}: there is no such {group}{did_you_mean(choice, options)}"
 
 

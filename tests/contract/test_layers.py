@@ -21,7 +21,7 @@ FORBIDDEN = {
     "logger": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
     "runs": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
 }
-NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api")
+NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api", "cellstate.sweep")
 HEAVY = {"torch", "lightning", "polars", "matplotlib", "torchmetrics", "wandb"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cellstate.data import SequenceData
+from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
 from cellstate.model import LanguageModel, SequenceModel, parameters_of
 
 # What each number means, its unit, and which way is better.
@@ -41,8 +41,6 @@ MEANING = {
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
-# What the screen leaves out where there are many metrics: it can be read off those that it shows.
-ONLY_IN_FILE = {"loss", "mse", "smape", "pinball", "nll", "coverage_80", "interval_width_80", "interval_width_90"}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -110,21 +108,3 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
         if any(cells):
             table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
     return table
-
-
-def shown_metrics(values: Mapping[str, float]) -> list[str]:
-    """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
-    hidden = ONLY_IN_FILE | ({"mae_scaled", "mse_scaled"} if "crps" in values else set())
-    return [metric for metric in values if metric not in hidden or len(values) < 7]
-
-
-def number(value: float | None) -> str:
-    """Return a number with four significant digits, without an exponent where it is readable; nothing for None."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = 4 if abs(value) < 10 else max(0, 4 - len(str(int(abs(value)))))
-        return f"{value:,.{digits}f}"
-    return f"{value:.3g}"
