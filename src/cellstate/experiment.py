@@ -37,7 +37,8 @@ from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "test", "ledger", "report", "run", "resume", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
 
 
@@ -140,6 +141,7 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
 def recorded(config: DictConfig) -> dict[str, Any]:
     """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
     values = checking.plain(config)
+    values.pop("trust", None)  # whom to trust is decided by each command for itself
     for key in ("path", "test_path"):
         if values["data"].get(key):
             values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
