@@ -15,6 +15,7 @@ import torch
 
 from cellstate import checkpoint as checkpoints
 from cellstate.checkpoint.rebuild import refusing
+from cellstate.checkpoint.trust import Trust
 from cellstate.config import shown
 from cellstate.data import DataSpec, SequenceData
 from cellstate.errors import RequestError, did_you_mean
@@ -92,6 +93,7 @@ def evaluate(
     allow_changed_data: bool = False,
     test: bool = True,
     ledger: str | Path = "outputs/ledger.csv",
+    trust: Trust = (),
 ) -> Evaluation:
     """Score a checkpoint on its own validation and test split, rebuilt from its own config.
 
@@ -107,6 +109,7 @@ def evaluate(
             with the model's own scaler, vocabulary and classes.
         test: False leaves the test split locked.
         ledger: where the look at the test split leaves a line.
+        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the checkpoint cannot be used, its data is not what it was trained on, or there is no such device
@@ -119,14 +122,19 @@ def evaluate(
     check_batch_size(changes)
     with quiet_libraries():
         L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
-        datamodule = matching_data(file, content, changes, allow_changed=allow_changed_data)
+        datamodule = matching_data(file, content, changes, allow_changed=allow_changed_data, trust=trust)
         if not test:
             datamodule.lock_test()
-        model = checkpoints.rebuild_model(content)
+        model = checkpoints.rebuild_model(content, trust=trust)
         trainer = evaluation_trainer(record, precision=precision, accelerator=accelerator, devices=devices)
         job = {
             **{"checkpoint": str(file), "data": changes, "precision": precision, "accelerator": accelerator},
-            **{"devices": trainer.world_size, "allow_changed_data": allow_changed_data, "test": test},
+            **{
+                "devices": trainer.world_size,
+                "allow_changed_data": allow_changed_data,
+                "test": test,
+                "trust": list(trust),
+            },
         }
         book, looks = Ledger(ledger), None
         if datamodule.reported_split == "test" and trainer.is_global_zero:
@@ -163,7 +171,7 @@ def check_batch_size(changes: Mapping[str, Any]) -> None:
 
 
 def matching_data(
-    file: Path, content: Mapping[str, Any], changes: Mapping[str, Any], *, allow_changed: bool
+    file: Path, content: Mapping[str, Any], changes: Mapping[str, Any], *, allow_changed: bool, trust: Trust = ()
 ) -> SequenceData:
     """Return a checkpoint's data, or other data where that is allowed.
 
@@ -174,9 +182,8 @@ def matching_data(
         RequestError: it is other data, and that is not allowed, or nothing that the model can read.
     """
     record = content[checkpoints.KEY]
-    datamodule = checkpoints.rebuild_data(content, **changes)
-    with refusing("data"):
-        found = datamodule.fingerprint
+    datamodule = checkpoints.read_data(content, trust=trust, **changes)
+    found = datamodule.fingerprint
     if found == record["fingerprint"]:
         return datamodule
     if not allow_changed:
@@ -185,7 +192,7 @@ def matching_data(
             f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the file as it was with "
             "data.path=FILE, or score the model on this one with allow_changed_data=true"
         )
-    datamodule = checkpoints.rebuild_data(content, **changes)
+    datamodule = checkpoints.rebuild_data(content, trust=trust, **changes)
     with refusing("data"):
         datamodule.fitted = DataSpec.from_dict(record["spec"])
         _ = datamodule.prepared

@@ -39,7 +39,8 @@ from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "test", "ledger", "report", "run", "resume", "sweep", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
 
 

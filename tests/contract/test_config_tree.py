@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 import cellstate
 from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
+from cellstate.checkpoint.trust import resolved
 from cellstate.composition import compose, config_folder
 
 CONF = config_folder()
@@ -67,4 +68,4 @@ def test_a_checkpoint_of_every_config_can_be_rebuilt(group, table):
     for file in (CONF / group).glob("*.yaml"):
         # Composed, as a model's preset takes its class from another config.
         config, _ = compose("train", [f"{group}={file.stem}"])
-        assert config[group]._target_ in table
+        assert resolved(config[group]._target_, table) in table.objects

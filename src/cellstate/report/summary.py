@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cellstate.data import SequenceData
@@ -95,10 +96,13 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
     shown = shown_metrics(metrics[split])
-    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
+    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}")  # names may come from a checkpoint
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
-        table.add_column(metric.replace("_accuracy", " accuracy"), justify="right")  # which wraps where it is narrow
+        table.add_column(
+            escape(metric.replace("_accuracy", " accuracy")), justify="right"
+        )  # which wraps where it is narrow
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
             cells = [number(metrics[part].get(metric)) for metric in shown]
@@ -106,5 +110,7 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     for name in dict.fromkeys(name for values in reference.values() for name in values):
         cells = [number(reference.get(metric, {}).get(name)) for metric in shown]
         if any(cells):
-            table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
+            table.add_row(
+                escape(name.replace("_", " ")), *cells, style="green" if name.startswith("optimum") else "dim"
+            )
     return table
