@@ -192,8 +192,7 @@ def evaluation_trainer(
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
-    recorded = config.get("trainer")
-    recorded = recorded if isinstance(recorded, Mapping) else {}
+    recorded = part_of(config, "trainer")
     chosen: Any
     if precision is None:
         chosen, key = unified(recorded.get("precision")), "the checkpoint's config: trainer.precision"
@@ -232,6 +231,12 @@ def score(
     return metrics, tuple(differences(record, here))
 
 
+def part_of(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of a record, empty where there is none: a checkpoint may be anybody's."""
+    part = record.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
 def unified(precision: Any) -> str:
     """Return the full name of a precision, as Lightning has it: ``32-true`` for 32."""
     name = "32-true" if precision is None else str(precision)
@@ -248,9 +253,8 @@ def is_limit(value: Any) -> bool:
 @contextmanager
 def threads_of(record: Mapping[str, Any], trainer: L.Trainer) -> Iterator[None]:
     """Compute on the CPU with as many threads as the record says: sums are cut by threads, and so are their bits."""
-    recorded, before = record.get("machine"), torch.get_num_threads()
-    wanted = recorded.get("threads") if isinstance(recorded, Mapping) else None
-    if trainer.strategy.root_device.type != "cpu" or not isinstance(wanted, int) or not 1 <= wanted <= MOST_THREADS:
+    wanted, before = part_of(record, "machine").get("threads"), torch.get_num_threads()
+    if trainer.strategy.root_device.type != "cpu" or type(wanted) is not int or not 1 <= wanted <= MOST_THREADS:
         yield
         return
     torch.set_num_threads(wanted)
@@ -283,12 +287,12 @@ def overridden(
     accelerator: str | None,
 ) -> dict[str, tuple[Any, Any]]:
     """Return what was asked for that is another than recorded, key -> recorded and present value."""
-    config, there = record["config"], record.get("machine")
+    config = record["config"]
     found: dict[str, tuple[Any, Any]] = {}
-    then = unified((config.get("trainer") or {}).get("precision"))
+    then = unified(part_of(config, "trainer").get("precision"))
     if precision is not None and unified(precision) != then:
         found["precision"] = then, trainer.precision
-    then, now = there.get("device") if isinstance(there, Mapping) else None, trainer.strategy.root_device.type
+    then, now = part_of(record, "machine").get("device"), trainer.strategy.root_device.type
     if accelerator is not None and now != then:
         found["accelerator"] = then, now
     for key, value in changes.items():
