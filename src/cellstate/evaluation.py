@@ -214,8 +214,7 @@ def evaluation_trainer(
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
-    recorded = record["config"].get("trainer")
-    recorded = recorded if isinstance(recorded, Mapping) else {}
+    recorded = part_of(record["config"], "trainer")
     chosen: Any
     if precision is None:
         chosen, key = unified(recorded.get("precision")), "the checkpoint's config: trainer.precision"
@@ -253,8 +252,7 @@ def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int
     """
     if devices is not None and devices < 1:
         raise RequestError(f"devices={devices}: should be a whole number greater than 0")
-    machine = record.get("machine")
-    machine = machine if isinstance(machine, Mapping) else {}
+    machine = part_of(record, "machine")
     if accelerator is None:
         accelerator = "gpu" if machine.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
     processes = machine.get("processes")
@@ -276,6 +274,12 @@ def score(
     return metrics, tuple(differences(record, here))
 
 
+def part_of(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of a record, empty where there is none: a checkpoint may be anybody's."""
+    part = record.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
 def unified(precision: Any) -> str:
     """Return the full name of a precision, as Lightning has it: ``32-true`` for 32."""
     name = "32-true" if precision is None else str(precision)
@@ -292,9 +296,8 @@ def is_limit(value: Any) -> bool:
 @contextmanager
 def threads_of(record: Mapping[str, Any], trainer: L.Trainer) -> Iterator[None]:
     """Compute on the CPU with as many threads as the record says: sums are cut by threads, and so are their bits."""
-    recorded, before = record.get("machine"), torch.get_num_threads()
-    wanted = recorded.get("threads") if isinstance(recorded, Mapping) else None
-    if trainer.strategy.root_device.type != "cpu" or not isinstance(wanted, int) or not 1 <= wanted <= MOST_THREADS:
+    wanted, before = part_of(record, "machine").get("threads"), torch.get_num_threads()
+    if trainer.strategy.root_device.type != "cpu" or type(wanted) is not int or not 1 <= wanted <= MOST_THREADS:
         yield
         return
     torch.set_num_threads(wanted)
@@ -327,10 +330,9 @@ def overridden(
     devices: int | None,
 ) -> dict[str, tuple[Any, Any]]:
     """Return what is computed in another way than recorded, as asked or as it must be, key -> then and now."""
-    config, there = record["config"], record.get("machine")
-    there = there if isinstance(there, Mapping) else {}
+    config, there = record["config"], part_of(record, "machine")
     found: dict[str, tuple[Any, Any]] = {}
-    then = unified((config.get("trainer") or {}).get("precision"))
+    then = unified(part_of(config, "trainer").get("precision"))
     if precision is not None and unified(precision) != then:
         found["precision"] = then, trainer.precision
     then, now = there.get("device"), trainer.strategy.root_device.type

@@ -258,6 +258,26 @@ def test_a_difference_without_an_override_fails_and_names_what_else_differs(cell
         assert reason in line
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"machine": {"threads": 10**12}},
+        {"machine": {"threads": True}},
+        {"machine": {"threads": "all"}},
+        {"machine": 3, "versions": [], "split": None, "git": "x", "test_locked": None},
+    ],
+    ids=str,
+)
+def test_a_record_of_nonsense_about_the_machine_does_no_harm(good: Path, change: dict, working_folder: Path) -> None:
+    before = torch.get_num_threads()
+    content = torch.load(good, weights_only=True)
+    content[checkpoint.KEY].update(change)
+    torch.save(content, working_folder / "changed.ckpt")
+    evaluation = package.evaluate("changed.ckpt", precision="32", accelerator="cpu")
+    assert evaluation.differing == []
+    assert torch.get_num_threads() == before
+
+
 # ---------------------------------------------------------------------- other data
 
 
