@@ -212,6 +212,21 @@ def test_a_job_that_fails_is_told_and_tried_again(sweep: Sweep, trained: list[st
     assert trained == [jobs()[0]["folder"]]
 
 
+def test_a_job_with_a_class_of_ones_own_goes_on_as_the_command_names_it(sweep: Sweep) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/diverging.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - pattern\n"
+        "scheduler:\n  _target_: tests.integration.test_interruption.explode\n  step: 8\n"
+    )
+    words = ["experiment=diverging", "--config-dir", "mine", "seed=0", "data.batch_size=16", "trainer.max_epochs=5"]
+    for resumed in (0, 1):
+        answer = sweep(*words, "optimizer.lr=1e-3", "trainer.gradient_clip_val=null")
+        assert answer.status == 1
+        (job,) = jobs()
+        assert (job["status"], job["resumed"]) == ("failed", resumed)
+        assert "loss became" in job["reason"]
+
+
 def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(sweep: Sweep) -> None:
     answer = sweep("backbone.hidden_size=0,8", "seed=1")
     assert answer.status == 2

@@ -41,7 +41,7 @@ class Watch:
         self._folder, self._keys, self._quiet = folder, set(keys), quiet
         self._console = Console(stderr=True, highlight=False)
         self._seen: dict[str, str] = {}  # the statuses at the last look
-        self._ended = 0
+        self._ended: set[str] = set()  # jobs that ended, of which one may yet be gone on with
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._bar: Progress | None = None
@@ -55,12 +55,12 @@ class Watch:
             return self
         rows = self._rows()
         self._seen = {row["key"]: row["status"] for row in rows if row["status"] == "completed"}
-        self._ended = len(self._seen)
-        already = f", {self._ended} of them complete already" if self._ended else ""
+        self._ended = set(self._seen)
+        already = f", {len(self._ended)} of them complete already" if self._ended else ""
         self._console.print(f"[bold]{len(rows)} job{'s' * (len(rows) != 1)}[/bold]{already}", soft_wrap=True)
         self._console.print(f"  -> {self._folder.path}", soft_wrap=True, markup=False)
         if self._bar:
-            self._bar.add_task("", total=len(rows), completed=self._ended)
+            self._bar.add_task("", total=len(rows), completed=len(self._ended))
             self._bar.start()
         self._thread.start()
         return self
@@ -96,13 +96,13 @@ class Watch:
             self._seen[row["key"]] = row["status"]
             # What had ended when the command began is begun again: of that nothing is said until it ends anew.
             if row["status"] in ENDED and before != row["status"] and (before or row["status"] == "completed"):
-                self._ended += 1
+                self._ended.add(row["key"])
                 self._say(row, len(rows))
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self._ended)
+            self._bar.update(self._bar.task_ids[0], completed=len(self._ended))
 
     def _say(self, row: Row, total: int) -> None:
-        line = f"{self._ended:{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
+        line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
         self._console.print(line, soft_wrap=True, markup=False, style=STYLES[row["status"]] or None)
 
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cellstate.config import recorded
 
 # Keys that say how a run is given, watched and kept, not what it trains.
-ASIDE = frozenset({"run", "resume", "quiet", "report", "test", "ledger", "checkpoint", "logger", "sweep"})
+ASIDE = frozenset({"run", "resume", "quiet", "report", "test", "ledger", "trust", "checkpoint", "logger", "sweep"})
 # Keys of which several values are repetitions of one and the same experiment.
 REPEATS = ("seed", "data.fold")
 DIGITS = 10  # of a hash in hexadecimal: two of ten thousand jobs share one with a chance of 1 in 20 000

@@ -10,19 +10,20 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.composition import register_resolvers
+from cellstate.composition import name_experiment, register_resolvers
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import LOCK
+from cellstate.runs.folder import LOCK, read_manifest
 from cellstate.runs.lock import BusyError, Lock
 from cellstate.runs.stopping import SIGNALS
+from cellstate.runs.yaml_file import read_yaml
 from cellstate.sweep.folder import Claim, SweepFolder
 from cellstate.sweep.identity import job_key
 
@@ -83,7 +84,9 @@ class SweepTask:
         elif (folder / "checkpoints" / "last.ckpt").exists() or began(folder, key):
             from cellstate.resuming import resume  # torch is loaded here
 
-            resume(shortest(folder), quiet=config.quiet)
+            # The config is that of the command: the hash says that the folder's is the same.
+            name_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
+            resume(shortest(folder), quiet=config.quiet, config=config)
         else:
             set_aside(folder)
             self.task(config)
@@ -103,8 +106,11 @@ class SweepTask:
         sys.argv = self.command  # what the manifest of the run tells of
         for number in SIGNALS:
             signal.signal(number, signals.note)
-        with suppress(KeyboardInterrupt):  # the list of jobs tells of it
+        try:
             yield signals
+        except KeyboardInterrupt as interruption:  # of which the list of jobs tells
+            if isinstance(interruption.__cause__, SystemExit):  # by a launcher that takes the job off this machine
+                raise interruption.__cause__ from None
 
 
 class Signals:
@@ -133,14 +139,12 @@ class Signals:
 
 def began(folder: Path, key: str) -> bool:
     """Say whether a run folder holds all that a run begins with; one that was killed just then may not."""
-    from cellstate.runs.folder import read_manifest
-
     try:
         read_manifest(folder)
-        config = OmegaConf.load(folder / "config.yaml")
-    except (OSError, ValueError, RequestError):
+        values = read_yaml(folder / "config.yaml")
+    except (OSError, RequestError):
         return False
-    return isinstance(config, DictConfig) and job_key(config) == key
+    return isinstance(values, dict) and job_key(OmegaConf.create(values)) == key
 
 
 def set_aside(folder: Path) -> Path:
