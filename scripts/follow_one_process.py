@@ -2,9 +2,9 @@
 
     python scripts/follow_one_process.py [--seeds 3] [--steps 50] [EXPERIMENT ...]
 
-Both see the same batches; dropout and input noise, which each process draws for itself, are off. Printed are the largest
-difference of a training loss (a mean over five steps) and the largest difference of a weight at the end, in single
-and in double precision.
+Both see the same batches; dropout and input noise, which each process draws for itself, are off. Printed are the
+largest difference of a training loss (a mean over five steps) and the largest difference of a weight at the end, in
+single and in double precision.
 """
 
 from __future__ import annotations
