@@ -40,6 +40,10 @@ SMALL = {
         *("experiment=char_lm", "trainer.max_epochs=2", "trainer.limit_train_batches=20", "data.steps=16"),
         *("trainer.limit_val_batches=3", "backbone.hidden_size=16", "model.dropout=0.3"),
     ],
+    "processes": [  # two of them, each with its own dropout and the state of its own streams
+        *("experiment=char_lm", "trainer=ddp_cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=20"),
+        *("data.steps=16", "trainer.limit_val_batches=3", "backbone.hidden_size=16", "model.dropout=0.3"),
+    ],
 }
 COMMON = ["report=false", "quiet=true", "trainer.accelerator=cpu", "checkpoint.every_n_steps=3"]
 KINDS = ("training step", "validation step", "checkpoint")

@@ -51,6 +51,17 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.chdir(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_account() -> Iterator[None]:
+    """Nothing of the user's own accounts: no key, no settings, no server."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+            patch.delenv(name)
+        patch.setenv("NETRC", os.devnull)
+        patch.setenv("WANDB_CONFIG_DIR", os.devnull)
+        yield
+
+
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that the test runs in."""

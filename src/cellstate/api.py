@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cellstate import checkpoint as checkpoints
-from cellstate.backtesting import Backtest, roll
+from cellstate.backtesting import Backtest, refuse_other_tasks, roll
+from cellstate.checkpoint.trust import Trust
 from cellstate.composition import compose
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
@@ -43,8 +44,14 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
         raise
 
 
-def resume(folder: str | Path, *, quiet: bool = True) -> Run | None:
+def resume(folder: str | Path, *, quiet: bool = True, trust: Trust = (), ledger: str | None = None) -> Run | None:
     """Go on with an interrupted or killed run as if it had never stopped, as ``cellstate train run=FOLDER`` does.
+
+    Args:
+        folder: the run's own; nothing in it is run.
+        quiet: print neither what is trained nor the table of results.
+        trust: packages of yours whose classes its config may name, such as ``["my_package"]``; they are imported.
+        ledger: where looks at the test split are noted; None takes the run's own, if there is one already.
 
     Returns:
         The run; None where it is complete already.
@@ -53,19 +60,20 @@ def resume(folder: str | Path, *, quiet: bool = True) -> Run | None:
         RequestError: the folder holds no run, another process works on it, or its data is another now.
         RunError: the work failed.
     """
-    return go_on(Path(folder).expanduser(), quiet=quiet)
+    return go_on(Path(folder).expanduser(), quiet=quiet, trust=trust, ledger=ledger)
 
 
-def load(checkpoint: str | Path) -> SequenceModel:
+def load(checkpoint: str | Path, *, trust: Trust = ()) -> SequenceModel:
     """Return a trained model that predicts on lists, arrays and tensors; the data is not needed.
 
     Args:
-        checkpoint: a checkpoint file, or a run folder, whose best one is taken.
+        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
+        trust: packages of yours whose classes it may name, such as ``["my_package"]``; they are imported.
 
     Raises:
-        RequestError: no such file, or not a checkpoint of cellstate.
+        RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
     """
-    return checkpoints.rebuild_model(checkpoints.read(checkpoint))
+    return checkpoints.rebuild_model(checkpoints.read(checkpoint), trust=trust)
 
 
 def backtest(
@@ -74,6 +82,7 @@ def backtest(
     *,
     stride: int | None = None,
     ledger: str | Path = "outputs/ledger.csv",
+    trust: Trust = (),
 ) -> Backtest:
     """Have a trained forecaster forecast from one origin after the other, each time from what was known by then.
 
@@ -84,6 +93,7 @@ def backtest(
             it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
         stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
         ledger: where a line is left if a test split is rolled over, which is a look at it.
+        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
@@ -96,9 +106,10 @@ def backtest(
     else:
         path = checkpoints.find(model)
         content = checkpoints.read(path)
-        trained = checkpoints.rebuild_model(content)
+        trained = checkpoints.rebuild_model(content, trust=trust)
         if data is None or isinstance(data, Mapping):
-            data = checkpoints.rebuild_data(content, **(data or {}))
+            refuse_other_tasks(trained)  # before data is read in vain
+            data = checkpoints.read_data(content, trust=trust, **(data or {}))
     if not isinstance(data, SequenceData) or data.reported_split != "test":
         return roll(trained, data, stride)
     book = Ledger(ledger)

@@ -25,8 +25,11 @@ def config_folder() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make ``${run_id:}`` known: six hexadecimal digits, drawn once for each config."""
-    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+    """Make ``${run_id:}`` known: eight hexadecimal digits, drawn once for each config.
+
+    They are a run's id wherever it is tracked: of 5000 runs two would share one of six digits more likely than not.
+    """
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:

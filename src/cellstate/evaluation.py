@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ import torch
 
 from cellstate import checkpoint as checkpoints
 from cellstate.checkpoint.rebuild import refusing
+from cellstate.checkpoint.trust import Trust
 from cellstate.config import shown
 from cellstate.data import DataSpec, SequenceData
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.experiment import look, quiet_libraries, references
 from cellstate.model import SequenceModel
+from cellstate.processes import check_number, environment, together
 from cellstate.runs.folder import machine, versions
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
@@ -86,9 +89,11 @@ def evaluate(
     *,
     precision: str | int | None = None,
     accelerator: str | None = None,
+    devices: int | None = None,
     allow_changed_data: bool = False,
     test: bool = True,
     ledger: str | Path = "outputs/ledger.csv",
+    trust: Trust = (),
 ) -> Evaluation:
     """Score a checkpoint on its own validation and test split, rebuilt from its own config.
 
@@ -96,11 +101,15 @@ def evaluate(
         checkpoint: a checkpoint file or a run folder.
         data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved, or ``batch_size``.
         precision: as Lightning's Trainer takes it; None takes the run's own.
-        accelerator: ``cpu``, ``gpu`` or ``auto``, which takes a GPU where there is one; None takes the CPU.
+        accelerator: ``cpu``, ``gpu`` or ``auto``, which takes a GPU where there is one; None takes what the
+            run had, the CPU where that is not here.
+        devices: how many, with a process each; None takes as many processes as the run had on the CPU of a machine no
+            larger than this one, else one.
         allow_changed_data: score on data that is not what the model was trained on, as far as the model can read it:
             with the model's own scaler, vocabulary and classes.
         test: False leaves the test split locked.
         ledger: where the look at the test split leaves a line.
+        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the checkpoint cannot be used, its data is not what it was trained on, or there is no such device
@@ -113,15 +122,25 @@ def evaluate(
     check_batch_size(changes)
     with quiet_libraries():
         L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
-        datamodule = matching_data(file, content, changes, allow_changed=allow_changed_data)
+        datamodule = matching_data(file, content, changes, allow_changed=allow_changed_data, trust=trust)
         if not test:
             datamodule.lock_test()
-        model = checkpoints.rebuild_model(content)
-        trainer = evaluation_trainer(record["config"], precision=precision, accelerator=accelerator)
+        model = checkpoints.rebuild_model(content, trust=trust)
+        trainer = evaluation_trainer(record, precision=precision, accelerator=accelerator, devices=devices)
+        job = {
+            **{"checkpoint": str(file), "data": changes, "precision": precision, "accelerator": accelerator},
+            **{
+                "devices": trainer.world_size,
+                "allow_changed_data": allow_changed_data,
+                "test": test,
+                "trust": list(trust),
+            },
+        }
         book, looks = Ledger(ledger), None
         if datamodule.reported_split == "test" and trainer.is_global_zero:
             book.open()
-        metrics, causes = score(trainer, model, datamodule, record)
+        with together(trainer, "evaluate", job):
+            metrics, causes = score(trainer, model, datamodule, record)
         if "test" in metrics and trainer.is_global_zero:
             looks = book.add(look("evaluate", content, file, model, datamodule, metrics["test"]))
         recorded, found = record["fingerprint"], datamodule.fingerprint
@@ -135,7 +154,7 @@ def evaluate(
         reference=record["reference"] if as_recorded else references(datamodule, model),
         experiment=record["config"]["experiment"],
         seed=record["config"]["seed"],
-        overridden=overridden(record, changes, trainer, precision=precision, accelerator=accelerator),
+        overridden=overridden(record, changes, trainer, precision=precision, devices=devices),
         other_data=other,
         causes=causes,
         test_locked=datamodule.test_locked,
@@ -152,7 +171,7 @@ def check_batch_size(changes: Mapping[str, Any]) -> None:
 
 
 def matching_data(
-    file: Path, content: Mapping[str, Any], changes: Mapping[str, Any], *, allow_changed: bool
+    file: Path, content: Mapping[str, Any], changes: Mapping[str, Any], *, allow_changed: bool, trust: Trust = ()
 ) -> SequenceData:
     """Return a checkpoint's data, or other data where that is allowed.
 
@@ -163,9 +182,8 @@ def matching_data(
         RequestError: it is other data, and that is not allowed, or nothing that the model can read.
     """
     record = content[checkpoints.KEY]
-    datamodule = checkpoints.rebuild_data(content, **changes)
-    with refusing("data"):
-        found = datamodule.fingerprint
+    datamodule = checkpoints.read_data(content, trust=trust, **changes)
+    found = datamodule.fingerprint
     if found == record["fingerprint"]:
         return datamodule
     if not allow_changed:
@@ -174,7 +192,7 @@ def matching_data(
             f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the file as it was with "
             "data.path=FILE, or score the model on this one with allow_changed_data=true"
         )
-    datamodule = checkpoints.rebuild_data(content, **changes)
+    datamodule = checkpoints.rebuild_data(content, trust=trust, **changes)
     with refusing("data"):
         datamodule.fitted = DataSpec.from_dict(record["spec"])
         _ = datamodule.prepared
@@ -183,16 +201,20 @@ def matching_data(
 
 
 def evaluation_trainer(
-    config: Mapping[str, Any], *, precision: str | int | None = None, accelerator: str | None = None
+    record: Mapping[str, Any],
+    *,
+    precision: str | int | None = None,
+    accelerator: str | None = None,
+    devices: int | None = None,
 ) -> L.Trainer:
-    """Return a Trainer that scores as the run with this config did, or as asked.
+    """Return a Trainer that scores as the run of this record did, or as asked.
 
     Raises:
         RequestError: there is no such precision or device.
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
-    recorded = part_of(config, "trainer")
+    recorded = part_of(record["config"], "trainer")
     chosen: Any
     if precision is None:
         chosen, key = unified(recorded.get("precision")), "the checkpoint's config: trainer.precision"
@@ -203,9 +225,12 @@ def evaluation_trainer(
         raise RequestError(f"{key}={shown(precision or recorded.get('precision'))}: there is no such precision{hint}")
     # A run that looked at a part of a split only has recorded the scores of that part.
     limits = {key: recorded[key] for key in ("limit_val_batches", "limit_test_batches") if is_limit(recorded.get(key))}
+    accelerator, devices = computed_on(record, accelerator, devices)
+    here = environment()
     try:
-        return L.Trainer(
-            accelerator=accelerator or "cpu", devices=1, precision=chosen, logger=False, enable_progress_bar=False,
+        trainer = L.Trainer(
+            accelerator=accelerator, devices=devices, strategy="auto" if devices == 1 else "ddp", precision=chosen,
+            plugins=None if here is None else [here], logger=False, enable_progress_bar=False,
             enable_model_summary=False, enable_checkpointing=False, deterministic=recorded.get("deterministic") is True,
             **limits,
         )  # fmt: skip
@@ -216,6 +241,24 @@ def evaluation_trainer(
                 "accelerator=gpu: there is no GPU here; leave it out, or accelerator=auto takes what there is"
             ) from error
         raise RequestError(f"{key}={chosen}: cannot be computed here ({reason})") from error
+    return check_number(trainer, "devices")
+
+
+def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int | None) -> tuple[str, int]:
+    """Return the accelerator and the number of processes that were asked for, else those of the record that are here.
+
+    Raises:
+        RequestError: less than one process is asked for.
+    """
+    if devices is not None and devices < 1:
+        raise RequestError(f"devices={devices}: should be a whole number greater than 0")
+    there = part_of(record, "machine")
+    if accelerator is None:
+        accelerator = "gpu" if there.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
+    processes = there.get("processes")
+    if devices is None and accelerator == "cpu" and there.get("device") == "cpu" and isinstance(processes, int):
+        devices = processes if 1 <= processes <= (os.cpu_count() or 1) else 1
+    return accelerator, devices or 1
 
 
 def score(
@@ -284,17 +327,19 @@ def overridden(
     trainer: L.Trainer,
     *,
     precision: str | int | None,
-    accelerator: str | None,
+    devices: int | None,
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what was asked for that is another than recorded, key -> recorded and present value."""
-    config = record["config"]
+    """Return what is computed in another way than recorded, as asked or as it must be, key -> then and now."""
+    config, there = record["config"], part_of(record, "machine")
     found: dict[str, tuple[Any, Any]] = {}
     then = unified(part_of(config, "trainer").get("precision"))
     if precision is not None and unified(precision) != then:
         found["precision"] = then, trainer.precision
-    then, now = part_of(record, "machine").get("device"), trainer.strategy.root_device.type
-    if accelerator is not None and now != then:
+    then, now = there.get("device"), trainer.strategy.root_device.type
+    if now != then:
         found["accelerator"] = then, now
+    if trainer.world_size != there.get("processes") and (devices is not None or there.get("device") != "cpu"):
+        found["devices"] = there.get("processes"), trainer.world_size
     for key, value in changes.items():
         if key not in PLACES and config["data"].get(key) != value:
             found[f"data.{key}"] = config["data"].get(key), value

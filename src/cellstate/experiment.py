@@ -24,18 +24,23 @@ from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
 from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
+from cellstate.config import recorded
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
+from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
+from cellstate.processes import together
 from cellstate.report import summary
-from cellstate.runs.folder import RunFolder
+from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.folder import Bystander, RunFolder
 from cellstate.runs.ledger import Ledger, Look, source_of, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "test", "ledger", "report", "run", "resume", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
 
 
@@ -92,19 +97,20 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
+        tracking = Tracking(history, keeper.monitor)
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
         ledger = Ledger(config.ledger)
-        if data.reported_split == "test":
+        if data.reported_split == "test" and trainer.is_global_zero:
             ledger.check()
-        if again:
-            claimed = RunFolder.reclaim(folder, data=data.fingerprint)
-        else:
-            claimed = RunFolder.claim(folder, experiment=config.experiment, seed=config.seed, data=data.fingerprint)
-        with claimed.recording(), stop.listening():
-            if not again:
-                OmegaConf.save(OmegaConf.create(record["config"]), folder / "config.yaml")
-            claimed.update(device=str(trainer.strategy.root_device))
-            if not config.quiet:
+        claimed = claim(trainer, folder, record, again=again)
+        job = {"config": record["config"], "folder": str(folder.resolve()), "again": again}
+        with (
+            claimed.recording(),
+            stop.listening(),
+            tracking.recording(trainer, claimed, record, resumed=again),
+            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
+        ):
+            if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
             fit(trainer, model, data, keeper, history)
             seconds = {"fit": history.seconds}
@@ -116,18 +122,26 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.write_json("metrics.json", metrics)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
-    if not config.quiet:
+        tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
+    if not config.quiet and trainer.is_global_zero:
         summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
+        tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"], looks)
 
 
-def recorded(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
-    values = checking.plain(config)
-    for key in ("path", "test_path"):
-        if values["data"].get(key):
-            values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
-    return values
+def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
+    """Claim the run folder, or take it over again; of several processes the first one does."""
+    if not trainer.is_global_zero:
+        discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
+        return Bystander(folder)
+    config, fingerprint = record["config"], record["fingerprint"]
+    if again:
+        claimed = RunFolder.reclaim(folder, data=fingerprint)
+    else:
+        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint)
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
+    return claimed
 
 
 def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, float]]:

@@ -48,6 +48,7 @@ kills = script("kill_and_resume")
         ("lengths", "training step", 12),  # within an accumulated gradient
         ("series", "validation step", 9),  # the one that follows training
         ("char_lm", "training step", 25),  # with a state carried along the text
+        ("processes", "training step", 28),  # of two, each with a state and random numbers of its own
     ],
 )
 def test_a_run_that_was_killed_ends_as_the_one_that_was_not(name: str, kind: str, count: int, tmp_path: Path) -> None:

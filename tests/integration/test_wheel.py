@@ -62,6 +62,11 @@ def test_the_wheel_trains_in_an_empty_folder_with_all_its_configs(installed, tmp
     again = command(installed, tmp_path, "evaluate", f"checkpoint={metrics.parent}").stdout
     assert "reproduced: 8 of 8 metrics identical" in again
 
+    small = ["trainer.max_epochs=1", "data.train_size=64", "data.val_size=32", "data.test_size=32", "report=false"]
+    command(installed, tmp_path, "train", "-m", "seed=0,1", *small)  # whose sweeper is a plugin of Hydra
+    (sweep,) = tmp_path.glob("outputs/sweeps/*/sweep.json")
+    assert [job["status"] for job in json.loads(sweep.read_text())["jobs"]] == ["completed"] * 2
+
 
 def test_a_checkpoint_and_the_wheel_are_all_it_takes_to_have_the_numbers_again(installed, tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"

@@ -3,7 +3,7 @@
 ``best.ckpt`` is written within the validation that found it. ``last.ckpt`` is written only between two steps with
 nothing half done: no validation due, no epoch about to end, no gradient half accumulated. What Lightning keeps of its
 loops is exact there, whereas it would skip the validation that a step is about to run, or a step of a schedule that
-waits for its result.
+waits for its result. Where several processes train, all of them stop and save at the same step.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
+from cellstate.errors import RequestError
+from cellstate.processes import Agreement, gather
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
@@ -59,6 +62,10 @@ class Checkpoints(Checkpoint):
         self._due = False  # whether a validation waits to be kept in it
         self._finished = False  # whether training is over
         self._random_state: dict[str, Any] | None = None  # to go on with
+        self._steps_agreed, self._batches_agreed = Agreement(), Agreement()
+        self._stopping = False  # whether some process was told to stop, as all of them know
+        self._overdue = False  # and has waited for too long
+        self._time_is_up = False  # whether the minutes since the newest last.ckpt have passed for some process
 
     @property
     def best_path(self) -> Path:
@@ -72,6 +79,22 @@ class Checkpoints(Checkpoint):
 
     # ------------------------------------------------------------------ when
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Have all processes look into the folder of the first: others, started by another hand, know their own."""
+        self.folder = trainer.strategy.broadcast(self.folder)
+
+    def _agree_on_step(self, trainer: L.Trainer) -> None:
+        late = time.monotonic() - self._saved[1] >= self._seconds
+        wishes = (self.stop.signal is not None, self.stop.overdue, late)
+        told, overdue, late = self._steps_agreed.any(wishes, trainer.strategy.root_device)
+        self._stopping, self._overdue = self._stopping or told, self._overdue or overdue
+        self._time_is_up = self._time_is_up or late
+
+    def _agree_on_batch(self, trainer: L.Trainer) -> None:
+        wishes = (self.stop.signal is not None, self.stop.overdue)
+        told, overdue = self._batches_agreed.any(wishes, trainer.strategy.root_device)
+        self._stopping, self._overdue = self._stopping or told, self._overdue or overdue
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Take up the random numbers where the checkpoint left them, and the clock from now on."""
         self.stop.listen_alone()
@@ -79,37 +102,37 @@ class Checkpoints(Checkpoint):
         if self._random_state is not None:
             restore_random_state(self._random_state)
             self._random_state = None
+        elif trainer.global_rank:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)  # or dropout were the same in all processes
         if self._finished:  # and tested neither: nothing is left to train
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keep what the epoch before ended with."""
-        if self._due or self.stop.signal:
+        if self._due or self._stopping:
             begin_counting(trainer)
             self._save_last(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Write if it is time, or wait for the next step if something is due."""
-        step, moment = self._saved
-        if (
-            self._due
-            or self.stop.signal
-            or trainer.global_step - step >= self._steps
-            or time.monotonic() - moment >= self._seconds
-        ):
+        self._agree_on_step(trainer)
+        enough = trainer.global_step - self._saved[0] >= self._steps
+        if self._due or self._stopping or enough or self._time_is_up:
             if nothing_half_done(trainer):
                 self._save_last(trainer)
-            elif self.stop.overdue:
+            elif self._overdue:
                 raise Stopped
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Break off a validation that holds up a stop for too long, or that follows training; what was kept stays."""
-        if self.stop.overdue or (self.stop.signal and trainer.state.fn != "fit"):
+        self._agree_on_batch(trainer)
+        if self._overdue or (self._stopping and trainer.state.fn != "fit"):
             raise Stopped
 
-    def on_test_batch_end(self, *_: Any) -> None:
+    def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Break off a test: the run goes on with it."""
-        if self.stop.signal:
+        self._agree_on_batch(trainer)
+        if self._stopping:
             raise Stopped
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
@@ -144,10 +167,10 @@ class Checkpoints(Checkpoint):
             trainer.save_checkpoint(self.best_path)
 
     def _save_last(self, trainer: L.Trainer) -> None:
-        self._due = False
+        self._due = self._time_is_up = False
         self._saved = (trainer.global_step, time.monotonic())
         trainer.save_checkpoint(self.last_path)
-        if self.stop.signal and not self._finished:
+        if self._stopping and not self._finished:
             raise Stopped
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -162,13 +185,19 @@ class Checkpoints(Checkpoint):
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
             "best": self.best,
             "finished": self._finished,
-            "random_state": random_state(),
+            "random_state": gather(random_state()),  # of each process
         }
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Take up what a run that goes on had reached."""
         record = checkpoint[KEY]
-        self.best, self._finished, self._random_state = record["best"], record["finished"], record["random_state"]
+        states, processes = record["random_state"], trainer.world_size
+        if len(states) != processes:
+            raise RequestError(
+                f"{self.last_path}: the run had {len(states)} processes and would go on with {processes}; "
+                "give it as many devices as it had"
+            )
+        self.best, self._finished, self._random_state = record["best"], record["finished"], states[trainer.global_rank]
         self.scored_step = record["step"] if record["metrics"] else -1
 
 

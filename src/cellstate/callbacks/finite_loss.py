@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cellstate.errors import RunError
+from cellstate.processes import gather, total_world
 
 CHECK_EVERY = 50  # steps; reading a value back from an accelerator stalls it, so that is done now and then
 
@@ -17,7 +18,8 @@ CHECK_EVERY = 50  # steps; reading a value back from an accelerator stalls it, s
 class FiniteLoss(L.Callback):
     """Raises as soon as a training loss is NaN or infinite: on the CPU at that step, else within CHECK_EVERY steps.
 
-    Losses that were not looked at yet are checked before each validation, so that no checkpoint holds bad weights.
+    Losses that were not looked at yet are checked before each validation and each writing of a checkpoint, so that none
+    holds bad weights. Where several processes train, they look at the same steps, and all of them stop.
     """
 
     def __init__(self) -> None:
@@ -26,7 +28,7 @@ class FiniteLoss(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Look at the loss, or keep it to be looked at."""
         loss = outputs["loss"]
-        if loss.device.type == "cpu":
+        if loss.device.type == "cpu" and total_world() == 1:
             if not math.isfinite(value := loss.item()):
                 self._refuse(trainer, value, trainer.global_step)
             return
@@ -38,12 +40,18 @@ class FiniteLoss(L.Callback):
         """Check what is left."""
         self._check(trainer)
 
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Check what is left before it could be kept."""
+        self._check(trainer)
+
     def _check(self, trainer: L.Trainer) -> None:
         losses, self._losses = self._losses, []
         values = torch.stack(losses).tolist() if losses else []
-        for number, value in enumerate(values, start=1):
-            if not math.isfinite(value):
-                self._refuse(trainer, value, trainer.global_step - len(values) + number)
+        bad = [(number, value) for number, value in enumerate(values, start=1) if not math.isfinite(value)]
+        found = [first for ranks in gather(bad[:1]) for first in ranks]
+        if found:
+            number, value = min(found, key=lambda one: one[0])
+            self._refuse(trainer, value, trainer.global_step - len(values) + number)
 
     def _refuse(self, trainer: L.Trainer, value: float, step: int) -> None:
         raise RunError(

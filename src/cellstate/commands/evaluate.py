@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from omegaconf import DictConfig
 
@@ -23,8 +24,10 @@ class Options(TypedDict):
     allow_changed_data: bool
     precision: str | int | None
     accelerator: str | None
+    devices: int | None
     test: bool
     ledger: str
+    trust: str | Sequence[str]
 
 
 def run(words: list[str]) -> int:
@@ -37,7 +40,7 @@ def task(config: DictConfig) -> None:
     from rich.console import Console
 
     from cellstate.api import evaluate
-    from cellstate.config import check_values
+    from cellstate.config import check_values, plain
     from cellstate.report.summary import result_table
     from cellstate.runs.ledger import spoken
 
@@ -45,7 +48,7 @@ def task(config: DictConfig) -> None:
     if config.checkpoint is None:
         raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
     changes = {key: value for key, value in config.data.items() if value is not None}
-    asked = {key: config[key] for key in Options.__annotations__ if key != "checkpoint"}
+    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key != "checkpoint"}
     result = evaluate(config.checkpoint, data=changes, **asked)
     console = Console(highlight=False, soft_wrap=True)
     if result.other_data:

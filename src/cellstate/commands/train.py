@@ -45,6 +45,7 @@ def task(config: DictConfig) -> None:
 
 def go_on(config: DictConfig, folder: Path) -> bool:
     """Go on with the run that the config asks for; return False where it asks for none, or there is none."""
+    from cellstate.recorded import LEDGER
     from cellstate.resuming import find_unfinished, resume
 
     if config.run is not None:
@@ -54,7 +55,9 @@ def go_on(config: DictConfig, folder: Path) -> bool:
     if place is None:
         return False
     discard_unclaimed(folder)
-    if resume(shortest(place), quiet=config.quiet) is None:
+    found = None if config.run is not None else config  # what auto finds has the config of this very command
+    ledger = config.ledger if config.ledger != LEDGER else None
+    if resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found) is None:
         print(f"{shortest(place)}: this run is complete; its results are in metrics.json and report.html")
     return True
 
@@ -65,7 +68,7 @@ def refuse_changes(overrides: Sequence[str]) -> None:
     Raises:
         RequestError: names them.
     """
-    others = [word for word in overrides if word.partition("=")[0] not in ("run", "quiet")]
+    others = [word for word in overrides if word.partition("=")[0] not in ("run", "trust", "ledger", "quiet")]
     if others:
         raise RequestError(
             f"{' '.join(others)}: a run goes on with the config that it began with; give run=FOLDER alone"

@@ -98,13 +98,13 @@ class BatchLoader(ResumableLoader):
     """Batches of independent samples.
 
     ``batch_size`` is the batch that the optimiser sees, whatever the number of processes: in training each process
-    takes every ``world_size``-th row of it; rows that are left over wait for another epoch, as does a last batch with
-    fewer rows than processes. In evaluation (``shuffle=False``) each process takes one contiguous part of the samples,
-    every sample exactly once, so that the parts joined in order of rank are the split. With ``renew`` every epoch after
-    the first has its own samples, as many as the first.
+    takes every ``world_size``-th row of it; a last batch with fewer rows than processes waits for another epoch. In
+    evaluation (``shuffle=False``) each process takes one contiguous part of the samples, every sample exactly once, so
+    that the parts joined in order of rank are the split; all have equally many batches, of nearly equal sizes. With
+    ``renew`` every epoch after the first has its own samples, as many as the first.
 
     Raises:
-        RequestError: a training batch has fewer rows than there are processes.
+        RequestError: a training batch, or the split, has fewer rows than there are processes.
     """
 
     def __init__(
@@ -122,10 +122,15 @@ class BatchLoader(ResumableLoader):
         self.shard = shard or Shard()
         if shuffle:
             check_shared(min(batch_size, len(samples)), self.shard)
+        elif len(samples) < self.shard.world_size:
+            raise RequestError(
+                f"a split of {len(samples)} samples cannot be shared by {self.shard.world_size} processes; "
+                "use fewer devices"
+            )
 
     def __len__(self) -> int:
         if not self.shuffle:
-            return -(-len(self._own_part()) // self.batch_size)
+            return -(-(len(self.samples) // self.shard.world_size) // self.batch_size)
         whole, rest = divmod(len(self.samples), self.batch_size)
         return whole + (rest >= self.shard.world_size)  # a last batch that leaves a process nothing has no loss
 
@@ -139,23 +144,23 @@ class BatchLoader(ResumableLoader):
         return torch.randperm(len(self.samples), generator=generator)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        if self.shuffle:
-            order = self.order(epoch)
-        else:
-            part = self._own_part()
-            order = torch.arange(part.start, part.stop)
         samples = self.samples if self.renew is None or epoch == 0 else self.renew(epoch)
-        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
-            indices = order[start : start + self.batch_size]
-            yield samples.batch(self._own_rows(indices) if self.shuffle else indices)
+        for indices in self._training_rows(epoch, first) if self.shuffle else self._rows_in_order(first):
+            yield samples.batch(indices)
 
-    def _own_rows(self, indices: Tensor) -> Tensor:
-        shard = self.shard
-        if shard.world_size == 1:
-            return indices
-        # All processes must take equally many rows for the mean of their gradients to be the batch's gradient.
-        whole = len(indices) - len(indices) % shard.world_size
-        return indices[:whole][shard.rank :: shard.world_size]
+    def _training_rows(self, epoch: int, first: int) -> Iterator[Tensor]:
+        order = self.order(epoch)
+        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
+            yield order[start : start + self.batch_size][self.shard.rank :: self.shard.world_size]
+
+    def _rows_in_order(self, first: int) -> Iterator[Tensor]:
+        part, count = self._own_part(), len(self)
+        for number in range(first, count):
+            if self.shard.world_size == 1:
+                start, stop = number * self.batch_size, min((number + 1) * self.batch_size, len(part))
+            else:  # parts differ by a sample, and no process may have a batch less than another
+                start, stop = number * len(part) // count, (number + 1) * len(part) // count
+            yield torch.arange(part.start + start, part.start + stop)
 
 
 class StreamLoader(ResumableLoader):

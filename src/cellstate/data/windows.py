@@ -19,6 +19,7 @@ from cellstate.data.splitting import Series, Windows, cut, default_window, split
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
+from cellstate.runs.memory import refuse_beyond_memory
 
 __all__ = ["Series", "Split", "WindowedData", "default_window", "split_borders"]
 
@@ -76,6 +77,12 @@ class WindowedData(SequenceData):
     def prepare(self) -> Prepared:
         windows = self._cut(self.series())
         series, training, fitted = windows.series, windows.training, self.fitted
+        steps = windows.window + windows.horizon
+        refuse_beyond_memory(
+            4 * min(self.batch_size, len(series.values)) * steps * len(series.names),
+            f"a batch of data.batch_size={self.batch_size} windows of {steps:,} steps",
+            "set a smaller data.batch_size, data.window or data.horizon",
+        )
         if fitted is None:
             check_constant(series, training)
             mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cellstate.metrics.precision import at_least_single
+
 
 class ClassificationScores:
     """Keeps the logits and the classes of a split on the device; everything is computed at the end, at once."""
@@ -15,7 +17,7 @@ class ClassificationScores:
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Add predictions ``logits (B, K)`` for classes ``targets (B,)``."""
-        self.logits.append(logits.detach().float())
+        self.logits.append(at_least_single(logits.detach()))
         self.targets.append(targets)
 
     def compute(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cellstate.metrics.ngrams import Ngrams, occurrences, parts_of
+from cellstate.metrics.precision import at_least_single
 
 IGNORED = -100  # a target that no loss and no score counts (the value that torch's cross_entropy ignores)
 
@@ -36,7 +37,7 @@ class TokenScores:
         """Add predictions ``logits (B, T, V)`` for ``targets (B, T)``; targets of IGNORED do not count."""
         flat = targets.flatten()
         losses = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), flat, ignore_index=IGNORED, reduction="none"
+            at_least_single(logits.flatten(0, 1)), flat, ignore_index=IGNORED, reduction="none"
         )
         hits = (logits.flatten(0, 1).argmax(-1) == flat).sum()
         counts = (flat != IGNORED).sum()

@@ -11,6 +11,7 @@ from cellstate.annotations import PositiveInt, Probability
 from cellstate.backbone import State, detach, reset_rows
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
+from cellstate.metrics.precision import at_least_single
 from cellstate.metrics.tokens import IGNORED, TokenScores
 from cellstate.model.dropout import VariationalDropout
 from cellstate.model.inputs import predicting
@@ -95,7 +96,7 @@ class LanguageModel(SequenceModel):
     def training_state(self) -> dict[str, Any]:
         """Return what training keeps beside weights, the state carried along the text included."""
         carried = self._carried["train"]
-        return {**super().training_state(), "carried": None if carried is None else list(carried)}
+        return {**super().training_state(), "carried": None if carried is None else [part.cpu() for part in carried]}
 
     def take_up_training(self, state: dict[str, Any]) -> None:
         """Go on from what ``training_state`` gave, within the streams where it was taken."""
@@ -123,7 +124,7 @@ class LanguageModel(SequenceModel):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy, nats a token; 0 where every target is IGNORED, as one process's may be."""
         total = nn.functional.cross_entropy(
-            output.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         return total / self.loss_weight(batch).clamp(min=1)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cellstate.annotations import PositiveInt, Probability
 from cellstate.data.batch import UNKNOWN, Batch, DataSpec
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.precision import at_least_single
 from cellstate.metrics.tokens import IGNORED, TokenScores
 from cellstate.model.inputs import predicting
 from cellstate.model.sequence_model import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
@@ -71,7 +72,7 @@ class NextState(SequenceModel):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy, nats a target; 0 where every target is IGNORED, as one process's may be."""
         total = nn.functional.cross_entropy(
-            output.flatten(0, 1).float(), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
         )
         return total / self.loss_weight(batch).clamp(min=1)
 

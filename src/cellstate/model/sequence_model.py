@@ -16,6 +16,7 @@ from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.errors import RequestError
+from cellstate.processes import gather, joined, on_first, portable, share_of
 
 TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
 BackboneFactory = Callable[..., Backbone]
@@ -28,7 +29,11 @@ _BOOKKEEPING = frozenset({"_current_fx_name", "_dataloader_idx", "_trainer"})
 
 
 class Scores(Protocol):
-    """Accumulates predictions of a split and computes the metrics of all of them at once."""
+    """Accumulates predictions of a split and computes the metrics of all of them at once.
+
+    Lists of tensors are joined where several processes share a split, tensors are added up: so a list has one tensor a
+    batch, and a tensor is a sum.
+    """
 
     def compute(self) -> dict[str, float]:
         """Return metric -> value."""
@@ -150,10 +155,11 @@ class SequenceModel(L.LightningModule):
             self._resumed = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Return the loss of one batch."""
-        loss = self.loss(self.compute_output(batch), batch)
-        self._mean_loss.add(loss, self.loss_weight(batch))
-        return loss
+        """Return the loss of one batch, or of this process's share of it, weighted so that all shares count rightly."""
+        loss, weight = self.loss(self.compute_output(batch), batch), self.loss_weight(batch)
+        self._mean_loss.add(loss, weight)
+        share = share_of(weight, self.device)
+        return loss if share is None else loss * share.to(loss.dtype)
 
     def train_results(self) -> dict[str, float]:
         """Return the mean training loss since the last validation, with dropout and while the weights moved."""
@@ -173,11 +179,13 @@ class SequenceModel(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of training."""
-        checkpoint[TRAINING] = self.training_state()
+        checkpoint[TRAINING] = gather(self.training_state())  # of each process
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of training."""
-        self.take_up_training(checkpoint[TRAINING])
+        states = checkpoint[TRAINING]
+        if len(states) == self.trainer.world_size:  # else the checkpoints' callback refuses to go on
+            self.take_up_training(states[self.trainer.global_rank])
 
     # ------------------------------------------------------------------ evaluation
 
@@ -190,11 +198,11 @@ class SequenceModel(L.LightningModule):
         self.update_scores(self._scores, self.compute_output(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
+        """Compute the scores of the whole split and hand them to callbacks; loggers get them as rows of the history."""
         self._finish("val")
         if self.trainer.state.fn == "fit":
             self._step_plateau()
-            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()})
+            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()}, logger=False)
             self._mean_loss = MeanLoss(self.device)
 
     def _step_plateau(self) -> None:
@@ -211,10 +219,20 @@ class SequenceModel(L.LightningModule):
         self._finish("test")
 
     def _finish(self, split: str) -> None:
-        results = self._scores.compute()
-        self.results = {**self.results, split: results, "train": self.train_results() or self.results.get("train", {})}
+        kept = portable(self._scores) if self.trainer.world_size > 1 else {}
+        results, train = on_first(self._of_all, (kept, self._mean_loss.state()))
+        self.results = {**self.results, split: results, "train": train or self.results.get("train", {})}
         self.last_scores, self._scores = self._scores, None
-        self.log_dict({f"{split}/{name}": value for name, value in results.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=False)
+
+    def _of_all(self, parts: list[tuple[dict[str, Any], list[float]]]) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the scores of the split and the mean training loss, of all processes together."""
+        kept, losses = zip(*parts, strict=True)
+        if len(parts) > 1:
+            for name, value in joined(kept).items():
+                setattr(self._scores, name, value)
+        total, weight = (sum(column) for column in zip(*losses, strict=True))
+        return self._scores.compute(), {"loss": total / weight} if weight else {}
 
     # ------------------------------------------------------------------ optimisation
 

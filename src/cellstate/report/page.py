@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellstate.report.theme import DARK, LIGHT, THEMES
+from cellstate.runs.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from cellstate.data import SequenceData
@@ -129,10 +130,8 @@ def network(model: SequenceModel) -> str:
 
 def overrides(folder: Path) -> list[str]:
     """Return what stood on the command line, as Hydra recorded it; nothing for a run started from Python."""
-    from omegaconf import OmegaConf
-
     record = folder / ".hydra" / "overrides.yaml"
-    return [str(override) for override in OmegaConf.load(record)] if record.is_file() else []
+    return [str(override) for override in read_yaml(record, resolved=False)] if record.is_file() else []
 
 
 def _number(value: float | None) -> str:

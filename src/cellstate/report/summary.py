@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cellstate.data import SequenceData
+from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
 from cellstate.model import LanguageModel, SequenceModel, parameters_of
 
 # What each number means, its unit, and which way is better.
@@ -41,8 +42,6 @@ MEANING = {
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
-# What the screen leaves out where there are many metrics: it can be read off those that it shows.
-ONLY_IN_FILE = {"loss", "mse", "smape", "pinball", "nll", "coverage_80", "interval_width_80", "interval_width_90"}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -97,10 +96,13 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
     shown = shown_metrics(metrics[split])
-    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
+    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}")  # names may come from a checkpoint
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
-        table.add_column(metric.replace("_accuracy", " accuracy"), justify="right")  # which wraps where it is narrow
+        table.add_column(
+            escape(metric.replace("_accuracy", " accuracy")), justify="right"
+        )  # which wraps where it is narrow
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
             cells = [number(metrics[part].get(metric)) for metric in shown]
@@ -108,23 +110,7 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     for name in dict.fromkeys(name for values in reference.values() for name in values):
         cells = [number(reference.get(metric, {}).get(name)) for metric in shown]
         if any(cells):
-            table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
+            table.add_row(
+                escape(name.replace("_", " ")), *cells, style="green" if name.startswith("optimum") else "dim"
+            )
     return table
-
-
-def shown_metrics(values: Mapping[str, float]) -> list[str]:
-    """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
-    hidden = ONLY_IN_FILE | ({"mae_scaled", "mse_scaled"} if "crps" in values else set())
-    return [metric for metric in values if metric not in hidden or len(values) < 7]
-
-
-def number(value: float | None) -> str:
-    """Return a number with four significant digits, without an exponent where it is readable; nothing for None."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = 4 if abs(value) < 10 else max(0, 4 - len(str(int(abs(value)))))
-        return f"{value:,.{digits}f}"
-    return f"{value:.3g}"

@@ -13,7 +13,10 @@ def discard_unclaimed(path: Path) -> None:
     working, outputs = Path.cwd(), Path.cwd() / "outputs"
     folder = path.resolve()
     while folder.is_dir() and folder != working and not any(folder.iterdir()):
-        folder.rmdir()
+        try:
+            folder.rmdir()
+        except OSError:  # another process has begun to use it
+            return
         folder = folder.parent
         if outputs not in (folder, *folder.parents):
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -32,7 +34,7 @@ class RunFolder:
     folder that holds a run is never written over.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock | None) -> None:
         self.path, self.manifest, self._lock = path, manifest, lock
 
     @classmethod
@@ -47,7 +49,7 @@ class RunFolder:
             RequestError: the folder holds a run, or cannot be written.
         """
         manifest = {
-            "id": path.name.rsplit("_", 1)[-1],
+            "id": run_id(path),
             "status": "running",
             "command": [*Path(sys.argv[0]).name.split(), *sys.argv[1:]],
             "started": now(),
@@ -124,21 +126,44 @@ class RunFolder:
         try:
             yield
         except KeyboardInterrupt:
-            self._conclude("interrupted")
+            self.conclude("interrupted")
             raise
         except BaseException as error:
-            self._conclude("failed", reason=f"{type(error).__name__}: {error}")
+            self.conclude("failed", f"{type(error).__name__}: {error}")
             raise
         else:
             self.update(status="completed", finished=now())
-            (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
+            if self._lock is not None:
+                (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
-    def _conclude(self, status: str, **facts: Any) -> None:
+    def conclude(self, status: str, reason: str | None = None) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
         with suppress(RunError):
-            self.update(status=status, finished=now(), **facts)
+            self.update(status=status, finished=now(), **({} if reason is None else {"reason": reason}))
+
+
+class Bystander(RunFolder):
+    """The folder of a run as its other processes see it: the first one writes it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, {}, None)
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write nothing."""
+
+
+def run_id(path: Path) -> str:
+    """Return the id of a new run: what its folder's name ends with, if that was drawn, else one drawn now.
+
+    An agent of a W&B sweep draws the id itself, and finds the run's metrics by it.
+    """
+    if "WANDB_SWEEP_ID" in os.environ and os.environ.get("WANDB_RUN_ID"):
+        return os.environ["WANDB_RUN_ID"]
+    drawn = re.search(r"_([0-9a-f]{8})$", path.name)
+    return drawn[1] if drawn else secrets.token_hex(4)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

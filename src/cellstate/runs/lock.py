@@ -15,11 +15,15 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 
+class BusyError(RequestError):
+    """Another process is working on the run."""
+
+
 class Lock:
     """A lock on a file that a process holds until it releases it or dies, so that a kill leaves nothing behind.
 
     Raises:
-        RequestError: another process holds it.
+        BusyError: another process holds it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,7 +33,7 @@ class Lock:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise RequestError(f"{path.parent}: another process is working on this run; wait for it to end") from error
+            raise BusyError(f"{path.parent}: another process is working on this run; wait for it to end") from error
 
     def release(self) -> None:
         """Give it up."""
@@ -46,3 +50,14 @@ def exclusively(file: IO[Any]) -> Iterator[None]:
     finally:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process holds the lock on a file."""
+    if not path.exists():
+        return False
+    try:
+        Lock(path).release()
+    except BusyError:
+        return True
+    return False

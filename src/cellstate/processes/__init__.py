@@ -1,0 +1,18 @@
+"""Several processes that work on one run: starting them, and what they have to tell each other."""
+
+from cellstate.processes.agreement import Agreement
+from cellstate.processes.exchange import gather, joined, on_first, portable, share_of, total_world
+from cellstate.processes.siblings import check_number, environment, together
+
+__all__ = [
+    "Agreement",
+    "check_number",
+    "environment",
+    "gather",
+    "joined",
+    "on_first",
+    "portable",
+    "share_of",
+    "together",
+    "total_world",
+]
