@@ -252,11 +252,11 @@ def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int
     """
     if devices is not None and devices < 1:
         raise RequestError(f"devices={devices}: should be a whole number greater than 0")
-    there = part_of(record, "machine")
+    machine = part_of(record, "machine")
     if accelerator is None:
-        accelerator = "gpu" if there.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
-    processes = there.get("processes")
-    if devices is None and accelerator == "cpu" and there.get("device") == "cpu" and isinstance(processes, int):
+        accelerator = "gpu" if machine.get("device") == "cuda" and torch.cuda.is_available() else "cpu"
+    processes = machine.get("processes")
+    if devices is None and accelerator == "cpu" and machine.get("device") == "cpu" and isinstance(processes, int):
         devices = processes if 1 <= processes <= (os.cpu_count() or 1) else 1
     return accelerator, devices or 1
 

@@ -19,7 +19,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def commands():
     """Every line of the documents' shell blocks, and every table cell, that calls cellstate."""
     for document in DOCUMENTS:
-        text = document.read_text()
+        text = re.sub(r"\\\n\s*", "", document.read_text())  # lines that go on
         lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
         lines += re.findall(r"`(cellstate [^`]+)`", text)
         for line in lines:

@@ -348,7 +348,7 @@ def test_a_file_for_data_that_is_of_none_or_another_is_refused(tasks: dict[str, 
         ("forecaster", "data.path=nowhere.csv", "data.path=nowhere.csv: no such file"),
         ("forecaster", "data.path=[1,2]", "data.path=[1,2]: should be a valid string"),
         ("language model", "data.path=book.txt", "is not the data that this model was trained and tested on"),
-        ("next state", "data.path=book.txt", "is not the data that this model was trained and tested on"),
+        ("next state", "data.path=book.txt", "book.txt has 1 sequence of two states or more"),
     ):
         answer = cellstate("evaluate", f"checkpoint={tasks[task]}", word)
         assert answer.status == 2, (task, word, answer.stdout)

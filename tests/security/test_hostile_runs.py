@@ -271,7 +271,7 @@ def set_value(place: str, value: Any) -> Callable[[Path], object]:
         (set_value("global_step", -1), "its record is not complete (global_step)"),
         (set_value("state_dict/head.bias", torch.zeros(10**6)), "the run cannot go on from it"),
         (set_value("optimizer_states/0/param_groups", []), "the run cannot go on from it"),
-        (set_value("cellstate_training/mean_loss", []), "the run cannot go on from it"),
+        (set_value("cellstate_training/0/mean_loss", []), "the run cannot go on from it"),
         (set_value("cellstate/random_state", [{"python": [3, [2**40], None]}]), "random state cannot be taken up"),
     ],
 )

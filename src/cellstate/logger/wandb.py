@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from cellstate.annotations import PositiveFloat
 from cellstate.errors import RunError
 from cellstate.logger.credentials import Mode, chosen_mode, host
+from cellstate.logger.ending import START, is_ended
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, telling
 from cellstate.logger.uploading import unreachable
 
@@ -102,7 +103,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._run.define_metric(STEP)
         self._run.define_metric("*", step_metric=STEP, step_sync=True)
         if mode != "disabled":
-            wait_for_file(Path(self._run.settings.sync_file))
+            require_file(Path(self._run.settings.sync_file))
             with telling("the description of the data"):
                 self._log_data(run)
 
@@ -141,6 +142,8 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         try:
             if run is not None:
                 run.finish(exit_code=0 if status == "completed" else 1)
+                if run.offline and not run.disabled:
+                    wait(lambda: is_ended(Path(run.settings.sync_file)))
         finally:
             if self._staging_here:
                 os.environ.pop("WANDB_DATA_DIR", None)
@@ -236,14 +239,19 @@ def confusion_chart(rows: Rows) -> Any:
     )
 
 
-def wait_for_file(file: Path) -> None:
+def require_file(file: Path) -> None:
     """Wait until the run's first records, config among them, are on the disk, which W&B puts off by itself.
 
     Raises:
         RunError: they do not get there.
     """
+    if not wait(lambda: file.exists() and file.stat().st_size > START):
+        raise RunError(f"{file}: W&B writes nothing; check the disk, or leave logger=wandb out")
+
+
+def wait(for_what: Callable[[], bool]) -> bool:
+    """Wait until something is so, for so long as one may wait for a disk; say whether it is."""
     began = time.monotonic()
-    while not file.exists() or file.stat().st_size <= len(":W&B") + 3:
-        if time.monotonic() - began > PATIENCE:
-            raise RunError(f"{file}: W&B writes nothing; check the disk, or leave logger=wandb out")
+    while not (found := for_what()) and time.monotonic() - began < PATIENCE:
         time.sleep(0.01)
+    return found

@@ -16,7 +16,7 @@ from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.errors import RequestError
-from cellstate.processes import gather, joined, on_first, portable, share_of
+from cellstate.processes import gather, joined, on_first, own_of, portable, share_of
 
 TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
 BackboneFactory = Callable[..., Backbone]
@@ -183,9 +183,7 @@ class SequenceModel(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of training."""
-        states = checkpoint[TRAINING]
-        if len(states) == self.trainer.world_size:  # else the checkpoints' callback refuses to go on
-            self.take_up_training(states[self.trainer.global_rank])
+        self.take_up_training(own_of(checkpoint[TRAINING]))
 
     # ------------------------------------------------------------------ evaluation
 

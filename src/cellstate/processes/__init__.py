@@ -1,7 +1,7 @@
 """Several processes that work on one run: starting them, and what they have to tell each other."""
 
 from cellstate.processes.agreement import Agreement
-from cellstate.processes.exchange import gather, joined, on_first, portable, share_of, total_world
+from cellstate.processes.exchange import gather, joined, on_first, own_of, portable, share_of, total_world
 from cellstate.processes.siblings import check_number, environment, together
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "gather",
     "joined",
     "on_first",
+    "own_of",
     "portable",
     "share_of",
     "together",
