@@ -20,7 +20,8 @@ from torch import optim
 from cellstate import logger, scheduler
 from cellstate.callbacks import Checkpoints, GradientNorm, Progress
 from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
-from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved
+from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved, trusted_packages, within
+from cellstate.data import TextData
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
@@ -55,11 +56,12 @@ LOGGERS = Listed(
     ),
     loggers.Logger,
 )
+WITH_FOLDERS = (loggers.CSVLogger, loggers.TensorBoardLogger)  # whose name is one in the path to their files
 # What a recorded logger may be told: nothing of where it sends things to.
 LOGGER_ARGUMENTS = {
     *("name", "version", "prefix", "save_dir", "sub_dir", "flush_logs_every_n_steps", "log_graph", "default_hp_metric"),
+    *("experiment_name", "init_timeout", "finish_timeout"),
     *("id", "project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "resume", "log_model"),
-    *("init_timeout", "finish_timeout", "experiment_name"),
 }
 TRAINERS = Listed("trainer", ("lightning", "lightning.pytorch"), (L.Trainer,), L.Trainer)
 KEEPERS = Listed("checkpoint", ("cellstate.callbacks",), (Checkpoints,), Checkpoints)
@@ -98,7 +100,7 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     except RequestError as error:
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
     check_processes(file, values.get("trainer"))
-    if not is_cache(values["data"].get("cache")):
+    if resolved(values["data"]["_target_"], DATA, trust) is TextData and not is_cache(values["data"].get("cache")):
         values["data"].pop("cache", None)  # the usual one will do: what comes out is the same
     if ledger is not None or not is_ledger(values.get("ledger")):
         values["ledger"] = ledger or LEDGER
@@ -126,15 +128,22 @@ def check_node(listed: Listed, place: str, node: Any, folder: Path, trust: Trust
     found = resolved(node.get("_target_"), listed, trust)
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_plain(arguments, place)
-    if listed is not LOGGERS or not any(found is one for one in LOGGERS.objects):
+    if listed is LOGGERS and not within(found.__module__, trusted_packages(trust)):
+        for key, value in arguments.items():
+            check_of_logger(found, f"{place}.{key}", key, value, folder)
+
+
+def check_of_logger(cls: type, place: str, key: str, value: Any, folder: Path) -> None:
+    """Refuse an argument that has a logger write outside of the run folder, or send to a server of the config's own."""
+    if value is None:
         return
-    for key, value in arguments.items():
-        if value and (key not in LOGGER_ARGUMENTS or isinstance(value, Mapping)):
-            raise RequestError(f"{place}.{key}: is not taken from a recorded config; go on without it")
-        if key in ("save_dir", "sub_dir") and value is not None and not lies_in(Path(str(value)), folder):
-            raise RequestError(f"{place}.{key}={str(value)[:200]!r}: lies outside of the run folder; it is refused")
-        if key in ("name", "version", "id") and {"/", "\\", ".."} & set(_pieces(str(value))):
-            raise RequestError(f"{place}.{key}={str(value)[:200]!r}: leads out of its folder; it is refused")
+    if key not in LOGGER_ARGUMENTS:
+        raise RequestError(f"{place}: is taken from a recorded config only if you trust it: trust=[{cls.__module__}]")
+    if key in ("save_dir", "sub_dir") and not lies_in(Path(str(value)), folder):
+        raise RequestError(f"{place}={str(value)[:200]!r}: lies outside of the run folder; it is refused")
+    in_path = ("version", "id") if cls not in WITH_FOLDERS else ("name", "version")
+    if key in in_path and {"/", "\\", ".."} & set(_pieces(str(value))):
+        raise RequestError(f"{place}={str(value)[:200]!r}: leads out of its folder; it is refused")
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from yaml import MarkedYAMLError
 from cellstate.errors import RequestError, did_you_mean
 
 # Launchers that come with an extra of the package.
-EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Exception:

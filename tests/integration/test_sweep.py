@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import statistics
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from tests.conftest import Answer, Command
 
 from cellstate import experiment
+from cellstate.errors import not_written
 from cellstate.runs.lock import Lock
 from cellstate.sweep import SweepFolder
 
@@ -252,6 +254,22 @@ def test_a_list_of_jobs_that_was_changed_is_refused(sweep: Sweep) -> None:
     assert answer.status == 2
     assert "sweep.json: cannot be read as the list of a sweep's jobs" in answer.stderr
     assert (PLACE / "sweep.json").read_text() == "{"
+
+
+def test_a_list_that_cannot_be_written_any_more_is_told(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = SweepFolder.take
+
+    def full(self: SweepFolder, name: str, by: str) -> object:
+        if name.startswith("seed-1"):
+            raise not_written(self.path / "sweep.json", OSError(errno.ENOSPC, "No space left on device"))
+        return take(self, name, by)
+
+    monkeypatch.setattr(SweepFolder, "take", full)
+    answer = sweep("seed=0,1")
+    assert answer.status == 1
+    lines = [line for line in answer.errors if line.startswith("cellstate: error")]
+    assert lines[0].endswith("sweep.json: cannot be written (No space left on device); free some space and try again")
+    assert lines[1:] == ["cellstate: error: 1 of 2 jobs are not finished; the same command goes on with them"]
 
 
 # ---------------------------------------------------------------------- what is reached

@@ -109,7 +109,8 @@ def test_a_sweep_of_24_killed_at_any_moment_and_repeated_ends_with_24_each_run_o
     assert set(resumed) <= set(begun) - done
 
 
-def test_two_processes_share_one_sweep_and_run_each_job_once(working_folder: Path) -> None:
+@pytest.mark.usefixtures("working_folder")
+def test_two_processes_share_one_sweep_and_run_each_job_once() -> None:
     words = ["backbone=rnn,gru", "seed=range(4)"]
     with start(*words, companions=2) as one, start(*words, companions=2) as other:
         told = [one.communicate()[0], other.communicate()[0]]
@@ -122,7 +123,8 @@ def test_two_processes_share_one_sweep_and_run_each_job_once(working_folder: Pat
     assert [row["status"] for row in jobs()] == ["completed"] * 8
 
 
-def test_joblib_runs_jobs_in_processes_that_share_the_threads(working_folder: Path) -> None:
+@pytest.mark.usefixtures("working_folder")
+def test_joblib_runs_jobs_in_processes_that_share_the_threads() -> None:
     joblib = pytest.importorskip("joblib")
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
@@ -156,11 +158,12 @@ def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate
     assert cellstate("evaluate", f"checkpoint={folder / 'checkpoints' / 'last.ckpt'}").status == 0
 
 
+@pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize(
     ("launcher", "plugin"),
     [("submitit_local", "hydra_plugins.hydra_submitit_launcher"), ("ray", "hydra_plugins.hydra_ray_launcher")],
 )
-def test_engines_for_many_machines_run_jobs_here_too(launcher: str, plugin: str, working_folder: Path) -> None:
+def test_engines_for_many_machines_run_jobs_here_too(launcher: str, plugin: str) -> None:
     pytest.importorskip(plugin)
     command = [sys.executable, "-m", "cellstate", *WORDS, f"hydra/launcher={launcher}", "backbone.hidden_size=8,0"]
     child = subprocess.run(command, capture_output=True, text=True)

@@ -184,7 +184,10 @@ def test_an_interpolation_in_a_name_is_printed_as_it_stands(good: Path, tmp_path
         (lambda record, _: record.update(metrics={"val": {"loss": "low"}}), "not complete (metrics.val.loss)"),
         (lambda record, _: record.update(reference=[1]), "not complete (reference)"),
         (lambda record, _: record["config"]["trainer"].update(precision="9" * 10**6), "texts of more than 100,000"),
-        (lambda record, _: record["config"]["trainer"].update(precision="8-true"), "trainer.precision=8-true"),
+        (
+            lambda record, _: record["config"]["trainer"].update(precision="8-true"),
+            "trainer.precision=8-true: there is no such precision",
+        ),
         (
             lambda _, content: content["state_dict"].update({"head.bias": torch.zeros(10**6)}),
             "1000000 stored, 2 described",

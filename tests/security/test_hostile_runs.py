@@ -158,8 +158,11 @@ def wandb(**arguments: Any) -> dict[str, Any]:
         (csv(save_dir="logs"), "lies outside of the run folder"),
         (csv(save_dir="run/logs", name="../../other"), "logger.x.name='../../other': leads out of its folder"),
         (csv(save_dir="run/logs", version="/etc"), "leads out of its folder"),
-        (wandb(settings={"base_url": "http://evil.example"}), "logger.x.settings: is not taken from a recorded config"),
-        (wandb(experiment="x"), "logger.x.experiment: is not taken from a recorded config"),
+        (
+            wandb(settings={"base_url": "http://evil.example"}),
+            "logger.x.settings: is taken from a recorded config only if you trust it: trust=[lightning.",
+        ),
+        (wandb(experiment="x"), "logger.x.experiment: is taken from a recorded config only if you trust it"),
         (wandb(save_dir="/"), "lies outside of the run folder"),
     ],
 )
@@ -202,12 +205,28 @@ def test_yaml_that_no_run_wrote_is_refused(text: str, complaint: str, folder: Pa
 
 def test_a_cache_that_a_folder_names_is_used_only_where_it_is_one(folder: Path) -> None:
     cache = folder.parent / "cache"
-    rewrite(folder, lambda config: config["data"].update(cache=str(cache)))
+    rewrite(folder, lambda config: config.update(data={"_target_": "cellstate.data.TextData", "cache": str(cache)}))
     assert "cache" not in read_config(folder).data
     cache.mkdir()
     assert "cache" not in read_config(folder).data
     (cache / "book-0123.tokens").write_bytes(b"")
     assert read_config(folder).data.cache == str(cache)
+
+
+def test_a_ledger_that_a_folder_names_is_written_to_only_where_it_is_one(folder: Path) -> None:
+    elsewhere = folder.parent / "home" / ".profile"
+    rewrite(folder, lambda config: config.update(ledger=str(elsewhere)))
+    assert read_config(folder).ledger == "outputs/ledger.csv"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("umask 077\n")
+    assert package.resume(folder) is not None
+    assert elsewhere.read_text() == "umask 077\n"
+    assert Path("outputs/ledger.csv").exists()
+    mine = folder.parent / "mine.csv"
+    shutil.copy("outputs/ledger.csv", mine)
+    rewrite(folder, lambda config: config.update(ledger=str(mine)))
+    assert read_config(folder).ledger == str(mine)
+    assert read_config(folder, ledger="other.csv").ledger == "other.csv"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ Resumable = with_config(STRICT)(
             "callbacks": dict[str, Any],
             "optimizer_states": list[dict[str, Any]],
             "lr_schedulers": list[dict[str, Any]],
-            "cellstate_training": list[dict[str, Any]],
+            "cellstate_training": list[dict[str, Any]],  # of each process
         },
     )
 )

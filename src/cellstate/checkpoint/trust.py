@@ -40,7 +40,10 @@ class Listed:
     @property
     def names(self) -> str:
         """What may be named, in words."""
-        return ", ".join(found.__name__ for found in self.objects)
+        few = len(self.objects) <= 5
+        return (
+            ", ".join(found.__name__ for found in self.objects) if few else f"the {len(self.objects)} that are listed"
+        )
 
     @cached_property
     def modules(self) -> frozenset[str]:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cellstate.errors import RequestError, RunError
+from cellstate.config import shown
+from cellstate.errors import CellstateError, RequestError, RunError
 from cellstate.metrics.display import number, shown_metrics
 from cellstate.sweep.folder import SweepFolder, count
 from cellstate.sweep.naming import differing, label, labels
@@ -76,7 +77,10 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.wait(EVERY):
-            self._look()
+            try:
+                self._look()
+            except RequestError:  # the list cannot be read any more: the jobs will say so
+                return
 
     def _rows(self) -> list[dict[str, Any]]:
         """Return the rows of this command's jobs, each with its number and its name in the sweep."""
@@ -106,7 +110,7 @@ def outcome(row: Row) -> str:
     """Return in a few words how a job ended."""
     if row["status"] != "completed":
         return row["status"] + (f": {row['reason']}" if row["reason"] else "")
-    best, seconds = row["best"], (row["seconds"] or {}).get("total")
+    best, seconds = row["best"], (row["seconds"] or {}).get("fit")
     parts = [f"{best['monitor']} {number(best['value'])}" if best else "completed"]
     return "  ".join([*parts, f"{seconds:.1f} s"] if seconds is not None else parts)
 
@@ -142,7 +146,7 @@ def job_table(rows: Sequence[Row]) -> Table:
     table.add_column("status", overflow="fold")
     for place, (row, name) in enumerate(zip(rows, labels(rows), strict=True), 1):
         cells = [number(row[split].get(metric)) for metric in metrics]
-        seconds = (row["seconds"] or {}).get("total")
+        seconds = (row["seconds"] or {}).get("fit")
         status = row["status"] if row["status"] == "completed" else outcome(row)
         line = [str(place), name, *cells, "" if seconds is None else f"{seconds:.1f}", status]
         table.add_row(*map(_plain, line), style=STYLES[row["status"]])
@@ -167,9 +171,17 @@ def group_table(groups: Sequence[Row], rows: Sequence[Row]) -> Table | None:
     for group in groups:
         name = label({key: value for key, value in group["overrides"].items() if key in varying and len(groups) > 1})
         cells = [_interval(group[split].get(metric)) for metric in metrics]
-        missing = ", ".join(label(one) for one in group["missing"])
+        missing = _missing(group["missing"])
         table.add_row(*map(_plain, [name or "all", str(group["n"]), *cells, *([missing] if missing else [])]))
     return table
+
+
+def _missing(repeats: Sequence[Row]) -> str:
+    """Return ``seed=3,4``, or each repetition by itself where it is known by several keys."""
+    (key,) = one if len(one := {key for repeat in repeats for key in repeat}) == 1 else (None,)
+    if key is not None:
+        return f"{key}={','.join(shown(repeat[key]) for repeat in repeats)}"
+    return ", ".join(label(repeat) for repeat in repeats)
 
 
 def _interval(summary: Row | None) -> str:
@@ -177,7 +189,10 @@ def _interval(summary: Row | None) -> str:
         return ""
     if summary["low"] is None:
         return number(summary["mean"])
-    return f"{number(summary['mean'])} ± {number((summary['high'] - summary['low']) / 2)}"
+    mean, half = number(summary["mean"]), (summary["high"] - summary["low"]) / 2
+    if "e" in mean:
+        return f"{mean} ± {number(half)}"
+    return f"{mean} ± {half:,.{len(mean.partition('.')[2])}f}"  # to as many places as the mean
 
 
 def _shown(rows: Sequence[Row]) -> tuple[str, list[str]]:
@@ -200,7 +215,7 @@ def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception 
     Args:
         everything: the rows of the sweep, by whose places jobs are numbered.
         rows: those of the command.
-        trouble: what went wrong with the launcher, if anything did.
+        trouble: what went wrong beside the jobs, with the launcher or the files of the sweep, if anything did.
     """
     failed = [row for row in rows if row["status"] == "failed"]
     names = dict(zip((row["key"] for row in everything), labels(everything), strict=True))
@@ -210,7 +225,9 @@ def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception 
         lines = row["failure"]["problems"] if row["failure"] else [row["reason"]]
         problems += [f"job {places[row['key']]} ({names[row['key']]}): {line}" for line in lines]
     left = sum(row["status"] in ("interrupted", "pending") for row in rows)
-    if trouble is not None:
+    if isinstance(trouble, CellstateError):
+        problems += trouble.problems
+    elif trouble is not None:
         first = (str(trouble).splitlines() or [""])[0]
         problems.append(f"the launcher failed ({type(trouble).__name__}: {first})")
     if left:

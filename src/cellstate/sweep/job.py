@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -44,7 +45,7 @@ class SweepTask:
     def __init__(self, task: Task, command: Sequence[str], *, verbose: bool, full_error: bool) -> None:
         self.task, self.command, self.verbose, self.full_error = task, list(command), verbose, full_error
         self.process = os.getpid()
-        self.by = f"{socket.gethostname()}-{self.process}"
+        self.by = f"{socket.gethostname()}-{self.process}-{secrets.token_hex(4)}"  # a name that no other command has
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job."""

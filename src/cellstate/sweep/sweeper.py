@@ -18,6 +18,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -51,7 +52,7 @@ class JobSweeper(Sweeper):
         """Take over what Hydra knows, name the sweep, and make the launcher ready."""
         self.config, self.hydra_context = config, hydra_context
         self.quiet = bool(config.get("quiet"))
-        self.trouble: Exception | None = None  # of the launcher
+        self.trouble: Exception | None = None  # of the launcher, or of the sweep's own files
         self._refuse()
         with open_dict(config):
             config.sweep.name = naming.sweep_name(
@@ -168,7 +169,9 @@ class JobSweeper(Sweeper):
             logger.setLevel(logging.WARNING)
         try:
             with self._stopping():
-                self.launcher.launch(words, initial_job_idx=start)
+                for job in self.launcher.launch(words, initial_job_idx=start):
+                    if job.status is JobStatus.FAILED:  # not a job's own failure, which is in the list
+                        self.trouble = job._return_value
         except (HydraException, RequestError, RunError):
             raise
         except Exception as error:
@@ -213,9 +216,8 @@ class JobSweeper(Sweeper):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            if told:
-                self.folder.forget_stop(self.task.by)
         if told:
+            self.folder.forget_stop(self.task.by)  # nobody is left to read it; where nobody waited, it stays
             raise KeyboardInterrupt
 
     def _refuse(self) -> None:
