@@ -95,7 +95,8 @@ def test_a_checkpoint_says_where_its_numbers_come_from(working_folder: Path) -> 
     assert record["versions"].keys() >= {"python", "torch", "lightning", "numpy", "polars", "cellstate"}
     assert "git" in record
     assert record["written"] > "2026"
-    assert record["random_state"][0].keys() == {"python", "numpy", "torch", "cuda"}
+    (state,) = record["random_state"]  # of one process
+    assert state.keys() == {"python", "numpy", "torch", "cuda"}
     # 400 hours: 70 % train, 10 % validate, 20 % test; windows of 24 and horizons of 24 lie wholly in one split.
     assert record["split"]["rows"] == [[0, 280, 320, 400]]
     assert record["split"]["samples"] == {"train": 280 - 47, "val": 40 - 23, "test": 80 - 23}
