@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
@@ -115,7 +116,8 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             fit(trainer, model, data, keeper, history)
             seconds = {"fit": history.seconds}
             before_test = time.monotonic()
-            looks = test(trainer, model, data, keeper, ledger)
+            tester, model = tester_of(trainer, model, data, config)
+            looks = test(tester, model, data, keeper, ledger)
             seconds["test"] = time.monotonic() - before_test
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
@@ -183,6 +185,20 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
     finally:
         if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
             signal.signal(signal.SIGINT, on_interrupt)
+
+
+def tester_of(
+    trainer: L.Trainer, model: SequenceModel, data: SequenceData, config: DictConfig
+) -> tuple[L.Trainer, SequenceModel]:
+    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
+
+    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    """
+    if not isinstance(trainer.strategy, FSDPStrategy):
+        return trainer, model
+    whole = OmegaConf.merge(config, {"trainer": {"strategy": "ddp"}, "logger": {}})
+    assert isinstance(whole, DictConfig)
+    return build_trainer(whole, Path(trainer.default_root_dir), []), build_model(config, data)
 
 
 def test(

@@ -18,7 +18,8 @@ from cellstate.recorded import check_links, read_config
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
 
-ASIDE = {"run", "resume", "quiet", "report", "ledger", "trust"}  # say how a command was given, not what it trains
+# What says how a command was given, not what it trains.
+ASIDE = {"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"}
 
 
 def resume(
