@@ -13,6 +13,7 @@ from cellstate.commands.application import parse, run_application
 from cellstate.composition import lock_in_sweep, name_experiment
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.folder import shortest
 
 
 def run(words: list[str]) -> int:
@@ -88,8 +89,3 @@ def refuse_test(overrides: Sequence[str]) -> None:
                 f"{word}: a multirun leaves the test split locked, as whatever is chosen among its runs would be "
                 "chosen by it; leave it out, and score the run you choose with cellstate evaluate checkpoint=FOLDER"
             )
-
-
-def shortest(folder: Path) -> Path:
-    """Return the folder relative to the working folder where it lies in it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

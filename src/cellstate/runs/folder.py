@@ -166,6 +166,11 @@ def run_id(path: Path) -> str:
     return drawn[1] if drawn else secrets.token_hex(4)
 
 
+def shortest(folder: Path) -> Path:
+    """Return the folder relative to the working folder where it lies in it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a run folder.
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate.composition import name_experiment, register_resolvers
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import LOCK, read_manifest
+from cellstate.runs.folder import LOCK, read_manifest, shortest
 from cellstate.runs.lock import BusyError, Lock
 from cellstate.runs.stopping import SIGNALS
 from cellstate.runs.yaml_file import read_yaml
@@ -158,8 +158,3 @@ def set_aside(folder: Path) -> Path:
     place.mkdir(exist_ok=True)
     number = 1 + sum(path.name.startswith(f"{folder.name}.") for path in place.iterdir())
     return folder.rename(place / f"{folder.name}.{number}")
-
-
-def shortest(folder: Path) -> Path:
-    """Return the folder relative to the working folder where it lies in it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
