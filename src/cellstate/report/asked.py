@@ -36,10 +36,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for one part of the config: its class, and the values that are set."""
+    """What was chosen for one part of the config: its class (``changed`` on the command line or not), its values."""
 
     part: str
     name: str
+    changed: bool
     settings: tuple[Setting, ...]
 
 
@@ -52,7 +53,7 @@ def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]
         if not section:
             continue
         if not isinstance(section, Mapping):
-            found.append(Choice(part, shown(section), ()))
+            found.append(Choice(part, shown(section), part in changed, ()))
             continue
         name = str(section.get("_target_", "")).rpartition(".")[2]
         settings = (
@@ -60,7 +61,7 @@ def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]
             for key, value in flat(section)
             if f"{part}.{key}" in changed or (is_on(value) and not (part == "trainer" and USUAL.get(key) == value))
         )
-        found.append(Choice(part, name, tuple(settings)))
+        found.append(Choice(part, name, part in changed, tuple(settings)))
     return found
 
 

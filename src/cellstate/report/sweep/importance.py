@@ -50,12 +50,12 @@ def drawing(sweep: Sweep, found: Sequence[Importance]) -> list[Drawing]:
 
 
 def importances(sweep: Sweep) -> list[Importance]:
-    """Return the parameters, the most important first; nothing with too few scores, or scores that are all the same."""
+    """Return the parameters, the most important first; nothing where they or the scores are too few, or all alike."""
     rows = [row for row in sweep.done if sweep.score(row) is not None]
     scores = [rank(sweep.metric, sweep.score(row)) for row in rows]
     settings = [{**{key: row["overrides"].get(key) for key in sweep.keys}, **row["repeat"]} for row in rows]
     keys = [key for key in (*sweep.keys, *sweep.repeats) if len({json.dumps(one.get(key)) for one in settings}) > 1]
-    if len(rows) < FEWEST or not keys or len(set(scores)) < 2:
+    if len(rows) < FEWEST or len(keys) < 2 or len(set(scores)) < 2:
         return []
     values = evaluate([{key: one.get(key) for key in keys} for one in settings], scores)
     (real, *shuffled), total = values, sum(values[0].values())
