@@ -8,7 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,26 @@ class Answer:
 
 
 Command = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run all tests outside the checkout, so that none leaves a line in the ledger of whoever runs them."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_account() -> Iterator[None]:
+    """Nothing of the user's own accounts: no key, no settings, no server."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_"))]:
+            patch.delenv(name)
+        patch.setenv("NETRC", os.devnull)
+        patch.setenv("WANDB_CONFIG_DIR", os.devnull)
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pydantic import Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Layers = Annotated[int, Field(gt=0, le=1000)]  # each is built in a loop: a slip of a few zeros would take hours
+Length = Annotated[int, Field(gt=0, le=100_000)]  # steps of a drawn sequence; likewise
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from cellstate import checkpoint as checkpoints
-from cellstate.backtesting import Backtest, roll
+from cellstate.backtesting import Backtest, refuse_other_tasks, roll
+from cellstate.checkpoint.trust import Trust
 from cellstate.composition import compose
+from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.evaluation import Evaluation, evaluate
-from cellstate.experiment import Run, run
+from cellstate.experiment import Run, look, run
 from cellstate.model import SequenceModel
 from cellstate.resuming import resume as go_on
 from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.ledger import Ledger
 
 __all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "resume", "train"]
 
@@ -41,8 +44,14 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
         raise
 
 
-def resume(folder: str | Path, *, quiet: bool = True) -> Run | None:
+def resume(folder: str | Path, *, quiet: bool = True, trust: Trust = (), ledger: str | None = None) -> Run | None:
     """Go on with an interrupted or killed run as if it had never stopped, as ``cellstate train run=FOLDER`` does.
+
+    Args:
+        folder: the run's own; nothing in it is run.
+        quiet: print neither what is trained nor the table of results.
+        trust: packages of yours whose classes its config may name, such as ``["my_package"]``; they are imported.
+        ledger: where looks at the test split are noted; None takes the run's own, if there is one already.
 
     Returns:
         The run; None where it is complete already.
@@ -51,22 +60,30 @@ def resume(folder: str | Path, *, quiet: bool = True) -> Run | None:
         RequestError: the folder holds no run, another process works on it, or its data is another now.
         RunError: the work failed.
     """
-    return go_on(Path(folder).expanduser(), quiet=quiet)
+    return go_on(Path(folder).expanduser(), quiet=quiet, trust=trust, ledger=ledger)
 
 
-def load(checkpoint: str | Path) -> SequenceModel:
+def load(checkpoint: str | Path, *, trust: Trust = ()) -> SequenceModel:
     """Return a trained model that predicts on lists, arrays and tensors; the data is not needed.
 
     Args:
-        checkpoint: a checkpoint file, or a run folder, whose best one is taken.
+        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
+        trust: packages of yours whose classes it may name, such as ``["my_package"]``; they are imported.
 
     Raises:
-        RequestError: no such file, or not a checkpoint of cellstate.
+        RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
     """
-    return checkpoints.rebuild_model(checkpoints.read(checkpoint))
+    return checkpoints.rebuild_model(checkpoints.read(checkpoint), trust=trust)
 
 
-def backtest(model: str | Path | SequenceModel, data: Any = None, *, stride: int | None = None) -> Backtest:
+def backtest(
+    model: str | Path | SequenceModel,
+    data: Any = None,
+    *,
+    stride: int | None = None,
+    ledger: str | Path = "outputs/ledger.csv",
+    trust: Trust = (),
+) -> Backtest:
     """Have a trained forecaster forecast from one origin after the other, each time from what was known by then.
 
     Args:
@@ -75,15 +92,28 @@ def backtest(model: str | Path | SequenceModel, data: Any = None, *, stride: int
             arguments of it to change, such as ``{"path": ...}`` where the file has moved; data as ``Run.data`` holds
             it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
         stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
+        ledger: where a line is left if a test split is rolled over, which is a look at it.
+        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
     """
+    content = path = None
     if isinstance(model, SequenceModel):
         if data is None or isinstance(data, Mapping):
             raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
-        return roll(model, data, stride)
-    content = checkpoints.read(model)
-    if data is None or isinstance(data, Mapping):
-        data = checkpoints.rebuild_data(content, **(data or {}))
-    return roll(checkpoints.rebuild_model(content), data, stride)
+        trained = model
+    else:
+        path = checkpoints.find(model)
+        content = checkpoints.read(path)
+        trained = checkpoints.rebuild_model(content, trust=trust)
+        if data is None or isinstance(data, Mapping):
+            refuse_other_tasks(trained)  # before data is read in vain
+            data = checkpoints.read_data(content, trust=trust, **(data or {}))
+    if not isinstance(data, SequenceData) or data.reported_split != "test":
+        return roll(trained, data, stride)
+    book = Ledger(ledger)
+    book.check()
+    result = roll(trained, data, stride)
+    book.add(look("backtest", content, path, trained, data, result.scores))
+    return result

@@ -86,8 +86,8 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
     Raises:
         RequestError: the model is no forecaster, the data does not fit it, or is too short for one forecast.
     """
-    if not isinstance(model, Forecaster):
-        raise RequestError(f"a backtest needs a forecaster; this model is a {type(model).__name__}")
+    refuse_other_tasks(model)
+    assert isinstance(model, Forecaster)
     stride = model.spec.horizon if stride is None else stride
     if stride < 1:
         raise RequestError(f"stride={stride}: give 1 or more rows from one origin to the next")
@@ -116,6 +116,12 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
         by_step=by_step,
         series=series,
     )
+
+
+def refuse_other_tasks(model: SequenceModel) -> None:
+    """Refuse a model that is no forecaster (RequestError)."""
+    if not isinstance(model, Forecaster):
+        raise RequestError(f"a backtest needs a forecaster; this model is a {type(model).__name__}")
 
 
 def windows_of(model: Forecaster, data: WindowedData | Any) -> tuple[WindowSamples, int]:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from cellstate import checkpoint
 from cellstate import config as checking
-from cellstate.callbacks import Progress
+from cellstate.callbacks import GradientNorm, Progress
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
-from cellstate.processes import environment
+from cellstate.processes import check_number, environment
 from cellstate.profiler import NoProfiler
 
 
@@ -64,7 +66,9 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
     configured = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
     if config.quiet:
         configured = [callback for callback in configured if not isinstance(callback, Progress)]
-    loggers = [instantiate(node) for node in checking.chosen(config.logger).values()]
+    loggers = build_loggers(config)
+    if not loggers:
+        configured = [callback for callback in configured if not isinstance(callback, GradientNorm)]
     here = environment()
     if here is not None and config.trainer.get("num_nodes", 1) != 1:
         raise RequestError(
@@ -72,7 +76,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
             "or srun; docs/processes.md shows both"
         )
     try:
-        return instantiate(
+        trainer = instantiate(
             config.trainer,
             # Checkpoints come last: what refuses a step has spoken before they are written.
             callbacks=[*configured, *callbacks],
@@ -86,6 +90,24 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
         if "No supported gpu backend" in reason:
             reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
         raise RequestError(f"trainer: {reason}") from error
+    return check_number(trainer, "trainer.devices")
+
+
+def build_loggers(config: DictConfig) -> list[Logger]:
+    """Return the configured loggers.
+
+    Raises:
+        RequestError: one needs a package that is not installed, or does not take what it was given.
+    """
+    loggers = []
+    for name, node in checking.chosen(config.logger).items():
+        try:
+            loggers.append(instantiate(node))
+        except InstantiationException as error:
+            if isinstance(error.__cause__, RequestError):
+                raise error.__cause__ from error
+            raise RequestError(f"logger.{name}: {str(error.__cause__ or error).splitlines()[0]}") from error
+    return loggers
 
 
 def arguments(section: DictConfig) -> dict[str, Any]:

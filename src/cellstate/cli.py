@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "write what a trained model predicts for a file",
     "generate": "write text with a trained language model",
     "report": "write the page of a run anew, or that of a sweep",
+    "sync": "upload the runs that W&B logged offline",
     "list": "what experiments, data, models and backbones there are",
 }
 
@@ -92,6 +93,7 @@ def fail(error: CellstateError | OSError) -> int:
 
 
 def report(problem: str, status: int = 1) -> int:
-    """Print one line on stderr."""
-    print(f"cellstate: error: {' '.join(problem.split())}", file=sys.stderr)
+    """Print one line on stderr; what a terminal would take for a command, as a name in a file may be, is left out."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(problem.split()))
+    print(f"cellstate: error: {line}", file=sys.stderr)
     return status

@@ -9,6 +9,8 @@ from pathlib import Path
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cellstate.errors import RequestError
@@ -23,8 +25,11 @@ def config_folder() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make ``${run_id:}`` known: six hexadecimal digits, drawn once for each config."""
-    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(3), use_cache=True, replace=True)
+    """Make ``${run_id:}`` known: eight hexadecimal digits, drawn once for each config.
+
+    They are a run's id wherever it is tracked: of 5000 runs two would share one of six digits more likely than not.
+    """
+    OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
 
 
 def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:
@@ -76,3 +81,10 @@ def name_experiment(config: DictConfig, choice: str | None) -> None:
         )
     with open_dict(config):
         config.experiment = str(choice or named or "custom")
+
+
+def lock_in_sweep(config: DictConfig) -> None:
+    """Lock the test split of a job of a multirun, whatever it asks: what is chosen among must not be chosen by it."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        with open_dict(config):
+            config.test = False

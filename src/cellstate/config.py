@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import typing
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.request import explain
+from cellstate.signatures import FILLED_IN, argument_problems, shown, value_problems
 
-# Arguments that the program fills in itself; a config that gives them would be overruled.
-FILLED_IN = {
-    "data": set(),
-    "model": {"spec", "backbone", "optimizer", "scheduler"},
-    "backbone": {"input_size"},
-    "optimizer": {"params"},
-    "scheduler": {"optimizer", "total_steps"},
-    "checkpoint": {"folder", "record", "stop"},
-    "trainer": {"callbacks", "logger", "plugins", "default_root_dir"},
-}
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer")
 
 
-LARGEST = 2**63 - 1  # what sizes and counts are held in
 LARGEST_SEED = 2**32 - 1  # what numpy takes
 
 
 def plain(config: Any) -> Any:
     """Return a config as plain dictionaries and lists, with interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def recorded(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
+    values = plain(config)
+    values.pop("trust", None)  # whom to trust is decided by each command for itself
+    data = values.get("data")
+    for key in ("path", "test_path"):
+        if isinstance(data, dict) and data.get(key):
+            data[key] = str(Path(data[key]).expanduser().resolve())
+    return values
 
 
 def check(config: DictConfig, known: Collection[str]) -> None:
@@ -78,7 +78,7 @@ def check_values(values: Mapping[str, Any], options: type) -> None:
     problems = [
         problem
         for key, annotation in typing.get_type_hints(options, include_extras=True).items()
-        for problem in _value_problems(key, plain(values[key]), annotation)
+        for problem in value_problems(key, plain(values[key]), annotation)
     ]
     if problems:
         raise RequestError(*problems)
@@ -115,7 +115,9 @@ def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
     if values.get("resume") not in (None, "auto"):
         yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run goes on with run=FOLDER"
-    for key in ("report", "quiet"):
+    if not isinstance(values.get("ledger"), str) or not values["ledger"]:
+        yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
+    for key in ("report", "quiet", "test"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"
 
@@ -156,7 +158,7 @@ def _problems(section: str, values: Any, filled_in: set[str]) -> list[str]:
     factory = _locate(target)
     if factory is None:
         return [f"{section}._target_={target}: there is no such class; check its spelling, and that it is installed"]
-    return list(_argument_problems(section, factory, values, filled_in))
+    return list(argument_problems(section, factory, values, filled_in))
 
 
 def _locate(target: Any) -> Any:
@@ -169,80 +171,3 @@ def _locate(target: Any) -> Any:
         return None
     finally:
         log.disabled = was_disabled
-
-
-def _argument_problems(section: str, factory: Any, values: Mapping[str, Any], filled_in: set[str]) -> Iterator[str]:
-    parameters = inspect.signature(factory).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = [name for name in parameters if name not in filled_in]
-    annotations = _annotations(factory)
-    for key, value in values.items():
-        if key.startswith("_"):
-            continue
-        if key in filled_in:
-            yield f"{section}.{key}: is filled in by cellstate and cannot be given"
-        elif key not in parameters and not open_ended:
-            hint = did_you_mean(key, known).replace("mean '", f"mean '{section}.")
-            yield f"{section}.{key}: unknown key{hint}"
-        elif _too_large(value):
-            yield f"{section}.{key}={value}: is too large a number; give {LARGEST} at most"
-        elif value == "???":
-            yield f"{section}.{key}: a value is needed"
-        elif key in annotations:
-            yield from _value_problems(f"{section}.{key}", value, annotations[key])
-
-
-def _annotations(factory: Any) -> dict[str, Any]:
-    function = factory.__init__ if inspect.isclass(factory) else factory
-    try:
-        return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
-    except (NameError, TypeError):  # names that only exist for the type checker, as some libraries have them
-        return {}
-
-
-def _value_problems(key: str, value: Any, annotation: Any) -> Iterator[str]:
-    try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
-    except PydanticSchemaGenerationError:
-        return
-    try:
-        adapter.validate_python(_tuples(value))
-        return
-    except ValidationError:
-        pass  # YAML has lists only; where an annotation asks for a tuple, either will do
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        # Of a union, pydantic tells of every member; the plainest of them are enough.
-        found = [one for one in error.errors() if one["type"] != "none_required"]
-        plainest = [one for one in found if one["type"] != "is_instance_of" or "Sequence" in one["msg"]] or found
-        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(_wanted, plainest)))}"
-
-
-def _wanted(found: Any) -> str:
-    """Return what pydantic wanted, in words that go on after "should be"."""
-    context = found.get("ctx", {})
-    if found["type"] == "sequence_str" or (found["type"] == "is_instance_of" and "Sequence" in found["msg"]):
-        return "a list"
-    if found["type"] == "too_short":
-        return f"a list of at least {context['min_length']} values"
-    if found["type"] == "too_long":
-        return f"a list of at most {context['max_length']} values"
-    return found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-
-
-def _too_large(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) > LARGEST
-
-
-def shown(value: Any) -> str:
-    """Return a value as one writes it on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(shown, value))}]"
-    return str(value)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -46,10 +46,8 @@ def not_written(path: Path | str, error: OSError, note: str = "") -> RunError:
     return RunError(f"{path}: cannot be written ({error.strerror or error}){note}; {remedy} and try again")
 
 
-def no_run_folder(path: Path | str, error: OSError) -> CellstateError:
-    """Return why a run folder cannot be made: the disk is full, or the user named a place where none can be."""
+def no_run_folder(path: Path | str, error: OSError, key: str = "hydra.run.dir") -> CellstateError:
+    """Return why a run folder cannot be made: the disk is full, or the user named, with ``key``, a place for none."""
     if error.errno in FULL:
         return not_written(path, error)
-    return RequestError(
-        f"hydra.run.dir={path}: no run can be written there ({error.strerror or error}); name another folder"
-    )
+    return RequestError(f"{key}={path}: no run can be written there ({error.strerror or error}); name another folder")

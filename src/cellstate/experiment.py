@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
@@ -22,18 +23,25 @@ from cellstate import config as checking
 from cellstate.building import arguments, build_data, build_model, build_trainer
 from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
+from cellstate.checkpoint.weights import weights_digest
+from cellstate.composition import lock_in_sweep
+from cellstate.config import recorded
 from cellstate.data import SequenceData
 from cellstate.errors import RunError
+from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.processes import together
 from cellstate.report import summary
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import Bystander, RunFolder, versions
+from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.ledger import Ledger, Look, source_of, spoken
+from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "report", "run", "resume", "quiet"),
+    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
 
 
@@ -47,6 +55,7 @@ class Run:
     model: SequenceModel  # with the weights of the best checkpoint
     data: SequenceData
     config: dict[str, Any]
+    looks: int | None = None  # how often this data's test split had been scored by then; None where it was not
 
     @property
     def checkpoint(self) -> Path:
@@ -68,43 +77,58 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
     """
     began = time.monotonic()
+    lock_in_sweep(config)
     checking.check(config, KEYS)
     with quiet_libraries():
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = build_data(config)
+        if not config.test:
+            data.lock_test()
         model = build_model(config, data)
         record = {
             "config": recorded(config),
             "spec": data.spec.as_dict(),
             "fingerprint": data.fingerprint,
-            "reference": {**data.reference_table(), **model.references(data)},
-            "versions": versions(),
+            "split": data.split_record,
+            "test_locked": data.test_locked,
+            "reference": references(data, model),
+            **provenance(),
         }
         checking.check_monitors(config, record["reference"])
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper])
+        tracking = Tracking(history, keeper.monitor)
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
+        ledger = Ledger(config.ledger)
+        if data.reported_split == "test" and trainer.is_global_zero:
+            ledger.check()
         claimed = claim(trainer, folder, record, again=again)
         job = {"config": record["config"], "folder": str(folder.resolve()), "again": again}
         with (
             claimed.recording(),
             stop.listening(),
+            tracking.recording(trainer, claimed, record, resumed=again),
             together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
         ):
             if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
             fit(trainer, model, data, keeper, history)
             seconds = {"fit": history.seconds}
-            seconds["test"] = timed(lambda: test(trainer, model, data, keeper))
+            before_test = time.monotonic()
+            tester, model = tester_of(trainer, model, data, config)
+            looks = test(tester, model, data, keeper, ledger)
+            seconds["test"] = time.monotonic() - before_test
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
             claimed.write_json("metrics.json", metrics)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
+        tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
     if not config.quiet and trainer.is_global_zero:
-        summary.conclude(metrics, data, model, folder)
-    return Run(folder, metrics, history.rows, model, data, record["config"])
+        summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
+        tracking.tell()
+    return Run(folder, metrics, history.rows, model, data, record["config"], looks)
 
 
 def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
@@ -122,13 +146,9 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
     return claimed
 
 
-def recorded(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
-    values = checking.plain(config)
-    for key in ("path", "test_path"):
-        if values["data"].get(key):
-            values["data"][key] = str(Path(values["data"][key]).expanduser().resolve())
-    return values
+def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, float]]:
+    """Return metric -> name -> score of optimum and trivial predictors on the reported split."""
+    return {**data.reference_table(), **model.references(data)}
 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
@@ -167,22 +187,81 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
             signal.signal(signal.SIGINT, on_interrupt)
 
 
-def test(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints) -> None:
-    """Load the best weights, score the test split if there is one, and record the scores in the best checkpoint."""
+def tester_of(
+    trainer: L.Trainer, model: SequenceModel, data: SequenceData, config: DictConfig
+) -> tuple[L.Trainer, SequenceModel]:
+    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
+
+    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    """
+    if not isinstance(trainer.strategy, FSDPStrategy):
+        return trainer, model
+    whole = OmegaConf.merge(config, {"trainer": {"strategy": "ddp"}, "logger": {}})
+    assert isinstance(whole, DictConfig)
+    return build_trainer(whole, Path(trainer.default_root_dir), []), build_model(config, data)
+
+
+def test(
+    trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, ledger: Ledger
+) -> int | None:
+    """Load the best weights, score the test split if there is one to score, and record that in the best checkpoint.
+
+    Returns:
+        How often this data's test split had been looked at by then; None where it was not, or another process knows.
+    """
     if not keeper.best_path.exists():
         raise RunError("no checkpoint was written: the run ended before its first validation")
     best = checkpoint.read(keeper.best_path)
     model.load_state_dict(best["state_dict"])
     model.results = dict(best[checkpoint.KEY]["metrics"])
+    looks = None
     if "test" in data.prepared.splits:
         kept = model.results
+        if trainer.is_global_zero:
+            ledger.open()
         with passing_on_interruption(trainer, keeper):
             trainer.test(model, datamodule=data, verbose=False)
         model.results = {**kept, "test": model.results["test"]}
         best[checkpoint.KEY]["metrics"] = dict(model.results)
         if trainer.is_global_zero:
+            looks = ledger.add(look("train", best, keeper.best_path, model, data, model.results["test"]))
             checkpoint.write(best, keeper.best_path)
     model.eval()
+    return looks
+
+
+def look(
+    command: str,
+    content: Mapping[str, Any] | None,
+    path: Path | None,
+    model: SequenceModel,
+    data: SequenceData,
+    metrics: Mapping[str, float],
+) -> Look:
+    """Return the line of the ledger that says that the test split of ``data`` was scored.
+
+    Args:
+        command: which did it.
+        content: of the checkpoint; None for a model in memory, of which neither experiment nor seed is known.
+        path: of its file.
+        model: of what task it is.
+        data: whose test split it was.
+        metrics: on it.
+    """
+    from cellstate.report.tasks import task_of  # loads matplotlib
+
+    config = {} if content is None else content[checkpoint.KEY]["config"]
+    return Look(
+        command=command,
+        experiment=config.get("experiment", ""),
+        seed=config.get("seed", ""),
+        checkpoint="" if path is None else str(path),
+        weights=weights_digest(model.state_dict() if content is None else content["state_dict"]),
+        source=source_of(data),
+        fingerprint=data.fingerprint,
+        metric=task_of(model).metric,
+        metrics=metrics,
+    )
 
 
 def collect(
@@ -211,13 +290,6 @@ def write_report(folder: Path, *parts: Any) -> None:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
-
-
-def timed(work: Any) -> float:
-    """Run ``work()`` and return the seconds it took."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
 
 
 @contextmanager

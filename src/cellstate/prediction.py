@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from cellstate import checkpoint as checkpoints
+from cellstate.checkpoint.trust import Trust
 from cellstate.data import SequenceData, SeriesData
 from cellstate.data.files import labelled
 from cellstate.data.files.clock import Clock, calendar_features
@@ -29,16 +30,21 @@ ROWS = 256  # sequences that are predicted at once
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
 
 
-def predict_file(checkpoint: str | Path, path: str) -> pl.DataFrame:
+def predict_file(checkpoint: str | Path, path: str, *, trust: Trust = ()) -> pl.DataFrame:
     """Return what a trained model predicts for the sequences in a file, in the data's own units.
 
     Columns are named as in training, and read as the checkpoint's config says (id, time, decimals, missing values).
+
+    Args:
+        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
+        path: the file.
+        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the checkpoint or the file cannot be used, or nothing can be predicted from it.
     """
     content = checkpoints.read(checkpoint)
-    model = checkpoints.rebuild_model(content)
+    model = checkpoints.rebuild_model(content, trust=trust)
     if isinstance(model, LanguageModel):
         raise RequestError(
             f"checkpoint={checkpoint}: holds a language model, which predicts no table; have it write with "
@@ -48,7 +54,7 @@ def predict_file(checkpoint: str | Path, path: str) -> pl.DataFrame:
     if predict is None:
         raise RequestError(f"checkpoint={checkpoint}: a {type(model).__name__} cannot predict from a file yet")
     existing_file(path, key="input")
-    return predict(model, checkpoints.rebuild_data(content), path)
+    return predict(model, checkpoints.rebuild_data(content, trust=trust), path)
 
 
 # ---------------------------------------------------------------------- series

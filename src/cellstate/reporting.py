@@ -12,10 +12,12 @@ from cellstate.errors import RequestError
 from cellstate.runs.folder import read_manifest
 
 if TYPE_CHECKING:
-    import lightning as L
+    from cellstate.checkpoint.trust import Trust
 
 
-def write_report(folder: str | Path, *, data: Mapping[str, Any] | None = None, metric: str | None = None) -> Path:
+def write_report(
+    folder: str | Path, *, data: Mapping[str, Any] | None = None, metric: str | None = None, trust: Trust = ()
+) -> Path:
     """Write ``report.html`` and ``figures/`` into a run folder or a sweep's, and return the page.
 
     Args:
@@ -23,6 +25,7 @@ def write_report(folder: str | Path, *, data: Mapping[str, Any] | None = None, m
             or the folder of a sweep, ``outputs/sweeps/NAME``.
         data: of a run, arguments of its data to change, such as ``{"path": ...}`` where the file has moved.
         metric: of a sweep, what its jobs are ranked by, such as ``val/loss``; None takes what their task is about.
+        trust: of a run, packages of yours whose classes its checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the folder holds neither a finished run nor a sweep, or its data is another now.
@@ -42,10 +45,10 @@ def write_report(folder: str | Path, *, data: Mapping[str, Any] | None = None, m
         raise RequestError(f"{folder}: {what}; name a folder that cellstate train made, such as outputs/sweeps/NAME")
     if metric is not None:
         raise RequestError(f"metric={metric}: ranks the jobs of a sweep; leave it out for a run")
-    return write_run(place, data or {})
+    return write_run(place, data or {}, trust)
 
 
-def write_run(folder: Path, changes: Mapping[str, Any]) -> Path:
+def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
     """Write the page of a run anew. The test split is scored again only if the run scored it."""
     status = read_manifest(folder).get("status")
     if status != "completed":
@@ -59,36 +62,28 @@ def write_run(folder: Path, changes: Mapping[str, Any]) -> Path:
 
     from cellstate import checkpoint as checkpoints
     from cellstate import report
+    from cellstate.evaluation import evaluation_trainer
     from cellstate.experiment import quiet_libraries
 
     content = checkpoints.read(folder)
     record = content[checkpoints.KEY]
     with quiet_libraries():
         L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
-        datamodule = checkpoints.rebuild_data(content, **changes)
+        datamodule = checkpoints.read_data(content, trust=trust, **changes)
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(
                 f"{folder}: its data is not what it was trained and tested on; give the file as it was with "
                 "data.path=FILE"
             )
-        model = checkpoints.rebuild_model(content)
-        trainer = scoring_trainer(record["config"])
+        if not metrics["test"]:
+            datamodule.lock_test()
+        model = checkpoints.rebuild_model(content, trust=trust)
+        trainer = evaluation_trainer(record, devices=1)
         if metrics["test"]:
             trainer.test(model, datamodule=datamodule, verbose=False)
         else:
             trainer.validate(model, datamodule=datamodule, verbose=False)
         return report.write(folder, metrics, history, datamodule, model)
-
-
-def scoring_trainer(config: Mapping[str, Any]) -> L.Trainer:
-    """Return a trainer that scores on the CPU, in the precision of a recorded config."""
-    import lightning as L
-
-    precision = (config.get("trainer") or {}).get("precision", "32-true")
-    return L.Trainer(
-        accelerator="cpu", devices=1, precision=precision, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from yaml import MarkedYAMLError
 
 from cellstate.errors import RequestError, did_you_mean
 
+# Launchers that come with an extra of the package.
+EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> Exception:
     """Return a RequestError for what Hydra complains about; any other error is returned as it is.
@@ -88,7 +91,17 @@ def _why_unreadable(word: str) -> str:
 def _missing_choice(found: re.Match[str], *_: object) -> str:
     group, options = found[2], re.findall(r"\t(\S+)", found[3])
     choice = found[1].removeprefix(f"{group}/")
+    if group == "hydra/launcher" and choice in EXTRAS:
+        return f"{group}={choice}: is not installed; pip install 'cellstate[{EXTRAS[choice]}]'"
     return f"{group}={choice}: there is no such {group}{did_you_mean(choice, options)}"
+
+
+def _missing_member(found: re.Match[str], *_: object) -> str:
+    from cellstate.composition import config_folder
+
+    group, choice = found[1], found[2]
+    options = [file.stem for file in (config_folder() / group).glob("*.yaml")]
+    return f"{group}=[{choice}]: there is no such {group}{did_you_mean(choice, options)}"
 
 
 def _unknown_group(found: re.Match[str], config_name: str, overrides: Sequence[str]) -> str:
@@ -129,6 +142,7 @@ def _broken_reference(found: re.Match[str], config_name: str, overrides: Sequenc
 
 _EXPLANATIONS = (
     (r"Could not find '([^']+)'\s+Available options in '([^']+)':(.*?)(?:\n\S|$)", _missing_choice),
+    (r"Could not load '([^'/]+)/([^']+)'", _missing_member),  # of several in a list
     (r"Could not override '([^']+)'\.\s*No match in the defaults list", _unknown_group),
     (r"Could not override '([^']+)'", _unknown_key),
     (r"Could not delete[^']*'([^']+)'(?: does not exist| in the defaults list)", _nothing_to_delete),

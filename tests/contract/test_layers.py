@@ -18,9 +18,10 @@ FORBIDDEN = {
     "scheduler": {"hydra", "cellstate.model", "cellstate.data"},
     "checkpoint": {"hydra", "cellstate.callbacks", "cellstate.experiment"},
     "callbacks": {"hydra", "cellstate.experiment", "cellstate.api"},
+    "logger": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
     "runs": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
 }
-NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api")
+NOTHING_BELOW_IMPORTS = ("cellstate.report", "cellstate.commands", "cellstate.api", "cellstate.sweep")
 HEAVY = {"torch", "lightning", "polars", "matplotlib", "torchmetrics", "wandb"}
 
 

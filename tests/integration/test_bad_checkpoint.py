@@ -1,33 +1,109 @@
-"""A checkpoint that is none, is damaged, or holds more than numbers is refused in one line, and runs nothing."""
+"""A checkpoint that is cut, changed, newer, none or of another task is told of in one line: never wrong numbers."""
 
 from __future__ import annotations
 
-import os
-import pickle
+import random
+import re
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.conftest import TINY, Command
+from tests.conftest import TINY, Command, series_rows, write_csv
+from tests.security.forging import changed, saved, unsealed
 
 import cellstate as package
-from cellstate.errors import RequestError
+from cellstate import checkpoint
+from cellstate.errors import RequestError, RunError
+from cellstate.prediction import predict_file
+
+Make = Callable[[Path, Path], object]  # writes a file, given a good one
+
+
+def train(folder: Path, experiment: str, *words: str) -> package.Run:
+    """Train for an epoch, in seconds."""
+    small = ["trainer.max_epochs=1", "backbone.hidden_size=8", "report=false", f"hydra.run.dir={folder}"]
+    return package.train([f"experiment={experiment}", *small, *words])
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a tiny run."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    return package.train(["experiment=pattern", *TINY, f"hydra.run.dir={folder}"]).checkpoint
+    """A checkpoint of a classifier."""
+    return train(tmp_path_factory.mktemp("run") / "run", "pattern", *TINY[1:4]).checkpoint
 
 
-class Bomb:
-    """Pickles as a call of os.system."""
+def refusal(attempt: Callable[[], object]) -> str:
+    """Return the one line of a refusal."""
+    with pytest.raises(RequestError) as caught:
+        attempt()
+    (line,) = caught.value.problems
+    return " ".join(line.split())
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.system, ("touch exploded",)
+
+# ---------------------------------------------------------------------- broken files
+
+
+def test_a_checkpoint_cut_at_any_kilobyte_is_found(good: Path, tmp_path: Path) -> None:
+    content, file = good.read_bytes(), tmp_path / "cut.ckpt"
+    lengths = [*range(0, len(content), 1024), *range(1, 40), *range(len(content) - 130, len(content))]
+    for length in lengths:
+        file.write_bytes(content[:length])
+        line = refusal(lambda: checkpoint.read(file))
+        assert line.startswith(f"{file}: "), length
+        assert re.search("damaged|is empty", line), f"{length}: {line}"
+    file.write_bytes(content)
+    assert checkpoint.read(file)
+
+
+def test_every_flipped_bit_is_found(good: Path, tmp_path: Path) -> None:
+    content, file, chance = good.read_bytes(), tmp_path / "flipped.ckpt", random.Random(0)
+    ends = [*range(8), *range(len(content) - 200, len(content))]  # where the file tells what it is
+    for place in [*ends, *(chance.randrange(len(content)) for _ in range(600))]:
+        broken = bytearray(content)
+        broken[place] ^= 1 << chance.randrange(8)
+        file.write_bytes(broken)
+        line = refusal(lambda: checkpoint.read(file))
+        assert "damaged" in line, f"byte {place}: {line}"
+
+
+def test_changes_of_many_bytes_are_found(good: Path, tmp_path: Path) -> None:
+    content, file = good.read_bytes(), tmp_path / "broken.ckpt"
+    half = len(content) // 2
+    for broken in (
+        content[:half] + bytes(4096) + content[half + 4096 :],  # a block that the disk lost
+        content[:half] + content[half + 1 :],
+        content[:half] + b"\n" + content[half:],
+        content.replace(b"\n", b"\r\n"),  # a transfer as text
+        content + b"\0",
+        content + content,
+        b"\0" + content,
+        content[::-1],
+        bytes(len(content)),
+    ):
+        file.write_bytes(broken)
+        assert "damaged" in refusal(lambda: checkpoint.read(file))
+
+
+def test_files_of_two_runs_do_not_mix(good: Path, tmp_path: Path) -> None:
+    other = train(tmp_path / "other", "pattern", *TINY[1:4], "seed=1").checkpoint
+    one, two = good.read_bytes(), other.read_bytes()
+    (tmp_path / "mixed.ckpt").write_bytes(one[:8192] + two[8192:])
+    assert "damaged" in refusal(lambda: checkpoint.read(tmp_path / "mixed.ckpt"))
+
+
+def test_the_checksum_leaves_the_file_to_every_reader(good: Path) -> None:
+    with zipfile.ZipFile(good) as archive:
+        assert archive.testzip() is None
+        assert re.fullmatch(rb"cellstate sha256 [0-9a-f]{64}", archive.comment)
+    plain = torch.load(good, weights_only=True)
+    mapped = torch.load(good, weights_only=True, mmap=True)
+    ours = checkpoint.read(good)
+    for name, tensor in ours["state_dict"].items():
+        assert torch.equal(tensor, plain["state_dict"][name])
+        assert torch.equal(tensor, mapped["state_dict"][name])
 
 
 def write_garbage(file: Path, good: Path) -> None:  # noqa: ARG001
@@ -43,43 +119,62 @@ def write_half(file: Path, good: Path) -> None:
     file.write_bytes(content[: len(content) // 2])
 
 
+def write_flipped(file: Path, good: Path) -> None:
+    content = bytearray(good.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def write_without_checksum(file: Path, good: Path) -> None:
+    file.write_bytes(unsealed(good))
+
+
+def write_older_format(file: Path, good: Path) -> None:
+    content = torch.load(good, weights_only=True)
+    content["cellstate"]["format"] = 1
+    torch.save(content, file)
+
+
+def write_weights_alone(file: Path, good: Path) -> None:  # noqa: ARG001
+    torch.save({"weight": torch.zeros(2)}, file)
+
+
 def write_foreign(file: Path, good: Path) -> None:  # noqa: ARG001
-    torch.save({"state_dict": {"weight": torch.zeros(2)}}, file)
+    saved({"state_dict": {"weight": torch.zeros(2)}}, file)
 
 
 def write_tensor(file: Path, good: Path) -> None:  # noqa: ARG001
-    torch.save(torch.zeros(3), file)
+    saved(torch.zeros(3), file)
 
 
-def write_pickle(file: Path, good: Path) -> None:  # noqa: ARG001
-    file.write_bytes(pickle.dumps(Bomb()))
-
-
-def write_bomb(file: Path, good: Path) -> None:
-    torch.save({**torch.load(good, weights_only=True), "more": Bomb()}, file)
+def write_newer(file: Path, good: Path) -> None:
+    changed(good, file, lambda record, _: record.update(format=99))
 
 
 @pytest.mark.parametrize(
     ("write", "complaint"),
     [
-        (write_garbage, "not a checkpoint, or a damaged one"),
-        (write_nothing, "not a checkpoint, or a damaged one"),
-        (write_half, "not a checkpoint, or a damaged one"),
+        (write_garbage, "not a checkpoint that cellstate wrote, or a damaged one"),
+        (write_nothing, "is empty; give a file that cellstate wrote"),
+        (write_half, "damaged or cut short: it does not end with a checksum; take another copy of it"),
+        (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
+        (write_without_checksum, "has no checksum: cellstate did not write it, or did so in format 1"),
+        (write_older_format, "has no checksum: cellstate did not write it, or did so in format 1"),
+        (write_weights_alone, "has no checksum: cellstate did not write it"),
         (write_foreign, "a checkpoint, but not one of cellstate"),
         (write_tensor, "a checkpoint, but not one of cellstate"),
-        (write_pickle, "not a checkpoint, or a damaged one"),
-        (write_bomb, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
+        (write_newer, "format 99 is newer than this cellstate reads (2); upgrade it"),
     ],
 )
 def test_a_file_that_is_no_good_checkpoint_is_refused(
-    cellstate: Command, good: Path, write: Callable[[Path, Path], None], complaint: str
+    cellstate: Command, good: Path, write: Make, complaint: str
 ) -> None:
     write(Path("bad.ckpt"), good)
-    answer = cellstate("evaluate", "checkpoint=bad.ckpt")
-    assert answer.status == 2
-    (line,) = answer.errors
-    assert line.startswith(f"cellstate: error: bad.ckpt: {complaint}")
-    assert not Path("exploded").exists()
+    for words in (("evaluate",), ("generate",), ("predict", "input=new.csv", "output=out.csv")):
+        answer = cellstate(*words, "checkpoint=bad.ckpt")
+        assert answer.status == 2
+        (line,) = answer.errors
+        assert line.startswith(f"cellstate: error: bad.ckpt: {complaint}")
 
 
 def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Command) -> None:
@@ -96,12 +191,11 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
         assert (answer.status, answer.errors) == (2, [f"cellstate: error: {complaint}"])
 
 
+# ---------------------------------------------------------------------- records that do not fit
+
+
 def change_target(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
     record["config"]["backbone"]["_target_"] = "os.system"
-
-
-def nest_target(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
-    record["config"]["data"]["pattern"] = {"_target_": "os.system", "command": "touch exploded"}
 
 
 def add_argument(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
@@ -120,10 +214,6 @@ def drop_weights(record: dict[str, Any], content: dict[str, Any]) -> None:  # no
     content["state_dict"].popitem()
 
 
-def newer_format(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
-    record["format"] = 99
-
-
 def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
     record["config"]["backbone"]["hidden_size"] = 10**12
 
@@ -131,38 +221,136 @@ def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # no
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (change_target, "asks for backbone='os.system', which is none of"),
-        (nest_target, "config of data holds more than plain values; it is refused"),
-        (add_argument, "the checkpoint's model cannot be built from its record"),
-        (drop_model, "its record is not complete (config); it was changed"),
+        (change_target, "asks for backbone='os.system', which is none of RNN, LSTM, GRU"),
+        (add_argument, "the checkpoint's config: backbone.wheels: unknown key"),
+        (drop_model, "its record is not complete (config.model); it was changed"),
         (drop_spec, "its record is not complete (spec); it was changed"),
-        (drop_weights, "the checkpoint's model cannot be built from its record"),
-        (newer_format, "format 99 is newer than this cellstate reads"),
+        (drop_weights, "the checkpoint's model cannot be built from its record (weight head.bias: none stored"),
         (huge_network, "the checkpoint's model cannot be built from its record"),
     ],
 )
 def test_a_record_that_was_tampered_with_is_refused(
     cellstate: Command, good: Path, change: Callable[[dict[str, Any], dict[str, Any]], None], complaint: str
 ) -> None:
-    content = torch.load(good, weights_only=True)
-    change(content["cellstate"], content)
-    torch.save(content, "changed.ckpt")
+    changed(good, Path("changed.ckpt"), change)
     answer = cellstate("evaluate", "checkpoint=changed.ckpt")
     assert answer.status == 2, answer.stderr
     (line,) = answer.errors
     assert complaint in line
-    assert not Path("exploded").exists()
-    if change is not nest_target:  # which is in the data, and a model is loaded without it
-        with pytest.raises(RequestError):
-            package.load("changed.ckpt")
+    with pytest.raises(RequestError):
+        package.load("changed.ckpt")
 
 
 def test_numbers_that_do_not_come_out_again_are_told(cellstate: Command, good: Path) -> None:
-    content = torch.load(good, weights_only=True)
-    content["cellstate"]["metrics"]["test"]["loss"] += 0.5
-    torch.save(content, "changed.ckpt")
+    def better(record: dict[str, Any], _: Any) -> None:
+        record["metrics"]["test"]["loss"] += 0.5
+
+    changed(good, Path("changed.ckpt"), better)
     answer = cellstate("evaluate", "checkpoint=changed.ckpt")
     assert answer.status == 1
     assert "reproduced: 7 of 8 metrics identical" in answer.stdout
     (line,) = answer.errors
     assert "1 metrics differ from what was recorded, such as test/loss" in line
+
+
+def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path) -> None:
+    file = tmp_path / "best.ckpt"
+    shutil.copy(good, file)
+    content = checkpoint.read(good)
+    for strange, what in (
+        ({"callbacks": {"mine": {"seen": object()}}}, "callbacks.mine.seen is a builtins.object"),
+        ({"callbacks": {"mine": {(1, 2): 3}}}, "callbacks.mine has a key that is a tuple"),
+        ({"hyper_parameters": {"backbone": torch.nn.Linear(1, 1)}}, "hyper_parameters.backbone is a torch.nn.modules"),
+        ({"callbacks": {"mine": torch.zeros(1).expand(8)}}, "callbacks.mine is a torch.Tensor"),
+    ):
+        with pytest.raises(RunError, match="keep plain values and tensors") as caught:
+            checkpoint.write({**content, **strange}, file)
+        assert what in str(caught.value)
+    assert file.read_bytes() == good.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+# ---------------------------------------------------------------------- going on from a broken one
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_a_run_is_told_that_its_checkpoint_is_damaged_and_what_to_do(name: str, good: Path, cellstate: Command) -> None:
+    shutil.copytree(good.parents[1], "run")
+    manifest = Path("run/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"completed"', '"interrupted"'))
+    before, file = manifest.read_text(), Path("run/checkpoints") / f"{name}.ckpt"
+    write_half(file, file)
+    answer = cellstate("train", "run=run")
+    assert answer.status == 2
+    assert answer.errors == [
+        f"cellstate: error: {file}: damaged or cut short: it does not end with a checksum; take another copy of it, or "
+        "remove run/checkpoints, and run=run begins anew"
+    ]
+    assert manifest.read_text() == before, "nothing was touched"
+    shutil.rmtree("run/checkpoints")
+    Path("run/checkpoints").mkdir()
+    assert cellstate("train", "run=run").status == 0
+
+
+# ---------------------------------------------------------------------- another task than asked
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory, good: Path) -> dict[str, Path]:
+    """A checkpoint of each task."""
+    folder = tmp_path_factory.mktemp("tasks")
+    table = write_csv(folder / "load.csv", series_rows(300))
+    steps = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
+    return {
+        "classifier": good,
+        "forecaster": train(folder / "series", "series", f"data.path={table}", "data.window=48").checkpoint,
+        "language model": train(folder / "text", "char_lm", *steps).checkpoint,
+        "next state": train(folder / "states", "next_state", *steps).checkpoint,
+        "regressor": train(folder / "adding", "adding", *TINY[1:4], "data.length=10").checkpoint,
+    }
+
+
+def test_each_task_refuses_what_only_another_does(tasks: dict[str, Path], cellstate: Command) -> None:
+    write_csv(Path("new.csv"), series_rows(100))
+    for task, file in tasks.items():
+        if task != "language model":
+            answer = cellstate("generate", f"checkpoint={file}")
+            assert answer.status == 2
+            (line,) = answer.errors
+            assert "which writes no text; give the checkpoint of a language model" in line
+        if task != "forecaster":
+            assert refusal(lambda file=file: package.backtest(file)).startswith(
+                "a backtest needs a forecaster; this model is a "
+            )
+            line = refusal(lambda file=file: predict_file(file, "new.csv"))
+            assert line
+            answer = cellstate("predict", f"checkpoint={file}", "input=new.csv", "output=out.csv")
+            assert (answer.status, answer.errors) == (2, [f"cellstate: error: {line}"])
+    assert not Path("out.csv").exists()
+
+
+def test_a_file_for_data_that_is_of_none_or_another_is_refused(tasks: dict[str, Path], cellstate: Command) -> None:
+    write_csv(Path("load.csv"), series_rows(300))
+    Path("book.txt").write_text("another book altogether " * 300)
+    for task, word, complaint in (
+        (
+            "classifier",
+            "data.path=load.csv",
+            "data.path: PatternData, the data of this checkpoint, has no path; leave it",
+        ),
+        ("regressor", "data.path=load.csv", "data.path: AddingData, the data of this checkpoint, has no path"),
+        (
+            "forecaster",
+            "data.test_path=load.csv",
+            "data.test_path: SeriesData, the data of this checkpoint, has no test_path",
+        ),
+        ("forecaster", "data.path=book.txt", "book.txt"),
+        ("forecaster", "data.path=nowhere.csv", "data.path=nowhere.csv: no such file"),
+        ("forecaster", "data.path=[1,2]", "data.path=[1,2]: should be a valid string"),
+        ("language model", "data.path=book.txt", "is not the data that this model was trained and tested on"),
+        ("next state", "data.path=book.txt", "book.txt has 1 sequence of two states or more"),
+    ):
+        answer = cellstate("evaluate", f"checkpoint={tasks[task]}", word)
+        assert answer.status == 2, (task, word, answer.stdout)
+        (line,) = answer.errors
+        assert complaint in line, (task, word)

@@ -373,7 +373,7 @@ def test_a_folder_that_cannot_be_made_is_refused(train: Command, folder: str) ->
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_untouched(train: Command) -> None:
-    assert train("hydra.run.dir=first").status == 0
+    assert train("hydra.run.dir=first", "test=false").status == 0
     before = {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()}
     refused(train("hydra.run.dir=first", "seed=1"), "first: the folder holds a run already")
     assert {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()} == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +165,7 @@ def test_a_run_folder_holds_what_the_design_says(train: Command) -> None:
     }
 
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["id"] == "one"
+    assert re.fullmatch("[0-9a-f]{8}", manifest["id"])
     assert manifest["status"] == "completed"
     assert manifest["command"][:2] == ["cellstate", "train"]
     assert "hydra.run.dir=runs/one" in manifest["command"]
@@ -201,7 +201,7 @@ def test_a_run_goes_to_a_new_folder_below_its_experiment(train: Command) -> None
         assert train(f"seed={seed}").status == 0
     folders = list(Path("outputs/runs/pattern").iterdir())
     assert len(folders) == 2
-    assert all(json.loads((folder / "manifest.json").read_text())["id"] == folder.name[-6:] for folder in folders)
+    assert all(json.loads((folder / "manifest.json").read_text())["id"] == folder.name[-8:] for folder in folders)
 
 
 def test_seeds_hold_zero_included_and_a_saved_config_gives_the_same_run(train: Command, cellstate: Command) -> None:
@@ -235,27 +235,14 @@ def test_experiments_of_ones_own_train_and_sweep(cellstate: Command) -> None:
     assert "A small network of my own." in cellstate("list", "experiment", "--config-dir", "mine").stdout
     answer = cellstate("train", "experiment=small", *TINY, "--config-dir", "mine", "seed=0,1", "-m")
     assert answer.status == 0, answer.stderr
-    (sweep,) = Path("outputs/sweeps/small").iterdir()
-    for job in (0, 1):
-        metrics = metrics_of(sweep / str(job))
-        assert (metrics["experiment"], metrics["seed"]) == ("small", job)
-        assert OmegaConf.load(sweep / str(job) / "config.yaml").backbone.num_layers == 2
-
-
-def test_a_failing_job_does_not_stop_a_sweep_and_is_told(train: Command) -> None:
-    answer = train("-m", "backbone.hidden_size=0,8", "seed=1")
-    assert answer.status == 2
-    (line,) = [line for line in answer.errors if line.startswith("cellstate: error")]
-    job = "job 0 (backbone.hidden_size=0)"  # named by what the other job does not share
-    assert line == f"cellstate: error: {job}: backbone.hidden_size=0: should be greater than 0"
-    (sweep,) = Path("outputs/sweeps/pattern").iterdir()
-    assert not (sweep / "0").exists()
-    assert metrics_of(sweep / "1")["seed"] == 1
-
-    answer = train("-m", "optimizer.lr=1e39,0.001", "trainer.max_epochs=3", "hydra.sweep.dir=sweep")
-    assert answer.status == 1
-    assert [line[:23] for line in answer.errors if "error" in line] == ["cellstate: error: job 0"]
-    assert math.isfinite(metrics_of("sweep/1")["test"]["loss"])
+    (sweep,) = Path("outputs/sweeps").iterdir()
+    assert sweep.name.startswith("small")
+    seeds = {}
+    for folder in sweep.glob("seed-*"):
+        metrics = metrics_of(folder)
+        seeds[metrics["seed"]] = metrics["experiment"]
+        assert OmegaConf.load(folder / "config.yaml").backbone.num_layers == 2
+    assert seeds == {0: "small", 1: "small"}
 
 
 def test_output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none(working_folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -89,3 +90,16 @@ def test_scores_are_the_same_for_every_padding(
     expected = {split: trained.metrics[split] for split in ("val", "test") if trained.metrics[split]}
     assert_same(package.evaluate(trained.checkpoint).metrics, expected)
     assert widths, "nothing was padded"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes share a session, which is POSIX")
+@pytest.mark.parametrize(
+    ("trained", "devices"),
+    [("pattern", 2), ("pattern", 3), ("embedded_reber", 3), ("series", 3), ("char_lm", 2), ("labelled", 2)],
+    indirect=["trained"],
+)
+def test_scores_are_the_same_on_several_processes(trained: package.Run, devices: int) -> None:
+    expected = {split: trained.metrics[split] for split in ("val", "test") if trained.metrics[split]}
+    found = package.evaluate(trained.checkpoint, devices=devices)
+    assert found.overridden["devices"] == (1, devices)
+    assert_same(found.metrics, expected)

@@ -50,13 +50,13 @@ def test_a_run_that_left_its_test_split_alone_has_a_page_that_does_so_too(
             assert split != "test", "the test split was read"
             return super().__getitem__(split)
 
-    def rebuild(content: dict, **changes: object) -> SequenceData:
-        data = checkpoint.rebuild.rebuild_data(content, **changes)
-        _ = data.fingerprint  # which is of all splits
+    def read(content: dict, **options: object) -> SequenceData:
+        data = checkpoint.rebuild.read_data(content, **options)  # pyright: ignore[reportArgumentType]
+        _ = data.fingerprint, data.split_record  # which are of all splits
         data.prepared = replace(data.prepared, splits=Locked(data.prepared.splits))
         return data
 
-    monkeypatch.setattr(checkpoint, "rebuild_data", rebuild)
+    monkeypatch.setattr(checkpoint, "read_data", read)
     assert cellstate("report", str(trained)).status == 0
     text = (trained / "report.html").read_text()
     assert "The test split is locked" in text

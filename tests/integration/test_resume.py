@@ -196,7 +196,7 @@ def test_run_goes_on_and_a_second_time_says_that_it_is_complete(halted: Path, ce
     again = cellstate("train", "run=run")
     assert again.status == 0
     assert "run: this run is complete" in again.stdout
-    assert not Path("outputs").exists()
+    assert not Path("outputs/runs").exists()
 
 
 def test_auto_goes_on_where_there_is_something_and_begins_where_there_is_not(halted: Path, cellstate: Command) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from tests.conftest import series_rows, write_csv
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,21 +39,17 @@ def installed(tmp_path_factory):
     return python.parent
 
 
-def command(installed, folder, *words):
+def execute(folder, *words):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [installed / "cellstate", *words], cwd=folder, env=environment, check=True, capture_output=True, text=True
-    )
+    return subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+
+
+def command(installed, folder, *words):
+    return execute(folder, installed / "cellstate", *words)
 
 
 def test_the_wheel_trains_in_an_empty_folder_with_all_its_configs(installed, tmp_path):
-    origin = subprocess.run(
-        [installed / "python", "-c", "import cellstate; print(cellstate.__file__)"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    origin = execute(tmp_path, installed / "python", "-c", "import cellstate; print(cellstate.__file__)").stdout
     assert str(installed.parent) in origin, "the test would try out the checkout"
 
     listed = command(installed, tmp_path, "list").stdout
@@ -63,3 +61,24 @@ def test_the_wheel_trains_in_an_empty_folder_with_all_its_configs(installed, tmp
     assert json.loads(metrics.read_text())["test"]["accuracy"] > 0
     again = command(installed, tmp_path, "evaluate", f"checkpoint={metrics.parent}").stdout
     assert "reproduced: 8 of 8 metrics identical" in again
+
+    small = ["trainer.max_epochs=1", "data.train_size=64", "data.val_size=32", "data.test_size=32", "report=false"]
+    command(installed, tmp_path, "train", "-m", "seed=0,1", *small)  # whose sweeper is a plugin of Hydra
+    (sweep,) = tmp_path.glob("outputs/sweeps/*/sweep.json")
+    assert [job["status"] for job in json.loads(sweep.read_text())["jobs"]] == ["completed"] * 2
+
+
+def test_a_checkpoint_and_the_wheel_are_all_it_takes_to_have_the_numbers_again(installed, tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    write_csv(there / "load.csv", series_rows(400))
+    words = ("data.path=load.csv", "data.window=24", "trainer.max_epochs=2", "hydra.run.dir=run")
+    trained = command(installed, there, "train", "experiment=series", *words).stdout
+    assert "Test split looked at once (outputs/ledger.csv)." in trained
+    shutil.move(there / "run" / "checkpoints" / "best.ckpt", here / "only.ckpt")
+    shutil.move(there / "load.csv", here / "moved.csv")
+    shutil.rmtree(there)
+    again = command(installed, here, "evaluate", "checkpoint=only.ckpt", "data.path=moved.csv").stdout
+    assert "reproduced: 14 of 14 metrics identical" in again
+    assert sorted(path.name for path in here.rglob("*")) == ["ledger.csv", "moved.csv", "only.ckpt", "outputs"]

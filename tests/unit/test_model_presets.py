@@ -144,7 +144,7 @@ def test_presets_in_a_sweep_leave_a_run_each(cellstate, working_folder):
     answer = cellstate("train", "-m", "experiment=pattern", *words, *small)
     assert answer.status == 0, answer.stderr
     found = set()
-    for file in working_folder.glob("outputs/sweeps/pattern/*/*/config.yaml"):
+    for file in working_folder.glob("outputs/sweeps/*/*/config.yaml"):
         config = OmegaConf.load(file)
         found.add((config.backbone._target_.rpartition(".")[2], config.backbone.bidirectional))
     assert found == {("RNN", False), ("RNN", True)}

@@ -2,7 +2,8 @@
 
 from cellstate.callbacks.checkpoints import Checkpoints
 from cellstate.callbacks.finite_loss import FiniteLoss
+from cellstate.callbacks.gradient_norm import GradientNorm
 from cellstate.callbacks.history import History
 from cellstate.callbacks.progress import Progress
 
-__all__ = ["Checkpoints", "FiniteLoss", "History", "Progress"]
+__all__ = ["Checkpoints", "FiniteLoss", "GradientNorm", "History", "Progress"]

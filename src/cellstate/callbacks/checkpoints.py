@@ -20,8 +20,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
-from cellstate.errors import RequestError
-from cellstate.processes import Agreement, gather
+from cellstate.processes import Agreement, gather, own_of
+from cellstate.runs.folder import now
+from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
 
 
@@ -176,6 +177,8 @@ class Checkpoints(Checkpoint):
         checkpoint[KEY] = {
             "format": FORMAT,
             **self.record,
+            "written": now(),
+            "machine": {**self.record.get("machine", {}), **computing(trainer)},
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
             "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
@@ -187,13 +190,8 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Take up what a run that goes on had reached."""
         record = checkpoint[KEY]
-        states, processes = record["random_state"], trainer.world_size
-        if len(states) != processes:
-            raise RequestError(
-                f"{self.last_path}: the run had {len(states)} processes and would go on with {processes}; "
-                "give it as many devices as it had"
-            )
-        self.best, self._finished, self._random_state = record["best"], record["finished"], states[trainer.global_rank]
+        self.best, self._finished = record["best"], record["finished"]
+        self._random_state = own_of(record["random_state"])
         self.scored_step = record["step"] if record["metrics"] else -1
 
 

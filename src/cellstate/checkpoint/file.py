@@ -1,40 +1,48 @@
-"""Checkpoint files: written whole or not at all, read without running anything that they hold."""
+"""Checkpoint files: written whole or not at all, and looked through before anything in them is loaded."""
 
 from __future__ import annotations
 
-import io
 import os
-import re
-import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from typing_extensions import override
 
-from cellstate.errors import RequestError, did_you_mean, not_written
+from cellstate.checkpoint.archive import BrokenError, RefusedError, SealedFile, between, check
+from cellstate.checkpoint.instructions import followed
+from cellstate.checkpoint.record import check_content
+from cellstate.checkpoint.values import check_values
+from cellstate.errors import RequestError, RunError, did_you_mean, not_written
 
-FORMAT = 1
-# What every checkpoint holds, and of what type: the whole file, cellstate's own record, and the config in that.
-CONTENT: dict[str, type] = {"state_dict": dict}
-RECORD: dict[str, type] = {"config": dict, "spec": dict, "fingerprint": str, "reference": dict, "metrics": dict}
-CONFIG = {"experiment", "seed", "data", "model", "backbone"}
-KEY = "cellstate"  # where cellstate's own record stands in Lightning's checkpoint
+
+class DamagedError(RequestError):
+    """A checkpoint is not what was written any more; another copy of it may be."""
 
 
 def write(content: dict[str, Any], path: Path) -> None:
     """Write a checkpoint atomically: to a draft beside it, to the disk, then in the place of the one before.
 
     Raises:
-        RunError: the disk is full or cannot be written; what stood at ``path`` is untouched.
+        RunError: the disk is full or cannot be written, or the content holds what could not be read again; what stood
+            at ``path`` is untouched.
     """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
+    try:
+        check_values(content, is_plain_tensor)
+    except RefusedError as error:
+        raise RunError(
+            f"{path}: cannot be written: {error}; keep plain values and tensors in what goes into a checkpoint"
+        ) from error
     draft = path.with_suffix(".tmp")
     try:
-        with draft.open("wb") as file:
-            file.write(buffer.getbuffer())
+        draft.unlink(missing_ok=True)  # of a run that was killed; a link to elsewhere is not followed
+        with draft.open("xb") as file:
+            sealed = SealedFile(file)
+            torch.save(content, sealed)  # type: ignore[arg-type]
+            sealed.seal()
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -44,55 +52,77 @@ def write(content: dict[str, Any], path: Path) -> None:
         raise not_written(path, error, "; the checkpoint before it is whole" if path.exists() else "") from error
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Has Lightning write its checkpoints with ``write``."""
+def is_plain_tensor(value: Any) -> bool:
+    """Say whether a value is a tensor that a checkpoint can hold: an array of numbers, each stored by itself."""
+    if type(value) is not torch.Tensor or value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Has Lightning write its checkpoints with ``write``, and read them with what ``read`` checks."""
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write one checkpoint."""
         write(checkpoint, Path(path))
 
+    @override
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        """Read one checkpoint to go on from, to the CPU; Lightning moves what belongs elsewhere."""
+        return read(path, to_go_on=True)
 
-def read(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint that cellstate wrote, with torch's restricted unpickler: tensors and plain values only.
+
+def read(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
+    """Read a checkpoint that cellstate wrote. Nothing that it holds is run, and nothing is taken at its word.
+
+    In this order: the checksum, the zip file's directory, the pickle's instructions, what they describe; only then
+    does torch load it, with its restricted unpickler.
 
     Args:
         path: a file, or a run folder, of which ``checkpoints/best.ckpt`` (else ``last.ckpt``) is taken.
+        to_go_on: whether a run is to go on from it.
 
     Raises:
-        RequestError: no such file, not a checkpoint of cellstate, damaged, or of a newer format.
+        DamagedError: the file was cut short or changed.
+        RequestError: no such file, not a checkpoint of cellstate, or of a newer format.
     """
     file = find(path)
+    with telling(file), file.open("rb") as stream:  # one open file: what was checked is what is loaded
+        entries = check(stream)
+        record = entries["data.pkl"]
+        check_content(followed(between(stream, record.start, record.start + record.size), entries), to_go_on=to_go_on)
+        stream.seek(0)
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
+def verify(path: Path) -> None:
+    """Refuse a checkpoint that is not what was written; its content is not looked at.
+
+    Raises:
+        DamagedError: the file was cut short or changed.
+        RequestError: it is no checkpoint.
+    """
+    with telling(path), path.open("rb") as stream:
+        check(stream)
+
+
+@contextmanager
+def telling(file: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into an error that names it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's word on a foreign pickle, which is refused anyway
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        yield
+    except BrokenError as error:
+        raise DamagedError(f"{file}: {error}; take another copy of it") from error
+    except RefusedError as error:
+        raise RequestError(f"{file}: {error}") from error
     except PermissionError as error:
         raise RequestError(f"{file}: cannot be read ({error.strerror or error}); check its permissions") from error
-    except Exception as error:  # torch and pickle raise all kinds of errors on foreign bytes
-        raise RequestError(f"{file}: {_why_unreadable(error)}") from error
-    record = content.get(KEY) if isinstance(content, dict) else None
-    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise RequestError(f"{file}: a checkpoint, but not one of cellstate: it has no record of its experiment")
-    if record["format"] > FORMAT:
-        raise RequestError(
-            f"{file}: format {record['format']} is newer than this cellstate reads ({FORMAT}); upgrade it"
-        )
-    lacking = [
-        name
-        for part, names in ((content, CONTENT), (record, RECORD))
-        for name, kind in names.items()
-        if not isinstance(part.get(name), kind)
-    ]
-    if lacking or not record["config"].keys() >= CONFIG:
-        raise RequestError(f"{file}: its record is not complete ({', '.join(lacking) or 'config'}); it was changed")
-    return content
-
-
-def _why_unreadable(error: Exception) -> str:
-    refused = re.search(r"GLOBAL (\S+) (?:was not an allowed global|whose module)", str(error))
-    if refused:
-        return f"holds more than numbers ({refused[1]}), which is refused; nothing of it was run"
-    return "not a checkpoint, or a damaged one; give a file that cellstate wrote"
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be read ({error.strerror or error}); check the disk") from error
+    except Exception as error:  # torch and pickle raise all kinds of errors on what they do not know
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"{file}: cannot be loaded ({reason[:200]}); give a file that cellstate wrote") from error
 
 
 def find(path: str | Path) -> Path:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cellstate.errors import RequestError
+
 
 def random_state() -> dict[str, Any]:
     """Return the state of Python's, NumPy's and torch's generators, the latter on the CPU and on every GPU."""
@@ -23,11 +25,21 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set all generators to what ``random_state`` gave; GPUs that are not there now are left out."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    for number, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(generator, number)
+    """Set all generators to what ``random_state`` gave; GPUs that are not there now are left out.
+
+    Raises:
+        RequestError: it is no state of theirs.
+    """
+    try:
+        version, words, gauss = state["python"]
+        random.setstate((version, tuple(words), gauss))
+        name, keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+        torch.set_rng_state(state["torch"])
+        for number, generator in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(generator, number)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise RequestError(
+            f"the checkpoint's random state cannot be taken up ({error}); it was changed: remove it, and the run "
+            "begins anew"
+        ) from error

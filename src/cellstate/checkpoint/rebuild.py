@@ -1,26 +1,34 @@
 """Building data and model again from nothing but a checkpoint's own record.
 
-The record is data: a config names its classes, and a name counts only if it stands in the tables below. Nothing is
-imported by name, no other key of the config is looked at, and an unknown class is refused.
+The record is data. A config names its classes, and ``trust`` says which names count; arguments are held against the
+constructors' annotations as those on the command line are, and weights against the shapes that the config gives,
+before any memory is taken for either.
 """
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
-from cellstate.checkpoint.file import KEY
-from cellstate.data import DataSpec, SequenceData
+from cellstate.checkpoint.record import KEY
+from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved
+from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
+from cellstate.model.size import refuse_misfit
+from cellstate.signatures import FILLED_IN, argument_problems
 
-DATA: dict[str, type[SequenceData]] = {
-    f"cellstate.data.{cls.__name__}": cls
-    for cls in (
+DATA = Listed(
+    "data",
+    ("cellstate.data",),
+    (
         data.AddingData,
         data.CopyMemoryData,
         data.EmbeddedReberData,
@@ -35,57 +43,119 @@ DATA: dict[str, type[SequenceData]] = {
         data.TemporalOrderData,
         data.TextData,
         data.TriggerActionData,
-    )
-}
-BACKBONES: dict[str, type[Backbone]] = {
-    f"cellstate.backbone.{cls.__name__}": cls for cls in (backbone.RNN, backbone.LSTM, backbone.GRU)
-}
-MODELS: dict[str, type[SequenceModel]] = {
-    f"cellstate.model.{cls.__name__}": cls
-    for cls in (model.Classifier, model.Forecaster, model.LanguageModel, model.NextState, model.Regressor)
-}
+    ),
+    SequenceData,
+)
+BACKBONES = Listed("backbone", ("cellstate.backbone",), (backbone.RNN, backbone.LSTM, backbone.GRU), Backbone)
+MODELS = Listed(
+    "model",
+    ("cellstate.model",),
+    (model.Classifier, model.Forecaster, model.LanguageModel, model.NextState, model.Regressor),
+    SequenceModel,
+)
+WRITTEN_TO = {TextData: {"cache": None}}  # arguments that name a place to write to, which no record decides
+CHANGED = "it was changed, or written by another version of cellstate"
+FILES = ("path", "test_path")  # arguments that name a file to read
 
 
-def named(table: Mapping[str, Any], config: Mapping[str, Any], part: str) -> tuple[Any, dict[str, Any]]:
-    """Return the class that ``config`` names, and its arguments.
+def named(listed: Listed, config: Any, trust: Trust = ()) -> tuple[Any, dict[str, Any]]:
+    """Return the class that a part of a recorded config names, and its arguments.
 
     Raises:
-        RequestError: the name is not in ``table``, or an argument names a class itself.
+        RequestError: the name stands for nothing that is listed or trusted, or an argument is not of its type, out of
+            its range, or a class itself.
     """
+    part = listed.part
     if not isinstance(config, Mapping):
         raise RequestError(f"the checkpoint's config has no {part}; it was changed")
-    target = str(config.get("_target_"))
-    arguments = {key: value for key, value in config.items() if key != "_target_"}
-    if target not in table:
-        raise RequestError(f"the checkpoint's config asks for {part}={target!r}, which is none of {', '.join(table)}")
-    if any(key.startswith("_") for key in arguments) or _mentions_target(arguments):
-        raise RequestError(f"the checkpoint's config of {part} holds more than plain values; it is refused")
-    return table[target], arguments
+    arguments = {str(key): value for key, value in config.items() if key != "_target_"}
+    cls = resolved(config.get("_target_"), listed, trust)
+    check_plain(arguments, part)
+    problems = list(argument_problems(part, cls, arguments, FILLED_IN[part]))
+    if problems:
+        raise RequestError(*(f"the checkpoint's config: {problem}; {CHANGED}" for problem in problems))
+    return cls, arguments
 
 
-def _mentions_target(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return "_target_" in value or any(_mentions_target(part) for part in value.values())
-    return isinstance(value, (list, tuple)) and any(_mentions_target(part) for part in value)
+def rebuild_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes: Any) -> SequenceData:
+    """Return the datamodule that the run of this checkpoint used, with ``changes`` to its arguments; not read yet.
 
+    Args:
+        checkpoint: what ``read`` gave.
+        trust: packages whose classes the checkpoint may name besides cellstate's own.
+        changes: arguments that the user gives.
 
-def rebuild_data(checkpoint: Mapping[str, Any], **changes: Any) -> SequenceData:
-    """Return the datamodule that the run of this checkpoint used, with ``changes`` to its arguments."""
-    cls, arguments = named(DATA, checkpoint[KEY]["config"]["data"], "data")
+    Raises:
+        RequestError: the record cannot be used, or the data has no such arguments.
+    """
+    cls, arguments = named(DATA, checkpoint[KEY]["config"]["data"], trust)
+    if strange := [key for key in changes if key not in inspect.signature(cls).parameters]:
+        raise RequestError(
+            f"data.{strange[0]}: {cls.__name__}, the data of this checkpoint, has no {strange[0]}; leave it out"
+        )
+    if problems := list(argument_problems("data", cls, changes)):
+        raise RequestError(*problems)
     with refusing("data"):
-        return cls(**{**arguments, **changes})
+        return cls(**{**arguments, **WRITTEN_TO.get(cls, {}), **changes})
 
 
-def rebuild_model(checkpoint: Mapping[str, Any]) -> SequenceModel:
-    """Return the trained model, in evaluation mode, on the CPU; the data is not needed."""
+def read_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes: Any) -> SequenceData:
+    """Return what ``rebuild_data`` does, read.
+
+    What stands in a file is told only to someone who names it: of a file that the record alone names, it is not said
+    what was wrong with it.
+
+    Raises:
+        RequestError: the record cannot be used, or the file that it names, or that ``changes`` name, is not its data.
+    """
+    built = rebuild_data(checkpoint, trust=trust, **changes)
+    recorded = {key: checkpoint[KEY]["config"]["data"].get(key) for key in FILES}
+    unasked = [str(path) for key, path in recorded.items() if path is not None and key not in changes]
+    with refusing("data"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, of numbers that overflow: such data is refused
+        try:
+            _ = built.fingerprint
+        except RequestError as error:
+            if not unasked:
+                raise
+            raise RequestError(
+                f"{', '.join(unasked)}: {_where(unasked)}; give the file as it was with data.path=FILE"
+            ) from error
+    return built
+
+
+def _where(paths: list[str]) -> str:
+    if all(Path(path).exists() for path in paths):
+        return "is not the data that this model was trained on, as it cannot be read as such (data.path=FILE says why)"
+    return "no such file any more, which this model was trained on"
+
+
+def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> SequenceModel:
+    """Return the trained model, in evaluation mode, on the CPU; the data is not needed.
+
+    Args:
+        checkpoint: what ``read`` gave.
+        trust: packages whose classes the checkpoint may name besides cellstate's own.
+
+    Raises:
+        RequestError: the record cannot be used, or the weights are not those of the model that it describes.
+    """
     record = checkpoint[KEY]
     config = record["config"]
-    backbone_class, backbone_arguments = named(BACKBONES, config["backbone"], "backbone")
-    model_class, arguments = named(MODELS, config["model"], "model")
+    backbone_class, backbone_arguments = named(BACKBONES, config["backbone"], trust)
+    model_class, arguments = named(MODELS, config["model"], trust)
+    try:
+        spec = DataSpec.from_dict(record["spec"])
+    except RequestError as error:
+        raise RequestError(*(f"the checkpoint's {problem}; it was changed" for problem in error.problems)) from error
+
+    def build() -> SequenceModel:
+        return model_class(spec, backbone=partial(backbone_class, **backbone_arguments), **arguments)
+
     with refusing("model"):
-        rebuilt = model_class(
-            DataSpec.from_dict(record["spec"]), backbone=partial(backbone_class, **backbone_arguments), **arguments
-        )
+        ours = backbone_class in BACKBONES.objects and model_class in MODELS.objects
+        refuse_misfit(build, checkpoint["state_dict"], need_memory=not ours)
+        rebuilt = build()
         rebuilt.load_state_dict(checkpoint["state_dict"])
     return rebuilt.eval()
 
@@ -95,9 +165,8 @@ def refusing(part: str) -> Iterator[None]:
     """Turn what a record cannot be built from into a RequestError: wrong arguments, weights of other shapes."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
+    except RequestError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(
-            f"the checkpoint's {part} cannot be built from its record ({reason}); it was changed, or written by "
-            "another version of cellstate"
-        ) from error
+        raise RequestError(f"the checkpoint's {part} cannot be built from its record ({reason}); {CHANGED}") from error

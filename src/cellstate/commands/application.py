@@ -63,6 +63,7 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
         if failure is not None and jobs[-1].in_sweep and before not in (None, "", "0"):
             traceback.print_exception(failure)
 
+    vars(kept_from_hydra)["full_error"] = before  # for a sweeper that runs the task itself, as that of train does
     register_resolvers()
     arguments, sys.argv = sys.argv, [program or f"cellstate {config_name}", *options_first(words, options.overrides)]
     os.environ[FULL_ERROR] = "1"

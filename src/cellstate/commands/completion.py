@@ -13,7 +13,7 @@ from cellstate.commands.application import run_application
 from cellstate.errors import RequestError
 
 SUBCOMMANDS = ("install", "uninstall", "query")
-HYDRA_COMMANDS = tuple(name for name in COMMANDS if name != "list")
+HYDRA_COMMANDS = tuple(name for name in COMMANDS if name not in ("list", "sync"))
 FILE_KEYS = re.compile(r"(checkpoint|folder|input|output|prompt_file|(.*[._])?path)=(?P<begun>.*)")
 
 

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
 from omegaconf import DictConfig
 
 from cellstate.commands.application import run_application
 from cellstate.errors import RequestError, RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cellstate.evaluation import Evaluation
+
+
+class Options(TypedDict):
+    """The command's own keys."""
+
+    checkpoint: str | None
+    allow_changed_data: bool
+    precision: str | int | None
+    accelerator: str | None
+    devices: int | None
+    test: bool
+    ledger: str
+    trust: str | Sequence[str]
 
 
 def run(words: list[str]) -> int:
@@ -15,27 +37,79 @@ def run(words: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Evaluate, print the table, and say whether the recorded numbers came out again."""
-    if config.checkpoint is None:
-        raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
     from rich.console import Console
 
     from cellstate.api import evaluate
+    from cellstate.config import check_values, plain
     from cellstate.report.summary import result_table
+    from cellstate.runs.ledger import spoken
 
+    check_values({key: config.get(key) for key in Options.__annotations__}, Options)
+    if config.checkpoint is None:
+        raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
     changes = {key: value for key, value in config.data.items() if value is not None}
-    result = evaluate(config.checkpoint, data=changes)
-    console = Console(highlight=False)
+    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key != "checkpoint"}
+    result = evaluate(config.checkpoint, data=changes, **asked)
+    console = Console(highlight=False, soft_wrap=True)
+    if result.other_data:
+        where, recorded, found = result.other_data
+        console.print(
+            f"OTHER DATA: {where} is not what this model was trained and tested on "
+            f"(fingerprint {found[:12]}, recorded {recorded[:12]})", markup=False
+        )  # fmt: skip
     split = "test" if "test" in result.metrics else "val"
     table = {"experiment": result.experiment, "seed": result.seed, "reference": result.reference, "val": {}}
-    console.print(result_table({**table, **result.metrics}, split))
-    same = len(result.compared) - len(result.differing)
-    if not result.compared:
+    printed = result_table({**table, **result.metrics}, split)
+    printed.title = f"{printed.title}, on other data" if result.other_data else printed.title
+    console.print(printed)
+    if result.looks is not None:
+        console.print(spoken(result.looks, config.ledger), markup=False)
+    conclude(console, result)
+
+
+def conclude(console: Console, result: Evaluation) -> None:
+    """Print whether the recorded numbers came out again, and by how much they differ where they may.
+
+    Raises:
+        RunError: they should have come out again, and did not.
+    """
+    for split in result.new_splits:
+        console.print(f"the {split} split was locked in training: nothing is recorded to compare its scores with")
+    compared, differing = result.compared, result.differing
+    if not compared:
         console.print("nothing to compare with: these weights were saved by an interruption, and never scored before")
-    else:
-        console.print(f"reproduced: {same} of {len(result.compared)} metrics identical")
-    if result.differing:
-        name, recorded, now = result.differing[0]
-        raise RunError(
-            f"{result.checkpoint}: {len(result.differing)} metrics differ from what was recorded, such as {name}: "
-            f"{recorded!r} recorded, {now!r} now; another machine or other versions may explain it"
-        )
+        return
+    instead = ", ".join(f"{key}={now} in place of {then}" for key, (then, now) in result.overridden.items())
+    how = f" ({instead})" if instead else ""
+    if result.other_data:
+        console.print(f"what was recorded on the data of the run, and the scores on this one{how}:", markup=False)
+        console.print(differences(compared))
+        return
+    same = len(compared) - len(differing)
+    console.print(f"reproduced: {same} of {len(compared)} metrics identical{how}", markup=False)
+    if not differing:
+        return
+    if result.overridden:
+        console.print(differences(compared))
+        return
+    name, recorded, now = differing[0]
+    reason = f"the likely reason: {', '.join(result.causes)}" if result.causes else (
+        "processor, threads and versions are those of the record: the checkpoint or the code was changed"
+    )  # fmt: skip
+    raise RunError(
+        f"{result.checkpoint}: {len(differing)} metrics differ from what was recorded, such as {name}: "
+        f"{recorded!r} recorded, {now!r} now; {reason}"
+    )
+
+
+def differences(compared: list[tuple[str, float, float]]) -> Table:
+    """Return a row for each metric: recorded, now, and the difference."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for place, title in enumerate(("metric", "recorded", "now", "difference")):
+        table.add_column(title, justify="right" if place else "left")
+    for name, recorded, now in compared:
+        table.add_row(name, f"{recorded:.9g}", f"{now:.9g}", f"{now - recorded:+.3g}" if now != recorded else "0")
+    return table

@@ -27,6 +27,7 @@ class Options(TypedDict):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
     output: str | None
     overwrite: bool
+    trust: str | Sequence[str]
 
 
 def run(words: list[str]) -> int:
@@ -46,7 +47,7 @@ def task(config: DictConfig) -> None:
     from cellstate.output import output_path, write_whole
 
     file = None if config.output is None else output_path(config.output, overwrite=config.overwrite)
-    model = load(config.checkpoint)
+    model = load(config.checkpoint, trust=config.trust)
     if not isinstance(model, LanguageModel):
         raise RequestError(
             f"checkpoint={config.checkpoint}: holds a {type(model).__name__}, which writes no text; give the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -20,6 +21,7 @@ class Options(TypedDict):
     input: str | None
     output: str | None
     overwrite: bool
+    trust: str | Sequence[str]
 
 
 def run(words: list[str]) -> int:
@@ -43,7 +45,7 @@ def task(config: DictConfig) -> None:
 
     from cellstate.prediction import predict_file
 
-    table = predict_file(config.checkpoint, config.input)
+    table = predict_file(config.checkpoint, config.input, trust=config.trust)
 
     def write_csv(path: Path) -> None:
         table.write_csv(path, datetime_format="%Y-%m-%d %H:%M:%S%.f")

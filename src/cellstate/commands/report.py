@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 from omegaconf import DictConfig
@@ -16,6 +17,7 @@ class Options(TypedDict):
 
     folder: str | None
     metric: str | None
+    trust: str | Sequence[str]
 
 
 def run(words: list[str]) -> int:
@@ -38,7 +40,7 @@ def takes_value(option: str) -> bool:
 
 def task(config: DictConfig) -> None:
     """Write the page, and say where it lies."""
-    from cellstate.config import check_values
+    from cellstate.config import check_values, plain
 
     check_values(config, Options)
     if config.folder is None:
@@ -46,4 +48,4 @@ def task(config: DictConfig) -> None:
     from cellstate.reporting import write_report
 
     changes = {key: value for key, value in config.data.items() if value is not None}
-    print(write_report(config.folder, data=changes, metric=config.metric))
+    print(write_report(config.folder, data=changes, metric=config.metric, trust=plain(config.trust)))

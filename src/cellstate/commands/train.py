@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from cellstate.commands.application import run_application
-from cellstate.composition import name_experiment
+from cellstate.commands.application import parse, run_application
+from cellstate.composition import lock_in_sweep, name_experiment
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 
 
 def run(words: list[str]) -> int:
     """Run the command."""
+    options = parse(words)
+    if options.multirun:
+        refuse_test(options.overrides)
     return run_application("train", task, words)
 
 
@@ -25,6 +29,9 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         name_experiment(config, hydra.runtime.choices.get("experiment"))
+        if hydra.mode == RunMode.MULTIRUN:
+            refuse_test(hydra.overrides.task)
+            lock_in_sweep(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
         from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
@@ -38,6 +45,7 @@ def task(config: DictConfig) -> None:
 
 def go_on(config: DictConfig, folder: Path) -> bool:
     """Go on with the run that the config asks for; return False where it asks for none, or there is none."""
+    from cellstate.recorded import LEDGER
     from cellstate.resuming import find_unfinished, resume
 
     if config.run is not None:
@@ -47,7 +55,9 @@ def go_on(config: DictConfig, folder: Path) -> bool:
     if place is None:
         return False
     discard_unclaimed(folder)
-    if resume(shortest(place), quiet=config.quiet) is None:
+    found = None if config.run is not None else config  # what auto finds has the config of this very command
+    ledger = config.ledger if config.ledger != LEDGER else None
+    if resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found) is None:
         print(f"{shortest(place)}: this run is complete; its results are in metrics.json and report.html")
     return True
 
@@ -58,11 +68,26 @@ def refuse_changes(overrides: Sequence[str]) -> None:
     Raises:
         RequestError: names them.
     """
-    others = [word for word in overrides if word.partition("=")[0] not in ("run", "quiet")]
+    others = [word for word in overrides if word.partition("=")[0] not in ("run", "trust", "ledger", "quiet")]
     if others:
         raise RequestError(
             f"{' '.join(others)}: a run goes on with the config that it began with; give run=FOLDER alone"
         )
+
+
+def refuse_test(overrides: Sequence[str]) -> None:
+    """Refuse to score the test split in a multirun.
+
+    Raises:
+        RequestError: a word asks for it.
+    """
+    for word in overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if key == "test" and value.strip().lower() != "false":
+            raise RequestError(
+                f"{word}: a multirun leaves the test split locked, as whatever is chosen among its runs would be "
+                "chosen by it; leave it out, and score the run you choose with cellstate evaluate checkpoint=FOLDER"
+            )
 
 
 def shortest(folder: Path) -> Path:

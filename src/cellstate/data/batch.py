@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from pydantic import Field
 from torch import Tensor
 
+from cellstate.annotations import NonNegativeInt, PositiveInt
+from cellstate.errors import RequestError
+from cellstate.signatures import argument_problems
+
+Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 UNKNOWN = "\ufffd"  # a vocabulary's symbol 0 where it stands for every symbol that the training split does not hold
 
 
@@ -34,22 +40,22 @@ class DataSpec:
     specification travels inside a checkpoint (``as_dict`` and ``from_dict`` are each other's inverse).
     """
 
-    input_size: int = 1  # features a step, where inputs are floats
+    input_size: PositiveInt = 1  # features a step, where inputs are floats
     input_values: tuple[float, ...] = ()  # all values that inputs can have, where they are symbols; else empty
     input_mean: tuple[float, ...] = ()  # per feature, of the training split, where inputs are scaled by their z-score
     input_std: tuple[float, ...] = ()
     vocabulary: tuple[str, ...] = ()  # the symbols that are predicted, where inputs are integer tokens
     features: tuple[tuple[str, ...], ...] = ()  # vocabulary of each input feature; empty: one, with ``vocabulary``
     feature_names: tuple[str, ...] = ()  # of the input features, where they have names
-    target_feature: int = 0  # the input feature whose next symbol is predicted
+    target_feature: NonNegativeInt = 0  # the input feature whose next symbol is predicted
     answer: tuple[str, int, int] | tuple[()] = ()  # metric, first, last: its accuracy on these targets from the end
     classes: tuple[str, ...] = ()  # names of the classes
     targets: tuple[str, ...] = ()  # names of the columns to forecast, or (horizon 0) of the values of a sequence
     past: tuple[str, ...] = ()  # names of the covariates beside them that are known in the past alone
     known: tuple[str, ...] = ()  # and of those known ahead, which windows show ``horizon`` steps early
-    window: int = 0  # steps that a forecaster sees
-    horizon: int = 0  # steps that a forecaster emits
-    season: int = 1  # steps a season, 1 where there is none
+    window: Steps = 0  # steps that a forecaster sees
+    horizon: Steps = 0  # steps that a forecaster emits
+    season: PositiveInt = 1  # steps a season, 1 where there is none
     mean: tuple[float, ...] = ()  # per target, of the training split, in the data's own units
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase
@@ -60,8 +66,32 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
-        """Rebuild a specification from what ``as_dict`` gave."""
-        return cls(**{key: nested(value, list, tuple) for key, value in values.items()})
+        """Rebuild a specification from what ``as_dict`` gave.
+
+        Raises:
+            RequestError: a field is unknown, of another type or out of range, or does not fit another one.
+        """
+        given = {str(key): nested(value, list, tuple) for key, value in values.items()}
+        problems = list(argument_problems("spec", cls, given))
+        if problems:
+            raise RequestError(*problems)
+        spec = cls(**given)
+        if misfit := spec._misfit():
+            raise RequestError(f"spec: {misfit}")
+        return spec
+
+    def _misfit(self) -> str | None:
+        """Return which fields contradict each other: numbers that stand beside names must be as many."""
+        columns, inputs = len(self.targets), (0, self.input_size)
+        if any(len(numbers) not in (0, columns) for numbers in (self.mean, self.std, self.naive_error)):
+            return f"mean, std or naive_error are not those of {columns:,} targets"
+        if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):
+            return f"input_mean or input_std are not those of {self.input_size:,} features"
+        if self.target_feature >= max(1, len(self.features)):
+            return f"target_feature={self.target_feature} is none of {max(1, len(self.features)):,} features"
+        if self.features and self.features[self.target_feature] != self.vocabulary:
+            return "the vocabulary is not that of the target_feature"
+        return None
 
 
 def nested(value: Any, source: type, target: type) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
@@ -32,16 +33,36 @@ class Prepared:
     facts: tuple[str, ...] = ()  # what a user should know about the data, a line each
 
 
+class OpenSplits(dict[str, Samples]):
+    """The splits that may be read, where the test split is locked: it is none of them, and asking for it says why."""
+
+    def __missing__(self, split: str) -> NoReturn:
+        if split != "test":
+            raise KeyError(split)
+        raise RequestError(
+            "the test split is locked (test=false): nothing of it can be read in this run; once the choice is made, "
+            "score it with cellstate evaluate checkpoint=FILE"
+        )
+
+
 class SequenceData(L.LightningDataModule):
     """A source of sequences with up to three splits, ``train``, ``val`` and ``test``.
 
     Subclasses implement ``prepare`` and, where theory or a simple rule gives one, ``optimum``, ``optimum_realised``
-    and ``references``. ``batch_size`` is the batch that the optimiser sees on all processes together.
+    and ``references``; ``split_rule`` to say how the splits were cut; and ``forget_test`` where they hold something of
+    the test split beside ``prepared``. ``batch_size`` is the batch that the optimiser sees on all processes together.
+
+    Attributes:
+        fitted: a specification whose scaler, vocabulary and classes are to be used in place of those of the training
+            split, for a model that was trained on other data; None fits them. Set it before the data is read.
+        test_locked: whether the test split can no longer be read.
     """
 
     def __init__(self, *, batch_size: PositiveInt = 64, seed: int = 0) -> None:
         super().__init__()
         self.batch_size, self.seed = batch_size, seed
+        self.fitted: DataSpec | None = None
+        self.test_locked = False
 
     def __str__(self) -> str:
         """Return the class, and once the data is read what there is to know of it; Lightning's own expects tuples."""
@@ -62,6 +83,8 @@ class SequenceData(L.LightningDataModule):
     def prepared(self) -> Prepared:
         """The data, read at the first use."""
         prepared = self.prepare()
+        if self.fitted is not None:
+            check_same(prepared.spec, self.fitted)
         rows = len(prepared.splits["train"])
         if self._batch_counts_samples and self.batch_size > rows:
             raise RequestError(
@@ -117,6 +140,33 @@ class SequenceData(L.LightningDataModule):
             self.prepared.splits[split].update_digest(digest)
         return digest.hexdigest()
 
+    @cached_property
+    def split_record(self) -> dict[str, Any]:
+        """How many samples each split has, and how it was cut, as plain values."""
+        samples = {name: len(part) for name, part in self.prepared.splits.items()}
+        return {"samples": samples, "seed": self.seed, **self.split_rule()}
+
+    def split_rule(self) -> dict[str, Any]:
+        """Return how the splits were cut (shares, borders, folds), as plain values."""
+        return {}
+
+    def lock_test(self) -> None:
+        """Make the test split unreadable from here on: its samples are given up, and ``val`` is the split reported.
+
+        Its fingerprint and size are taken before, so that the data is known again later. Without a test split nothing
+        changes.
+        """
+        if "test" not in self.prepared.splits:
+            return
+        _ = self.fingerprint, self.split_record
+        splits = OpenSplits({name: part for name, part in self.prepared.splits.items() if name != "test"})
+        facts = (*self.prepared.facts, "the test split is locked (test=false): nothing of it is read")
+        self.prepared, self.test_locked = replace(self.prepared, splits=splits, facts=facts), True
+        self.forget_test()
+
+    def forget_test(self) -> None:
+        """Give up what is held of the test split beside ``prepared``."""
+
     # ------------------------------------------------------------------ what Lightning calls
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
@@ -155,3 +205,17 @@ class SequenceData(L.LightningDataModule):
     def shard(self) -> Shard:
         """Return which part of each batch this process works on."""
         return Shard() if self.trainer is None else Shard(self.trainer.global_rank, self.trainer.world_size)
+
+
+def check_same(found: DataSpec, wanted: DataSpec) -> None:
+    """Refuse data that a model cannot read.
+
+    Raises:
+        RequestError: a field of its specification is not that of the model's; the first is named.
+    """
+    for field in fields(DataSpec):
+        one, other = (getattr(spec, field.name) for spec in (found, wanted))
+        if one != other:
+            raise RequestError(
+                f"the model cannot be scored on this data: its {field.name} is {one!r}, that of the model {other!r}"
+            )

@@ -121,6 +121,19 @@ class Windows:
             torch.from_numpy(values[rows]), torch.from_numpy(starts), self.window, self.horizon, beside
         )
 
+    def without_test(self) -> Windows:
+        """Return the same windows of series that end where the validation split ends."""
+        kept = self.borders[:, 2]
+        rows = np.concatenate([first + np.arange(count) for first, count in zip(self.series.firsts, kept, strict=True)])
+        series = replace(
+            self.series,
+            values=self.series.values[rows],
+            noise=None if self.series.noise is None else self.series.noise[rows],
+            covariates=None if self.series.covariates is None else self.series.covariates[rows],
+            lengths=tuple(kept.tolist()) if self.series.lengths else (),
+        )
+        return replace(self, series=series, borders=np.column_stack((self.borders[:, :3], kept)))
+
     def too_short(self) -> list[tuple[int, str]]:
         """Return the series in which a split has no sample, with the first such split."""
         found = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +19,7 @@ from cellstate.data.splitting import Series, Windows, cut, default_window, split
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
+from cellstate.runs.memory import refuse_beyond_memory
 
 __all__ = ["Series", "Split", "WindowedData", "default_window", "split_borders"]
 
@@ -73,13 +75,22 @@ class WindowedData(SequenceData):
 
     @override
     def prepare(self) -> Prepared:
-        windows = cut(self.series(), borders=self.borders, window=self.window, horizon=self.horizon, short=self.short)
-        series, training = windows.series, windows.training
-        check_constant(series, training)
-        mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)
+        windows = self._cut(self.series())
+        series, training, fitted = windows.series, windows.training, self.fitted
+        steps = windows.window + windows.horizon
+        refuse_beyond_memory(
+            4 * min(self.batch_size, len(series.values)) * steps * len(series.names),
+            f"a batch of data.batch_size={self.batch_size} windows of {steps:,} steps",
+            "set a smaller data.batch_size, data.window or data.horizon",
+        )
+        if fitted is None:
+            check_constant(series, training)
+            mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)
+        else:
+            mean, std = np.asarray(fitted.mean), np.asarray(fitted.std)
         # Scaled in double precision: a series far from zero would lose its detail in single precision.
         values = ((series.values - mean) / std).astype(np.float32)
-        covariates, centre, spread, notes = scaled_covariates(windows)
+        covariates, centre, spread, notes = scaled_covariates(windows, fitted)
         spec = DataSpec(
             input_size=len(series.names) + len(centre),
             input_mean=(*mean.tolist(), *centre) if centre else (),
@@ -92,7 +103,7 @@ class WindowedData(SequenceData):
             season=windows.season,
             mean=tuple(mean.tolist()),
             std=tuple(std.tolist()),
-            naive_error=naive_error_within(training, windows.season),
+            naive_error=naive_error_within(training, windows.season) if fitted is None else fitted.naive_error,
         )
         splits = {name: windows.samples(name, values, covariates) for name in windows.names}
         counted = ", ".join(f"{len(samples):,} {name}" for name, samples in splits.items())
@@ -104,6 +115,34 @@ class WindowedData(SequenceData):
             facts += (f"{last} of {len(series.values):,} rows are in no split",)
         self._windows = windows
         return Prepared(spec, splits, (*facts, *windows.facts, *notes))
+
+    def _cut(self, series: Series) -> Windows:
+        """Return where the windows lie; to fit a model of other data, with its window, horizon and season."""
+        fitted = self.fitted
+        if fitted is None:
+            return cut(series, borders=self.borders, window=self.window, horizon=self.horizon, short=self.short)
+        for what, found, wanted in (
+            ("targets", series.names, fitted.targets),
+            ("columns known in the past", series.past, fitted.past),
+            ("columns known ahead", series.known, fitted.known),
+        ):
+            if found != wanted:
+                raise RequestError(
+                    f"{series.source}: its {what} are {', '.join(found) or 'none'}, those of the model "
+                    f"{', '.join(wanted) or 'none'}"
+                )
+        series = replace(series, season=fitted.season)
+        return cut(series, borders=self.borders, window=fitted.window, horizon=fitted.horizon, short=self.short)
+
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        windows = self.windows
+        rows = {"rows": windows.borders.tolist(), "order": "time"}  # of each series: where its splits begin, and end
+        return {**rows, "series": list(windows.series.ids)} if windows.series.ids else rows
+
+    @override
+    def forget_test(self) -> None:
+        self._windows = self._windows.without_test()
 
     @property
     def windows(self) -> Windows:
@@ -193,12 +232,12 @@ def naive_error_within(training: Sequence[np.ndarray], season: int) -> tuple[flo
 
 
 def scaled_covariates(
-    windows: Windows,
+    windows: Windows, fitted: DataSpec | None = None
 ) -> tuple[np.ndarray | None, tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
     """Return covariates as windows show them, scaled, ``(N, P + K)``, their mean and deviation, and what to say.
 
     What is known ahead is moved ``horizon`` rows up within its series; its last rows, which no window reaches, repeat
-    the last value. One that never changes in training is only centred.
+    the last value. One that never changes in training is only centred. With ``fitted`` its scaler is used.
     """
     series = windows.series
     if series.covariates is None:
@@ -207,6 +246,8 @@ def scaled_covariates(
     training = np.concatenate([series.covariates[first : first + stop] for first, stop in spans])
     constant = ~(np.ptp(training, axis=0) > 0)
     mean, std = training.mean(axis=0), np.where(constant, 1.0, training.std(axis=0))
+    if fitted is not None:
+        mean, std = (np.asarray(part)[len(series.names) :] for part in (fitted.input_mean, fitted.input_std))
     rows = np.concatenate(
         [
             first + np.minimum(np.arange(size) + windows.horizon, size - 1)

@@ -16,7 +16,7 @@ from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.errors import RequestError
-from cellstate.processes import gather, joined, on_first, portable, share_of
+from cellstate.processes import gather, joined, on_first, own_of, portable, share_of
 
 TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
 BackboneFactory = Callable[..., Backbone]
@@ -183,9 +183,7 @@ class SequenceModel(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the state of training."""
-        states = checkpoint[TRAINING]
-        if len(states) == self.trainer.world_size:  # else the checkpoints' callback refuses to go on
-            self.take_up_training(states[self.trainer.global_rank])
+        self.take_up_training(own_of(checkpoint[TRAINING]))
 
     # ------------------------------------------------------------------ evaluation
 
@@ -198,11 +196,11 @@ class SequenceModel(L.LightningModule):
         self.update_scores(self._scores, self.compute_output(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the scores of the whole split and hand them to Lightning's loggers and callbacks."""
+        """Compute the scores of the whole split and hand them to callbacks; loggers get them as rows of the history."""
         self._finish("val")
         if self.trainer.state.fn == "fit":
             self._step_plateau()
-            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()})
+            self.log_dict({f"train/{name}": value for name, value in self.results["train"].items()}, logger=False)
             self._mean_loss = MeanLoss(self.device)
 
     def _step_plateau(self) -> None:
@@ -223,7 +221,7 @@ class SequenceModel(L.LightningModule):
         results, train = on_first(self._of_all, (kept, self._mean_loss.state()))
         self.results = {**self.results, split: results, "train": train or self.results.get("train", {})}
         self.last_scores, self._scores = self._scores, None
-        self.log_dict({f"{split}/{name}": value for name, value in results.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=False)
 
     def _of_all(self, parts: list[tuple[dict[str, Any], list[float]]]) -> tuple[dict[str, float], dict[str, float]]:
         """Return the scores of the split and the mean training loss, of all processes together."""

@@ -1,15 +1,17 @@
 """Several processes that work on one run: starting them, and what they have to tell each other."""
 
 from cellstate.processes.agreement import Agreement
-from cellstate.processes.exchange import gather, joined, on_first, portable, share_of, total_world
-from cellstate.processes.siblings import environment, together
+from cellstate.processes.exchange import gather, joined, on_first, own_of, portable, share_of, total_world
+from cellstate.processes.siblings import check_number, environment, together
 
 __all__ = [
     "Agreement",
+    "check_number",
     "environment",
     "gather",
     "joined",
     "on_first",
+    "own_of",
     "portable",
     "share_of",
     "together",

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cellstate.errors import RequestError
+
 T = TypeVar("T")
 
 
@@ -24,6 +26,20 @@ def gather(value: T) -> list[T]:
     values: list[Any] = [None] * total_world()
     dist.all_gather_object(values, value)
     return values
+
+
+def own_of(states: list[T]) -> T:
+    """Return what of each process's states, as ``gather`` gave them, is this one's.
+
+    Raises:
+        RequestError: there were more processes, or fewer.
+    """
+    world = total_world()
+    if len(states) != world:
+        raise RequestError(
+            f"the run had {len(states)} processes and would go on with {world}; give it as many devices as it had"
+        )
+    return states[dist.get_rank() if world > 1 else 0]
 
 
 def on_first(compute: Callable[[list[Any]], T], value: Any) -> T:

@@ -16,10 +16,11 @@ from typing import Any
 import lightning as L
 import torch
 
-from cellstate.errors import RunError
+from cellstate.errors import RequestError, RunError
 from cellstate.processes.environment import OneMachine, started_elsewhere
 
 PATIENCE = 10.0  # seconds for this process to notice by itself that another one is gone
+MOST_A_CORE = 4  # processes; more would only wait for each other
 LEAVE = 60.0  # seconds for the others to end after this one
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")  # that Lightning sets and leaves set
 
@@ -37,8 +38,24 @@ def begin_as(rank: int, port: int | None) -> None:
     _here = OneMachine(rank, port)
 
 
+def check_number(trainer: L.Trainer, key: str) -> L.Trainer:
+    """Return ``trainer`` if this machine can hold as many processes as it wants.
+
+    Raises:
+        RequestError: there are far fewer cores; the line names ``key``.
+    """
+    cores = os.cpu_count() or 1
+    if trainer.strategy.root_device.type == "cpu" and trainer.world_size > MOST_A_CORE * cores and environment():
+        raise RequestError(
+            f"{key}={trainer.world_size}: this machine has {cores} cores; give {MOST_A_CORE * cores} at most"
+        )
+    return trainer
+
+
 @contextmanager
-def together(trainer: L.Trainer, work: str, job: Mapping[str, Any], on_loss: Callable[[str], None]) -> Iterator[None]:
+def together(
+    trainer: L.Trainer, work: str, job: Mapping[str, Any], on_loss: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Have the other processes of ``trainer`` do ``work`` with ``job`` too, while this one does it inside.
 
     Does nothing where there is one process, or where somebody else starts them.
@@ -97,7 +114,7 @@ class Siblings:
     tells the others where to stop.
     """
 
-    def __init__(self, world_size: int, port: int, job: dict[str, Any], on_loss: Callable[[str], None]) -> None:
+    def __init__(self, world_size: int, port: int, job: dict[str, Any], on_loss: Callable[[str], None] | None) -> None:
         self.threads = max(1, torch.get_num_threads() // world_size)
         self._on_loss = on_loss
         self._leaving = self._asked = False
@@ -128,7 +145,8 @@ class Siblings:
         self._loss = self._loss or f"process {rank} of {len(self._processes) + 1} ended early: {words}"
         time.sleep(PATIENCE)  # gloo raises an error here by itself; NCCL, and a rendezvous, would wait
         if not (self._leaving or self._asked):
-            self._on_loss(self._loss)
+            if self._on_loss is not None:
+                self._on_loss(self._loss)
             print(f"cellstate: error: {self._loss}", file=sys.stderr, flush=True)
             os._exit(1)
 

@@ -19,10 +19,17 @@ def train(config: dict[str, Any], folder: str, again: bool) -> None:
 
     from cellstate.experiment import run
 
-    run(OmegaConf.create({**config, "quiet": True}), Path(folder), again=again)
+    run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
 
 
-WORK = {"train": train}
+def evaluate(**job: Any) -> None:
+    """Take part in scoring a checkpoint."""
+    from cellstate.evaluation import evaluate as score
+
+    score(**job)
+
+
+WORK = {"train": train, "evaluate": evaluate}
 
 
 def main() -> int:

@@ -1,5 +1,17 @@
 """What people look at: the table at the end of a run, its figures, and the page ``report.html``."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from cellstate.report.page import write
 
-__all__ = ["write"]
+__all__ = ["tables", "write"]
+
+
+def tables(*parts: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return the numbers behind the figures of a run: name -> rows. The arguments are those of ``Material``."""
+    from cellstate.report import rows  # which loads matplotlib
+    from cellstate.report.material import Material
+
+    return rows.tables(Material(*parts))

@@ -92,22 +92,6 @@ def render_page(template: str, **content: Any) -> str:
     return environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
 
 
-def read_yaml(file: Path) -> Any:
-    """Return the content of a YAML file as plain values.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no YAML of plain values.
-    """
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # written in C where it was built so: ten times faster
-    try:
-        return yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"{file}: not valid YAML") from error
-
-
 def printable(text: str) -> str:
     """Return text that HTML may hold: control characters become their pictures (U+2400 and on), others that mark."""
     if text.isprintable():

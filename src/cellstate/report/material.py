@@ -89,8 +89,7 @@ class Material:
     @property
     def test_locked(self) -> bool:
         """Whether there is a test split that the run left alone."""
-        there = "test" in self.data.prepared.splits or getattr(self.data, "test_locked", False)
-        return there and self.split != "test"
+        return self.data.test_locked or ("test" in self.data.prepared.splits and self.split != "test")
 
     def reference(self, metric: str) -> Mapping[str, float]:
         """Name of a predictor -> what it reaches on the reported split."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellstate.report.asked import choices, command_line
-from cellstate.report.document import discard_others, pictures, read_yaml, write_page
+from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.runs.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from cellstate.data import SequenceData
@@ -83,6 +84,4 @@ def network(model: SequenceModel) -> str:
 def overrides(folder: Path) -> list[str]:
     """Return what stood on the command line, as Hydra recorded it; nothing for a run started from Python."""
     record = folder / ".hydra" / "overrides.yaml"
-    if not record.is_file():
-        return []
-    return [str(override) for override in read_yaml(record) or ()]
+    return [str(override) for override in read_yaml(record, resolved=False)] if record.is_file() else []

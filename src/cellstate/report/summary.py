@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cellstate.data import SequenceData
+from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
 from cellstate.model import LanguageModel, SequenceModel, parameters_of
 
 # What each number means, its unit, and which way is better.
@@ -41,8 +42,6 @@ MEANING = {
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
-# What the screen leaves out where there are many metrics: it can be read off those that it shows.
-ONLY_IN_FILE = {"loss", "mse", "smape", "pinball", "nll", "coverage_80", "interval_width_80", "interval_width_90"}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -60,12 +59,15 @@ def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folde
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
 
 
-def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path) -> None:
-    """Print the table of results, what its numbers mean, and where everything lies."""
+def conclude(
+    metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path, looks: str | None = None
+) -> None:
+    """Print the table of results, what its numbers mean, how often the test split was looked at, where all lies."""
     console = Console(highlight=False)
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
-        console.print("There is no test split: these are validation scores, which also chose the checkpoint.")
+        why = "The test split is locked" if data.test_locked else "There is no test split"
+        console.print(f"{why}: these are validation scores, which also chose the checkpoint.", soft_wrap=True)
     for name in shown_metrics(metrics[data.reported_split]):
         if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
@@ -78,12 +80,15 @@ def conclude(metrics: Mapping[str, Any], data: SequenceData, model: SequenceMode
         f"\n{metrics['steps']:,} steps, {metrics['epochs']} whole epoch{'s' if metrics['epochs'] != 1 else ''}, "
         f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
     )
+    if looks is not None:
+        console.print(f"{looks[0].upper()}{looks[1:]}.", soft_wrap=True, markup=False)
     console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
     console.print(
         "          report.html, metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
     )
+    again = "Test:     " if data.test_locked else "Again:    "
     console.print(
-        f"Again:    cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
+        f"{again}cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
     )
 
 
@@ -91,10 +96,13 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
     shown = shown_metrics(metrics[split])
-    table = Table(title=f"{metrics['experiment']}, seed {metrics['seed']}", title_justify="left", box=box.SIMPLE_HEAD)
+    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}")  # names may come from a checkpoint
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
-        table.add_column(metric.replace("_accuracy", " accuracy"), justify="right")  # which wraps where it is narrow
+        table.add_column(
+            escape(metric.replace("_accuracy", " accuracy")), justify="right"
+        )  # which wraps where it is narrow
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
             cells = [number(metrics[part].get(metric)) for metric in shown]
@@ -102,23 +110,7 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     for name in dict.fromkeys(name for values in reference.values() for name in values):
         cells = [number(reference.get(metric, {}).get(name)) for metric in shown]
         if any(cells):
-            table.add_row(name.replace("_", " "), *cells, style="green" if name.startswith("optimum") else "dim")
+            table.add_row(
+                escape(name.replace("_", " ")), *cells, style="green" if name.startswith("optimum") else "dim"
+            )
     return table
-
-
-def shown_metrics(values: Mapping[str, float]) -> list[str]:
-    """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
-    hidden = ONLY_IN_FILE | ({"mae_scaled", "mse_scaled"} if "crps" in values else set())
-    return [metric for metric in values if metric not in hidden or len(values) < 7]
-
-
-def number(value: float | None) -> str:
-    """Return a number with four significant digits, without an exponent where it is readable; nothing for None."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return str(value)
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = 4 if abs(value) < 10 else max(0, 4 - len(str(int(abs(value)))))
-        return f"{value:,.{digits}f}"
-    return f"{value:.3g}"

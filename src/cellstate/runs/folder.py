@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from cellstate.errors import RequestError, RunError, no_run_folder, not_written
 from cellstate.runs.lock import Lock
 
 LOCK = ".lock"
-PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "polars")
 
 
 class RunFolder:
@@ -47,10 +49,10 @@ class RunFolder:
             RequestError: the folder holds a run, or cannot be written.
         """
         manifest = {
-            "id": path.name.rsplit("_", 1)[-1],
+            "id": run_id(path),
             "status": "running",
             "command": [*Path(sys.argv[0]).name.split(), *sys.argv[1:]],
-            "started": _now(),
+            "started": now(),
             "finished": None,
             **facts,
             "versions": versions(),
@@ -94,7 +96,7 @@ class RunFolder:
                 )
         folder = cls(path, manifest, lock)
         manifest.pop("reason", None)
-        folder.update(status="running", finished=None, resumed=[*manifest.get("resumed", []), _now()])
+        folder.update(status="running", finished=None, resumed=[*manifest.get("resumed", []), now()])
         return folder
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
@@ -130,7 +132,7 @@ class RunFolder:
             self.conclude("failed", f"{type(error).__name__}: {error}")
             raise
         else:
-            self.update(status="completed", finished=_now())
+            self.update(status="completed", finished=now())
             if self._lock is not None:
                 (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
         finally:
@@ -140,7 +142,7 @@ class RunFolder:
     def conclude(self, status: str, reason: str | None = None) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
         with suppress(RunError):
-            self.update(status=status, finished=_now(), **({} if reason is None else {"reason": reason}))
+            self.update(status=status, finished=now(), **({} if reason is None else {"reason": reason}))
 
 
 class Bystander(RunFolder):
@@ -151,6 +153,17 @@ class Bystander(RunFolder):
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write nothing."""
+
+
+def run_id(path: Path) -> str:
+    """Return the id of a new run: what its folder's name ends with, if that was drawn, else one drawn now.
+
+    An agent of a W&B sweep draws the id itself, and finds the run's metrics by it.
+    """
+    if "WANDB_SWEEP_ID" in os.environ and os.environ.get("WANDB_RUN_ID"):
+        return os.environ["WANDB_RUN_ID"]
+    drawn = re.search(r"_([0-9a-f]{8})$", path.name)
+    return drawn[1] if drawn else secrets.token_hex(4)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -226,13 +239,14 @@ def git_state() -> dict[str, Any] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the results were computed on."""
+    """Return what the results were computed on; ``capability`` are the vector units that torch uses."""
     import torch
 
     facts: dict[str, Any] = {
         "platform": platform.platform(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
     if torch.cuda.is_available():
@@ -251,5 +265,6 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

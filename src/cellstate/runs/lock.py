@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from cellstate.errors import RequestError
 
@@ -12,11 +15,15 @@ except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 
+class BusyError(RequestError):
+    """Another process is working on the run."""
+
+
 class Lock:
     """A lock on a file that a process holds until it releases it or dies, so that a kill leaves nothing behind.
 
     Raises:
-        RequestError: another process holds it.
+        BusyError: another process holds it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,8 +33,31 @@ class Lock:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
-            raise RequestError(f"{path.parent}: another process is working on this run; wait for it to end") from error
+            raise BusyError(f"{path.parent}: another process is working on this run; wait for it to end") from error
 
     def release(self) -> None:
         """Give it up."""
         self._file.close()
+
+
+@contextmanager
+def exclusively(file: IO[Any]) -> Iterator[None]:
+    """Hold an open file for this process alone, after waiting for whoever holds it; its death gives it up."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process holds the lock on a file."""
+    if not path.exists():
+        return False
+    try:
+        Lock(path).release()
+    except BusyError:
+        return True
+    return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cellstate.errors import RequestError
+
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container, v2 and v1
 
 
@@ -23,3 +25,21 @@ def memory_bytes() -> int:
         except (OSError, ValueError):  # none, or "max"
             continue
     return min(found)
+
+
+def refuse_beyond_memory(wanted: int, what: str, remedy: str) -> None:
+    """Refuse what takes more memory than there is, before it is taken.
+
+    Args:
+        wanted: bytes, or rather fewer than it will be.
+        what: takes them, such as ``data.length=1000000000``.
+        remedy: what to do, such as ``ask for fewer sequences``.
+
+    Raises:
+        RequestError: this machine has less.
+    """
+    there = memory_bytes()
+    if wanted > there:
+        raise RequestError(
+            f"{what} takes {wanted / 2**30:,.0f} GiB of memory, and this machine has {there / 2**30:,.0f} GiB; {remedy}"
+        )

@@ -81,13 +81,14 @@ def encoder(vocabulary: Sequence[str]) -> np.ndarray:
     return table
 
 
-def encode_in_memory(corpus: Corpus, shares: Sequence[float]) -> Encoded:
-    """Return a text encoded, its tokens in memory."""
+def encode_in_memory(corpus: Corpus, shares: Sequence[float], vocabulary: Sequence[str] | None = None) -> Encoded:
+    """Return a text encoded, its tokens in memory; with a given vocabulary in place of that of its training part."""
     found = survey(corpus.pieces(), shares)
-    table = encoder(found.vocabulary)
+    symbols = found.vocabulary if vocabulary is None else tuple(vocabulary)
+    table = encoder(symbols)
     tokens = np.concatenate([table[piece] for piece in corpus.pieces()] or [table[:0]])
     check_length(corpus, len(tokens), found.length)
-    return Encoded(found.vocabulary, tokens)
+    return Encoded(symbols, tokens)
 
 
 def check_length(corpus: Corpus, read: int, expected: int) -> None:

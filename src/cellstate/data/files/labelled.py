@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,9 +77,11 @@ class LabelledData(SequenceData):
     def prepare(self) -> Prepared:
         shares = self._shares()
         given = self._read(self.path, "data.path")
-        classes = class_names(given)
+        classes = class_names(given) if self.fitted is None else self._known_classes(given, self.fitted)
         chosen = stratified(given, classes, shares, self.seed)
         mean, std = given.moments(chosen["train"])
+        if self.fitted is not None:
+            mean, std = np.asarray(self.fitted.input_mean), np.asarray(self.fitted.input_std)
         splits = {split: given.samples(rows, classes, mean, std) for split, rows in chosen.items()}
         facts = [described(given, classes)]
         if self.test_path is not None:
@@ -96,6 +98,22 @@ class LabelledData(SequenceData):
             classes=classes,
         )
         return Prepared(spec, splits, (*facts, *self._hint()))
+
+    @staticmethod
+    def _known_classes(given: Sequences, fitted: DataSpec) -> tuple[str, ...]:
+        """Return the classes of a model that was trained on other data; refuse what it has never seen."""
+        for what, found, wanted in (
+            ("features", given.values.shape[1], fitted.input_size),
+            ("features", ", ".join(given.names), ", ".join(fitted.feature_names)),
+        ):
+            if found != wanted:
+                raise RequestError(f"{given.source}: its {what} are {found}, those of the model {wanted}")
+        check_labels(given, fitted.classes, "the model does not know the class")
+        return fitted.classes
+
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        return {"shares": self._shares(), "order": "shuffled by the seed, each class by itself"}
 
     def _shares(self) -> dict[str, float]:
         """Return split -> share of the first file's sequences."""
@@ -197,12 +215,16 @@ def check_alike(test: Sequences, training: Sequences, classes: Sequence[str]) ->
     ):
         if found != wanted:
             raise RequestError(f"{test.source}: its {which} are {found}, those of {training.source} {wanted}")
-    known = set(training.labels)
-    for row, label in enumerate(test.labels):
+    present = set(training.labels)
+    check_labels(test, [name for name in classes if name in present], "no training sequence has the class")
+
+
+def check_labels(sequences: Sequences, known: Sequence[str], complaint: str) -> None:
+    """Refuse sequences of a class that is not known; the line of the first is named (RequestError)."""
+    for row, label in enumerate(sequences.labels):
         if label not in known:
-            step = int(test.ends[row] - test.lengths[row])
-            hint = did_you_mean(label, (name for name in classes if name in known))
-            raise RequestError(f"{test.place(step)}: no training sequence has the class {label!r}{hint}")
+            step = int(sequences.ends[row] - sequences.lengths[row])
+            raise RequestError(f"{sequences.place(step)}: {complaint} {label!r}{did_you_mean(label, known)}")
 
 
 def stratified(

@@ -27,8 +27,8 @@ def existing_file(path: str, key: str) -> Path:
     if not file.is_file():
         raise RequestError(f"{key}={path}: not a file; name one file")
     try:
-        with file.open("rb") as stream:
-            if not stream.read(1):
+        with file.open("rb"):
+            if file.stat().st_size == 0:  # so are those in /proc, which hold what the system makes up: passwords, too
                 raise RequestError(f"{key}={path}: the file is empty")
     except OSError as error:
         raise RequestError(f"{key}={path}: cannot be read ({error.strerror}); check its permissions") from error

@@ -89,7 +89,10 @@ class StatesData(SequenceData):
         starts = np.cumsum(found.lengths) - found.lengths
         training = np.zeros(int(found.lengths.sum()), bool)
         training[spans(starts[parts["train"]], found.lengths[parts["train"]])] = True
-        features = [vocabulary_of(column, training) for column in found.columns]
+        if self.fitted is None:
+            features = [vocabulary_of(column, training) for column in found.columns]
+        else:
+            features = known_vocabularies(found, self.fitted, name)
         target = found.names.index(self.layout.target) if self.layout.target else 0
         if len(features[target]) < 3:
             column = f" of column {found.names[target]!r}" if found.names else ""
@@ -113,6 +116,11 @@ class StatesData(SequenceData):
         pieces = sum(map(len, splits.values()))
         facts = (*self._facts(found, name, spec, parts), *self._remarks(found.lengths, parts, pieces, int(unknown)))
         return Prepared(spec, splits, facts)
+
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        order = {"order": "shuffled by the seed"}
+        return order | ({"folds": self.folds, "fold": self.fold} if self.folds else {"shares": list(self.split)})
 
     def _read(self) -> tuple[StateSequences, str]:
         """Return the sequences, and what they are called in messages."""
@@ -279,6 +287,19 @@ def vocabulary_of(column: Sequence[str], training: NDArray[np.bool_]) -> tuple[s
     """Return the states of the training split in their order (s2 before s10), after what stands for all others."""
     states = {state for state, trains in zip(column, training.tolist(), strict=True) if trains}
     return (UNKNOWN, *sorted(states - {UNKNOWN}, key=natural))
+
+
+def known_vocabularies(found: StateSequences, fitted: DataSpec, name: str) -> list[tuple[str, ...]]:
+    """Return the states of each column that a model of other data knows.
+
+    Raises:
+        RequestError: the columns are not those of the model.
+    """
+    known = list(fitted.features or (fitted.vocabulary,))
+    if len(found.columns) != len(known) or tuple(found.names) != fitted.feature_names:
+        columns, wanted = (", ".join(names) or "one, without a name" for names in (found.names, fitted.feature_names))
+        raise RequestError(f"{name}: its columns are {columns}, those of the model {wanted}")
+    return known
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

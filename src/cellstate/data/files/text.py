@@ -7,7 +7,7 @@ import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -123,16 +123,21 @@ class TextData(SequenceData):
     def _encoded(self, corpus: Corpus) -> tuple[Encoded, tuple[str, ...]]:
         """Return the text as tokens, and what a user should know of how that came about."""
         facts = (f"skipped, as hidden or no text: {some(corpus.skipped)}",) if corpus.skipped else ()
+        vocabulary = None if self.fitted is None else self.fitted.vocabulary
         if corpus.nbytes() < IN_MEMORY_BYTES:
-            return encode_in_memory(corpus, self.split), facts
+            return encode_in_memory(corpus, self.split, vocabulary), facts
         folder = default_folder() if self.cache is None else Path(self.cache).expanduser()
-        encoded, file = encode_in_file(corpus, self.split, folder)
+        encoded, file = encode_in_file(corpus, self.split, folder, vocabulary)
         return encoded, (*facts, f"read from its encoded form, {file}, which may be deleted")
 
     def _parts(self, tokens: np.ndarray) -> Mapping[str, np.ndarray]:
         borders = [0, *cut_points(len(tokens), self.split)]
         parts = {name: tokens[a:b] for name, (a, b) in zip(SPLITS, itertools.pairwise(borders), strict=True)}
         return {name: part for name, part in parts.items() if name != "test" or self.split[2] > 0}
+
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        return {"shares": list(self.split), "order": "as in the text"}
 
     def _check(self, encoded: Encoded, name: str) -> None:
         """Refuse a text from which nothing can be learnt, or that is too short for its streams.

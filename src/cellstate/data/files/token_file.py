@@ -32,8 +32,12 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellstate"
 
 
-def encode_in_file(corpus: Corpus, shares: Sequence[float], folder: Path) -> tuple[Encoded, Path]:
+def encode_in_file(
+    corpus: Corpus, shares: Sequence[float], folder: Path, vocabulary: Sequence[str] | None = None
+) -> tuple[Encoded, Path]:
     """Return a text encoded, its tokens mapped from a file in ``folder``, and that file.
+
+    With a given vocabulary in place of that of the training part.
 
     The file is named after the paths of the text and the parameters, so that a text that changes leaves no second one;
     what it was made from (each file's path, size and time of change) stands in its record.
@@ -42,8 +46,9 @@ def encode_in_file(corpus: Corpus, shares: Sequence[float], folder: Path) -> tup
         RequestError: the text cannot be read.
         RunError: the file cannot be written.
     """
-    origin = identity(corpus, shares)
-    key = hashlib.sha256(json.dumps([origin["name"], origin["separator"], origin["shares"]]).encode()).hexdigest()
+    origin = identity(corpus, shares, vocabulary)
+    named = [origin[key] for key in ("name", "separator", "shares", "vocabulary") if key in origin]
+    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()
     path = folder / f"{Path(origin['name']).stem}-{key[:16]}.tokens"
     found = read(path, origin)
     if found is None:
@@ -54,10 +59,11 @@ def encode_in_file(corpus: Corpus, shares: Sequence[float], folder: Path) -> tup
     return found, path
 
 
-def identity(corpus: Corpus, shares: Sequence[float]) -> dict[str, Any]:
+def identity(corpus: Corpus, shares: Sequence[float], vocabulary: Sequence[str] | None = None) -> dict[str, Any]:
     """Return what decides about the tokens of a text, as it stands in the record."""
     states = [(file, file.stat()) for file in corpus.files]
-    return {
+    given = {} if vocabulary is None else {"vocabulary": list(vocabulary)}
+    return given | {
         "name": str(Path(corpus.name).expanduser().resolve()),
         "files": [[str(file.resolve()), state.st_size, state.st_mtime_ns] for file, state in states],
         "separator": corpus.separator,
@@ -68,7 +74,8 @@ def identity(corpus: Corpus, shares: Sequence[float]) -> dict[str, Any]:
 def write(path: Path, corpus: Corpus, shares: Sequence[float], origin: dict[str, Any]) -> None:
     """Encode a text into ``path``, piece by piece; either the whole file comes to stand there or none."""
     found = survey(corpus.pieces(), shares)
-    table = encoder(found.vocabulary)
+    vocabulary = origin.get("vocabulary", found.vocabulary)
+    table = encoder(vocabulary)
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     count = checksum = 0
     try:
@@ -82,7 +89,7 @@ def write(path: Path, corpus: Corpus, shares: Sequence[float], origin: dict[str,
             record = {
                 "format": FORMAT,
                 "origin": origin,
-                "vocabulary": found.vocabulary,
+                "vocabulary": vocabulary,
                 "count": count,
                 "type": table.dtype.name,
                 "checksum": checksum,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.annotations import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.generated import check_request
@@ -70,7 +70,7 @@ class AddingData(GeneratedRegression):
     def __init__(
         self,
         *,
-        length: PositiveInt = 100,
+        length: Length = 100,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
@@ -87,6 +87,10 @@ class AddingData(GeneratedRegression):
             seed=seed,
         )
         self.length = length
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.annotations import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.generated import SPLITS, check_request
@@ -85,7 +85,7 @@ class CopyMemoryData(GeneratedTokens):
     def __init__(
         self,
         *,
-        delay: PositiveInt = 30,
+        delay: Length = 30,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
@@ -106,6 +106,10 @@ class CopyMemoryData(GeneratedTokens):
     @override
     def vocabulary(self) -> tuple[str, ...]:
         return VOCABULARY
+
+    @override
+    def longest(self) -> int:
+        return self.delay + 2 * RECALLED
 
     @override
     def question(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 from typing_extensions import override
 
 from cellstate.annotations import PositiveInt
@@ -145,7 +146,7 @@ class EmbeddedReberData(GeneratedTokens):
     def __init__(
         self,
         *,
-        repeats: PositiveInt = 1,
+        repeats: Annotated[int, Field(gt=0, le=1000)] = 1,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
@@ -171,6 +172,10 @@ class EmbeddedReberData(GeneratedTokens):
     @override
     def vocabulary(self) -> tuple[str, ...]:
         return SYMBOLS
+
+    @override
+    def longest(self) -> int:
+        return 4 + 5 * self.repeats  # of the shortest string
 
     @override
     def question(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import NonNegativeInt, PositiveInt
+from cellstate.annotations import Length, NonNegativeInt, PositiveInt
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import check_request
@@ -76,7 +76,7 @@ class FirstParityData(GeneratedClassification):
     def __init__(
         self,
         *,
-        length: PositiveInt = 10,
+        length: Length = 10,
         lag: NonNegativeInt | None = None,
         encoding: Literal["scalar", "one_hot"] = "scalar",
         train_size: PositiveInt = 8000,
@@ -104,6 +104,10 @@ class FirstParityData(GeneratedClassification):
     def input_values(self) -> tuple[float, ...]:
         one_hot = self.encoding == "one_hot"
         return (0.0, 1.0) if one_hot else tuple((digit - MEAN) / STD for digit in range(DIGITS))
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from cellstate.data.datamodule import Prepared, SequenceData
 from cellstate.data.loader import BatchLoader, ResumableLoader
 from cellstate.data.samples import Samples, TensorSamples
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.runs.memory import refuse_beyond_memory
 
 SPLITS = ("train", "val", "test")
+STEP_BYTES = 16  # that a step of a sequence takes at least, held and while it is drawn
 LIKELY_OVERLAP = 0.01  # shared samples to expect, from which on a user is told of them
 
 
@@ -75,12 +78,22 @@ class GeneratedData(SequenceData):
             RequestError: no such samples exist; a line for each problem of the parameters.
         """
 
+    def longest(self) -> int:
+        """Return the steps of a sequence, or fewer: the memory that samples take is estimated by them."""
+        return 1
+
     def notes(self) -> tuple[str, ...]:
         """Return what else a user should know about the data, a line each."""
         return ()
 
     @override
     def prepare(self) -> Prepared:
+        sequences = sum(self.sizes.values())
+        refuse_beyond_memory(
+            STEP_BYTES * sequences * self.longest(),
+            f"drawing {sequences:,} sequences of {self.longest():,} steps",
+            "set a smaller data.train_size, or shorter sequences",
+        )
         splits = {split: self.draw(split, np.arange(size)) for split, size in self.sizes.items()}
         counted = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
         fresh = (", the training sequences new in every epoch",) if self.fresh else ()
@@ -100,6 +113,10 @@ class GeneratedData(SequenceData):
             renew=self.training_samples,
         )
 
+    @override
+    def split_rule(self) -> dict[str, Any]:
+        return {"order": "drawn by index, from a stream of each split's own", "fresh": self.fresh}
+
     def training_samples(self, epoch: int) -> Samples:
         """Return the training samples of an epoch that has its own."""
         size = self.sizes["train"]
@@ -117,6 +134,6 @@ class GeneratedData(SequenceData):
         Of n and m samples, ``n m / sequences`` pairs are expected to be equal.
         """
         train, *others = self.sizes.values()
-        if train * sum(others) < LIKELY_OVERLAP * sequences:
+        if sequences > train * sum(others) / LIKELY_OVERLAP:  # which may be more than a float holds
             return ()
         return (f"there are too few sequences ({sequences:,}) to keep the splits apart: they may overlap",)

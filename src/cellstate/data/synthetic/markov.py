@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import NonNegativeInt, PositiveFloat, PositiveInt
+from cellstate.annotations import Length, NonNegativeInt, PositiveFloat, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.chain import MarkovChain, random_transitions
@@ -118,7 +118,7 @@ class MarkovData(GeneratedTokens):
         *,
         states: PositiveInt = 6,
         order: NonNegativeInt = 2,
-        length: PositiveInt = 100,
+        length: Length = 100,
         concentration: PositiveFloat = 0.3,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
@@ -145,6 +145,10 @@ class MarkovData(GeneratedTokens):
     @override
     def vocabulary(self) -> tuple[str, ...]:
         return tuple(map(str, range(self.states)))
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

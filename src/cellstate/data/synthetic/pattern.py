@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.annotations import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
@@ -23,6 +23,7 @@ from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_
 
 SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
 LEAST_SHARE = 0.01  # a smaller part takes too many redraws
+MOST_STEPS = 1_000_000  # of the count of strings that avoid a pattern, length by states: a minute or so
 LEAST_STRINGS = 64  # of each label expected in each part: below, a part could be all but empty
 
 
@@ -173,6 +174,11 @@ def _check_request(
             f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
             f"set data.length to {size} or more"
         )
+    if (size + 1) * length > MOST_STEPS:
+        problems.append(
+            f"data.length={length} with a pattern of {size:,} bits: counting the sequences without it takes too long; "
+            f"set data.length to {MOST_STEPS // (size + 1):,} or less, or a shorter data.pattern"
+        )
     if positive_share is not None and not 0 <= positive_share <= 1:
         problems.append(f"data.balance={positive_share}: a share is from 0 to 1 (or null for the textbook procedure)")
     if (
@@ -221,7 +227,7 @@ class PatternData(GeneratedClassification):
         self,
         *,
         pattern: Sequence[int] = (1, 1, 0),
-        length: PositiveInt = 20,
+        length: Length = 20,
         balance: Annotated[float, Field(ge=0, le=1)] | None = 0.5,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
@@ -247,6 +253,10 @@ class PatternData(GeneratedClassification):
     @override
     def input_values(self) -> tuple[float, ...]:
         return 0.0, 1.0
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from cellstate.data.batch import DataSpec
-from cellstate.data.datamodule import Prepared, Scores
+from cellstate.data.datamodule import Prepared, Scores, check_same
 from cellstate.data.samples import Samples, TensorSamples
 from cellstate.data.synthetic.generated import GeneratedData
 from cellstate.errors import RequestError
@@ -37,18 +37,18 @@ class GeneratedRegression(GeneratedData):
     @override
     def specification(self, training: TensorSamples) -> DataSpec:
         targets = training.targets.numpy()
+        known = {"input_size": training.inputs.shape[-1], "targets": self.target_names()}
+        if self.fitted is not None:
+            spec = DataSpec(**known, mean=self.fitted.mean, std=self.fitted.std)
+            check_same(spec, self.fitted)
+            return spec
         constant = [name for name, width in zip(self.target_names(), np.ptp(targets, axis=0), strict=True) if not width]
         if constant:
             raise RequestError(
                 f"data: {constant[0]!r} has one and the same value in all {len(targets):,} training sequences; "
                 "there is nothing to learn: set a larger data.train_size"
             )
-        return DataSpec(
-            input_size=training.inputs.shape[-1],
-            targets=self.target_names(),
-            mean=tuple(targets.mean(axis=0).tolist()),
-            std=tuple(targets.std(axis=0).tolist()),
-        )
+        return DataSpec(**known, mean=tuple(targets.mean(axis=0).tolist()), std=tuple(targets.std(axis=0).tolist()))
 
     @override
     def prepare(self) -> Prepared:
@@ -62,6 +62,10 @@ class GeneratedRegression(GeneratedData):
         return Prepared(drawn.spec, splits, drawn.facts)
 
     @override
+    def forget_test(self) -> None:
+        del self._values["test"]
+
+    @override
     def training_samples(self, epoch: int) -> Samples:
         size = self.sizes["train"]
         drawn = self.draw("train", np.arange(epoch * size, (epoch + 1) * size))
@@ -69,7 +73,7 @@ class GeneratedRegression(GeneratedData):
 
     def values(self, split: str) -> NDArray[np.float64]:
         """Return the targets of a split, ``(N, K)``, in the data's own units."""
-        _ = self.prepared
+        _ = self.prepared.splits[split]  # which says why, where it is locked
         return self._values[split]
 
     def references(self) -> dict[str, Scores]:

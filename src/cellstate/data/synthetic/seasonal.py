@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from typing_extensions import override
 
 from cellstate.annotations import NonNegativeFloat, PositiveInt
 from cellstate.data.synthetic.randomness import CounterRandom
 from cellstate.data.windows import Series, Split, WindowedData
 from cellstate.errors import RequestError
+from cellstate.runs.memory import refuse_beyond_memory
+
+Waves = Annotated[Sequence[float], Field(max_length=1000)]
+ROW_BYTES = 48  # of a series while it is made and cut: time, signal, noise, values, and those scaled
 
 
 class SeasonalSeries(NamedTuple):
@@ -51,6 +56,7 @@ def seasonal_series(
         problems.append(f"noise={noise}: a standard deviation is 0 or more")
     if problems:
         raise RequestError(*problems)
+    refuse_beyond_memory(ROW_BYTES * length, f"a series of data.length={length}", "set a smaller data.length")
 
     time = np.arange(length, dtype=np.float64)
     signal = trend * time
@@ -92,8 +98,8 @@ class SeasonalData(WindowedData):
         *,
         length: PositiveInt = 1000,
         trend: float = 0.02,
-        amplitudes: Sequence[float] = (10.0, 5.0),
-        periods: Sequence[float] = (50.0, 25.0),
+        amplitudes: Waves = (10.0, 5.0),
+        periods: Waves = (50.0, 25.0),
         noise: NonNegativeFloat = 1.0,
         window: PositiveInt = 50,
         horizon: PositiveInt = 10,

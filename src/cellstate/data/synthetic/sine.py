@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import NonNegativeFloat, PositiveInt
+from cellstate.annotations import Length, NonNegativeFloat, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
@@ -96,8 +96,8 @@ class SineData(GeneratedRegression):
     def __init__(
         self,
         *,
-        window: PositiveInt = 50,
-        horizon: PositiveInt = 1,
+        window: Length = 50,
+        horizon: Length = 1,
         frequencies: Range = (0.02, 0.1),
         amplitudes: Range = (1.0, 1.0),
         noise: NonNegativeFloat = 0.1,
@@ -118,6 +118,10 @@ class SineData(GeneratedRegression):
         )
         self.window, self.horizon, self.noise = window, horizon, noise
         self.frequencies, self.amplitudes = tuple(frequencies), tuple(amplitudes)
+
+    @override
+    def longest(self) -> int:
+        return self.window + self.horizon
 
     @override
     def question(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.annotations import Length, PositiveInt
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import check_request
@@ -101,7 +101,7 @@ class TemporalOrderData(GeneratedClassification):
     def __init__(
         self,
         *,
-        length: PositiveInt = 100,
+        length: Length = 100,
         train_size: PositiveInt = 8000,
         val_size: PositiveInt = 2000,
         test_size: PositiveInt = 2000,
@@ -126,6 +126,10 @@ class TemporalOrderData(GeneratedClassification):
     @override
     def input_values(self) -> tuple[float, ...]:
         return 0.0, 1.0
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

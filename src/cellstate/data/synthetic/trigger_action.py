@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.annotations import Length, PositiveInt
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import check_request
@@ -143,7 +143,7 @@ class TriggerActionData(GeneratedClassification):
     def __init__(
         self,
         *,
-        length: PositiveInt = 30,
+        length: Length = 30,
         max_gap: PositiveInt = 5,
         distractors: bool = True,
         train_size: PositiveInt = 8000,
@@ -166,6 +166,10 @@ class TriggerActionData(GeneratedClassification):
     @override
     def class_names(self) -> tuple[str, ...]:
         return "no action in time", "trigger and action"
+
+    @override
+    def longest(self) -> int:
+        return self.length
 
     @override
     def question(self) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cellstate.errors import not_written
+from cellstate.errors import RequestError, not_written
 from cellstate.report.asked import choices, command_line, shown
-from cellstate.report.document import discard_others, pictures, read_yaml, write_page
+from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.report.ranking import OPTIMA, rank, spoken
-from cellstate.report.sweep.reading import Group, Sweep, read, read_list
+from cellstate.report.sweep.reading import Group, Row, Sweep, read, read_list
+from cellstate.runs.yaml_file import read_yaml
 
 LISTED = 12  # values of a parameter that are written out
 
@@ -74,20 +76,25 @@ def task_of_jobs(folder: Path) -> Any:
     from cellstate.report.tasks import TASKS
 
     by_name = {kind.__name__: task for kind, task in TASKS.items()}
-    rows = read_list(folder / "sweep.json")["jobs"]
-    names = {
-        str((config_of(folder / row["folder"]).get("model") or {}).get("_target_")).rpartition(".")[2]
-        for row in rows
-        if row["status"] == "completed"
-    }
+    alike: dict[str, Row] = {}  # jobs that chose the same groups have the same classes: one of them tells which
+    for row in read_list(folder / "sweep.json")["jobs"]:
+        if row["status"] == "completed":
+            alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
+    configs = [config_of(folder / row["folder"]) for row in alike.values()]
+    names = {str((config.get("model") or {}).get("_target_")).rpartition(".")[2] for config in configs}
     return by_name.get(names.pop()) if len(names) == 1 else None
+
+
+def is_class(key: str) -> bool:
+    """Say whether an override may choose the class of the model: a group, or the class itself."""
+    return "." not in key or key.endswith("_target_")
 
 
 def config_of(folder: Path) -> Mapping[str, Any]:
     """Return the config of a job; nothing where it has none that can be read."""
     try:
         content = read_yaml(folder / "config.yaml")
-    except (OSError, ValueError):
+    except (OSError, RequestError):
         return {}
     return content if isinstance(content, Mapping) else {}
 

@@ -1,0 +1,80 @@
+"""``cellstate sync``: upload the runs that W&B logged offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cellstate.commands.list import Parser
+from cellstate.errors import RequestError, RunError
+
+if TYPE_CHECKING:
+    from cellstate.logger.uploading import OfflineRun
+
+
+def run(words: list[str]) -> int:
+    """Run the command."""
+    parser = Parser("cellstate sync", description="Upload the runs that W&B logged offline.")
+    parser.add_argument("folder", nargs="*", default=["outputs"], help="where to look, in all below too; outputs/")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what there is to upload")
+    parser.add_argument("--online", action="store_true", help="also what was logged online, if the server was lost")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; 600")
+    try:
+        options = parser.parse_args(words)
+    except SystemExit as shown:  # by --help
+        return int(shown.code or 0)
+    places = [Path(folder).expanduser() for folder in options.folder]
+    for place in places:
+        if not place.is_dir():
+            raise RequestError(f"{place}: no such folder; name one that holds runs")
+    from cellstate.logger.uploading import find_runs
+
+    runs = find_runs(places, online=options.online)
+    waiting = [offline for offline in runs if not offline.uploaded and not offline.going_on]
+    for offline in runs:
+        if offline not in waiting:
+            print(f"{offline.id}  {'uploaded before' if offline.uploaded else 'still running'}  {offline.folder}")
+    if options.dry_run or not waiting:
+        for offline in waiting:
+            print(f"{offline.id}  to upload  {offline.folder}")
+        print(f"{len(waiting)} of {len(runs)} run{'s' if len(runs) != 1 else ''} to upload")
+        return 0
+    require_server(len(waiting))
+    return upload_all(waiting, options.timeout)
+
+
+def require_server(count: int) -> None:
+    """Refuse to begin without a key or a server.
+
+    Raises:
+        RequestError: there is no key.
+        RunError: the server does not answer.
+    """
+    from cellstate.logger.credentials import has_key, host
+    from cellstate.logger.uploading import unreachable
+
+    waits = f"{count} run{'s' if count != 1 else ''} wait{'' if count != 1 else 's'}"
+    if not has_key():
+        raise RequestError(f"sync: there is no W&B key, and {waits}; set WANDB_API_KEY, or run wandb login")
+    if reason := unreachable(host()):
+        raise RunError(f"sync: {host()} does not answer ({reason}), and {waits}; try again with a network")
+
+
+def upload_all(waiting: list[OfflineRun], seconds: float) -> int:
+    """Upload runs one by one, telling of each; what fails does not hold up the next.
+
+    Raises:
+        RunError: holds one line for each that failed.
+    """
+    from cellstate.logger.uploading import upload
+
+    failed = []
+    for offline in waiting:
+        reason = upload(offline, seconds)
+        print(f"{offline.id}  {'failed' if reason else 'uploaded'}  {offline.folder}", flush=True)
+        if reason:
+            failed.append(f"{offline.folder}: was not uploaded ({reason}); try cellstate sync {offline.folder}")
+    print(f"{len(waiting) - len(failed)} of {len(waiting)} uploaded")
+    if failed:
+        raise RunError(*failed)
+    return 0

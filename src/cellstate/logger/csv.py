@@ -1,0 +1,72 @@
+"""CSV files that any spreadsheet opens: every row that was logged, gradient norms among them, and the tables."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger as LightningCSVLogger
+
+from cellstate.logger.run import Outcome, RunLogger, TrackedRun, columns, flat
+
+
+class CSVLogger(RunLogger, LightningCSVLogger):
+    """Writes ``csv/metrics.csv``, ``csv/hparams.yaml`` and a file for each table into the run's folder.
+
+    The run's own ``metrics.csv`` has the rows of the validations alone; this one has whatever any callback logs.
+    """
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, str]] = []  # of the run that goes on
+
+    def begin(self, run: TrackedRun) -> None:
+        """Open the files; a run that goes on keeps what they hold."""
+        super(RunLogger, self).__init__(run.folder, name="csv", version="")
+        file = Path(self.log_dir) / "metrics.csv"
+        if run.resumed and file.exists():
+            with file.open(newline="") as lines:
+                self._rows = list(csv.DictReader(lines))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*exists and is not empty")
+            self.log_hyperparams({**flat(run.config), **{f"cellstate.{name}": tag for name, tag in run.tags.items()}})
+        self._rewrite()
+
+    def go_on(self, step: int) -> None:
+        """Leave out the rows after a step."""
+        self._rows = [row for row in self._rows if int(row["step"]) <= step]
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        Path(self.experiment.metrics_file_path).unlink(missing_ok=True)
+        for row in self._rows:
+            known: dict[str, Any] = {name: value for name, value in row.items() if value and name != "step"}
+            self.experiment.log_metrics(known, int(row["step"]))
+        self.save()
+
+    def log_row(self, row: Mapping[str, float], best: Mapping[str, float]) -> None:
+        """Log a row, and bring it to the disk."""
+        super().log_row(row, best)
+        self.save()
+
+    def conclude(self, outcome: Outcome) -> None:
+        """Log the scores of the best weights, and write the tables."""
+        if outcome.test_scores:
+            self.log_metrics(dict(outcome.test_scores), step=outcome.metrics["steps"])
+        for name, rows in outcome.tables.items():
+            with (Path(self.log_dir) / f"{name}.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns(rows))
+                writer.writeheader()
+                writer.writerows(rows)
+
+    def close(self, status: str) -> None:  # noqa: ARG002
+        """Write what is left."""
+        if getattr(self, "_experiment", None) is not None:
+            self.save()
+
+    @property
+    def place(self) -> str:
+        """The folder of the files."""
+        return f"CSV:      {self.log_dir}"

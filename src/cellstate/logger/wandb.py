@@ -1,0 +1,257 @@
+"""Weights & Biases: offline where there is no key; it never asks for one, and never waits for a network for long."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+
+from cellstate.annotations import PositiveFloat
+from cellstate.errors import RunError
+from cellstate.logger.credentials import Mode, chosen_mode, host
+from cellstate.logger.ending import START, is_ended
+from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, telling
+from cellstate.logger.uploading import unreachable
+
+if TYPE_CHECKING:
+    import wandb
+
+STEP = "trainer/global_step"  # the horizontal axis, as Lightning names it
+FLUSH_EVERY = 0.1  # seconds between two writings of the run's file, of which a kill loses the last
+PATIENCE = 10.0  # seconds that the first writing may take
+
+
+class WandbLogger(RunLogger, LightningWandbLogger):
+    """Tracks a run with Weights & Biases, in ``wandb/`` of its folder.
+
+    Args:
+        project: where the run belongs.
+        entity: the team or user; None: the key's own.
+        name: what the run is called; None: EXPERIMENT-ID.
+        group: what runs stand together in; None: the sweep, where the run is a job of one.
+        job_type: what kind of job a run is within its group.
+        tags: what to find it by, beside the experiment's name.
+        notes: a longer description.
+        mode: online, offline or disabled; None: what WANDB_MODE and ``wandb offline`` say, else online where there is
+            a key, and offline where there is none or the server does not answer.
+        log_model: whether the best checkpoint is kept as an artifact.
+        init_timeout: seconds to wait for the server at the beginning.
+        finish_timeout: seconds to wait for the upload at the end; what is left stays on the disk.
+    """
+
+    def __init__(
+        self,
+        project: str = "cellstate",
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        job_type: str = "train",
+        tags: Sequence[str] = (),
+        notes: str | None = None,
+        mode: Mode | None = None,
+        log_model: bool = True,
+        init_timeout: PositiveFloat = 30.0,
+        finish_timeout: PositiveFloat = 120.0,
+    ) -> None:
+        self._asked: dict[str, Any] = {
+            "project": project, "entity": entity, "name": name, "group": group, "job_type": job_type, "notes": notes,
+        }  # fmt: skip
+        self._asked_mode: Mode | None = mode
+        self._tags, self._keeps_model = tags, log_model
+        self._timeouts = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
+        self._run: wandb.Run | None = None
+        self._next = 0  # the least step that the next row may have: W&B drops rows that go back
+        self._staging_here = False  # whether WANDB_DATA_DIR is this run's doing
+
+    # ------------------------------------------------------------------ beginning and ending
+
+    def begin(self, run: TrackedRun) -> None:
+        """Open the run, under the run's own id, and wait until its config is on the disk.
+
+        Raises:
+            RequestError: ``mode=online`` without a key, or a key of a form that none has.
+            RunError: ``mode=online`` and the server does not answer, or nothing can be written.
+        """
+        mode = chosen_mode(self._asked_mode)
+        tags = dict.fromkeys([str(run.config["experiment"]), *self._tags])
+        arguments = {
+            **self._asked,
+            "name": self._asked["name"] or run.name,
+            "group": self._asked["group"] or run.sweep,
+            "tags": list(tags),
+            "id": run.id,
+            "dir": str(run.folder.resolve()),
+            "config": {**run.config, "cellstate": {"id": run.id, "folder": str(run.folder), **run.facts}},
+            # An id is new unless the run goes on, or W&B's own agent has given it out.
+            "resume": "allow" if run.resumed or "WANDB_SWEEP_ID" in os.environ else "never",
+        }
+        # Tables and small artifacts are staged here, from where an offline run is uploaded later.
+        self._staging_here = "WANDB_DATA_DIR" not in os.environ
+        os.environ.setdefault("WANDB_DATA_DIR", str(run.folder.resolve() / "wandb"))
+        self._folder = run.folder
+        self._run = self._open(mode, arguments)
+        super(RunLogger, self).__init__(
+            project=self._asked["project"], save_dir=arguments["dir"], id=run.id, experiment=self._run
+        )
+        self._run.define_metric(STEP)
+        self._run.define_metric("*", step_metric=STEP, step_sync=True)
+        if mode != "disabled":
+            require_file(Path(self._run.settings.sync_file))
+            with telling("the description of the data"):
+                self._log_data(run)
+
+    def _open(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
+        """Open the run; where nobody insists on the server, one that does not answer makes it an offline run."""
+        import wandb
+
+        insists = self._asked_mode == "online"
+        reason = unreachable(host(), self._timeouts["init_timeout"]) if mode == "online" and not insists else None
+        if mode != "online" or reason is None:
+            try:
+                return self._init(mode, arguments)
+            except Exception as error:  # besides its own errors, W&B lets those of its parts through
+                reason = " ".join(str(error).partition("Consider increasing")[0].split())
+                if mode != "online" or insists:
+                    raise RunError(f"logger=wandb: {reason}; try logger.wandb.mode=offline") from error
+            for attempt in Path(arguments["dir"]).glob(f"wandb/run-*-{arguments['id']}"):
+                shutil.rmtree(attempt, ignore_errors=True)
+            wandb.teardown()  # or the id would be in use
+        print(f"cellstate: warning: W&B is out of reach ({reason}); logging offline", file=sys.stderr)
+        return self._init("offline", arguments)
+
+    def _init(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
+        import wandb
+
+        settings: dict[str, Any] = {
+            "silent": True,  # as a run ends, cellstate says where it lies
+            "x_transaction_log_flush_interval": FLUSH_EVERY,
+            **self._timeouts,
+        }
+        return wandb.init(**arguments, mode=mode, reinit="create_new", settings=wandb.Settings(**settings))
+
+    def close(self, status: str) -> None:
+        """Finish the run; one that did not complete ends as failed, as its exit code is not 0."""
+        run, self._run = self._run, None
+        try:
+            if run is not None:
+                run.finish(exit_code=0 if status == "completed" else 1)
+                if run.offline and not run.disabled:
+                    wait(lambda: is_ended(Path(run.settings.sync_file)))
+        finally:
+            if self._staging_here:
+                os.environ.pop("WANDB_DATA_DIR", None)
+
+    @property
+    def place(self) -> str:
+        """The run's page, or how to get it one."""
+        run = self.experiment
+        if run.disabled:
+            return "W&B:      disabled"
+        how = f"offline; upload it with: cellstate sync {self._folder}" if run.offline else run.url
+        return f"W&B:      {how}"
+
+    # ------------------------------------------------------------------ logging
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log one row, at a step no less than that of the row before."""
+        if self._run is None:
+            return
+        at = self._next if step is None else max(step, self._next)
+        self._next = at + 1
+        self._run.log({**metrics, STEP: at if step is None else step}, step=at, commit=True)
+
+    def log_row(self, row: Mapping[str, float], best: Mapping[str, float]) -> None:
+        """Log a row, and let the summary say what the best one held."""
+        super().log_row(row, best)
+        if self._run is not None:
+            self._run.summary.update(dict(best))
+
+    def conclude(self, outcome: Outcome) -> None:
+        """Log scores, tables and figures of the best weights, and keep these as an artifact."""
+        import wandb
+
+        if self._run is None:
+            return
+        content: dict[str, Any] = {f"table/{name}": table(rows) for name, rows in outcome.tables.items()}
+        if "confusion_matrix" in outcome.tables:
+            content["confusion_matrix"] = confusion_chart(outcome.tables["confusion_matrix"])
+        content.update({f"figure/{file.stem}": wandb.Image(str(file)) for file in outcome.figures})
+        self.log_metrics({**outcome.test_scores, **content}, step=outcome.metrics["steps"])
+        metrics = outcome.metrics
+        self._run.summary.update(
+            {**outcome.best, **outcome.scores, **flat({name: metrics[name] for name in ("best", "seconds")}, join="/"),
+             "parameters": metrics["parameters"], "reference": metrics["reference"]}
+        )  # fmt: skip
+        if self._keeps_model and outcome.checkpoint is not None:
+            self._log_checkpoint(outcome, outcome.checkpoint)
+
+    def _log_data(self, run: TrackedRun) -> None:
+        """Say what data the run used: the description of it, under a name of its own, and none of the data itself."""
+        import wandb
+
+        assert self._run is not None
+        fingerprint = str(run.facts["fingerprint"])
+        data = {"config": run.config["data"], "fingerprint": fingerprint}
+        artifact = wandb.Artifact(f"data-{fingerprint[:12]}", "dataset", metadata={"fingerprint": fingerprint})
+        with artifact.new_file("data.json") as file:
+            file.write(json.dumps(data, indent=2, sort_keys=True))
+        # The public use_artifact wants a server. What it does with an artifact that is not there yet is this, and an
+        # upload does the same with it as with what was logged online.
+        self._run._log_artifact(artifact, use_after_commit=True)
+
+    def _log_checkpoint(self, outcome: Outcome, checkpoint: Path) -> None:
+        """Keep the best checkpoint as what this run made of its data."""
+        import wandb
+
+        assert self._run is not None
+        metrics = outcome.metrics
+        described = {"experiment": metrics["experiment"], "best": metrics["best"], **outcome.scores}
+        artifact = wandb.Artifact(f"model-{self._run.id}", "model", metadata=described)
+        # The file stays where it is, and is read from there when the run is uploaded.
+        artifact.add_file(str(checkpoint.resolve()), name=checkpoint.name, policy="immutable", skip_cache=True)
+        self._run.log_artifact(artifact, aliases=["best"])
+
+
+def table(rows: Rows) -> wandb.Table:
+    """Return rows as W&B's table."""
+    import wandb
+
+    names: list[Any] = list(columns(rows))
+    return wandb.Table(columns=names, data=[[row.get(name) for name in names] for row in rows])
+
+
+def confusion_chart(rows: Rows) -> Any:
+    """Return the chart that W&B's site draws of a confusion matrix, from counts, which it need not count itself."""
+    from wandb.plot import plot_table
+
+    return plot_table(
+        "wandb/confusion_matrix/v1",
+        table(rows),
+        {"Actual": "actual", "Predicted": "predicted", "nPredictions": "count"},
+        {"title": "Confusion matrix"},
+    )
+
+
+def require_file(file: Path) -> None:
+    """Wait until the run's first records, config among them, are on the disk, which W&B puts off by itself.
+
+    Raises:
+        RunError: they do not get there.
+    """
+    if not wait(lambda: file.exists() and file.stat().st_size > START):
+        raise RunError(f"{file}: W&B writes nothing; check the disk, or leave logger=wandb out")
+
+
+def wait(for_what: Callable[[], bool]) -> bool:
+    """Wait until something is so, for so long as one may wait for a disk; say whether it is."""
+    began = time.monotonic()
+    while not (found := for_what()) and time.monotonic() - began < PATIENCE:
+        time.sleep(0.01)
+    return found

@@ -1,0 +1,7 @@
+"""Sweeps: many runs from one command, in one folder, each of them once. Imports nothing heavy."""
+
+from cellstate.sweep.folder import SweepFolder
+from cellstate.sweep.grid import GridSweeper
+from cellstate.sweep.sweeper import JobSweeper
+
+__all__ = ["GridSweeper", "JobSweeper", "SweepFolder"]

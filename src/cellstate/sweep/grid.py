@@ -1,0 +1,37 @@
+"""The sweeper of the command line: every combination of the values that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+
+from cellstate.sweep.sweeper import JobSweeper
+
+
+class GridSweeper(JobSweeper):
+    """Runs every combination, as Hydra's own sweeper does, and each job once.
+
+    Args:
+        max_batch_size: how many jobs are given to the launcher at a time; None: all.
+        params: overrides that stand before those of the command line.
+    """
+
+    def __init__(self, max_batch_size: int | None = None, params: Mapping[str, str] | None = None) -> None:
+        self.max_batch_size = max_batch_size
+        self.params = [f"{key}={value}" for key, value in (params or {}).items()]
+
+    def overrides(self) -> list[Override]:
+        """Return those of the config and those of the command line, which come last and so win."""
+        return self.parsed([*self.params, *self.arguments()])
+
+    def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Run all combinations; return their rows in ``sweep.json``."""
+        overrides = self.overrides()
+        swept = [word.get_key_element() for word in overrides if word.is_sweep_override()]
+        (combinations,) = BasicSweeper.split_arguments(overrides, None)
+        jobs = [self.job(words, swept) for words in combinations]
+        with self.whole():
+            return self.run_jobs(jobs, at_a_time=self.max_batch_size)

@@ -1,0 +1,161 @@
+"""Running one job of a sweep, in the process that the launcher chose for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from cellstate.composition import register_resolvers
+from cellstate.errors import RequestError
+from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.folder import LOCK
+from cellstate.runs.lock import BusyError, Lock
+from cellstate.runs.stopping import SIGNALS
+from cellstate.sweep.folder import Claim, SweepFolder
+from cellstate.sweep.identity import job_key
+
+Task = Callable[[DictConfig], object]
+
+
+class SweepTask:
+    """What a launcher runs for each job: the job is begun, gone on with, or left alone, and its end is noted.
+
+    Nothing that goes wrong in a job leaves it, so that the others go on; Ctrl-C does where the sweep runs in the very
+    process of its command. It is sent to other processes and machines, so it holds plain values and ``task`` alone.
+
+    Args:
+        task: trains one run in the folder that Hydra says, as the command does outside of a sweep.
+        command: the words of the command line.
+        verbose: let jobs print what they print outside of a sweep.
+        full_error: print the traceback of what goes wrong.
+    """
+
+    def __init__(self, task: Task, command: Sequence[str], *, verbose: bool, full_error: bool) -> None:
+        self.task, self.command, self.verbose, self.full_error = task, list(command), verbose, full_error
+        self.process = os.getpid()
+        self.by = f"{socket.gethostname()}-{self.process}-{secrets.token_hex(4)}"  # a name that no other command has
+
+    def __call__(self, config: DictConfig) -> None:
+        """Run one job."""
+        register_resolvers()
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        sweep = SweepFolder(folder.parent)
+        try:
+            with self.heeding() as signals:
+                claim = sweep.take(folder.name, self.by)
+                if claim is not None:
+                    self.attempt(config, sweep, claim, signals)
+        finally:
+            discard_unclaimed(folder)  # which Hydra made, also for a job that was refused or needed nothing
+
+    def attempt(self, config: DictConfig, sweep: SweepFolder, claim: Claim, signals: Signals) -> None:
+        """Work on a job, and give it back whatever happens."""
+        failure: Exception | None = None
+        try:
+            with signals.obeyed():
+                self.work(config, sweep.path / claim.row["folder"], claim.row["key"])
+        except BusyError:  # by `cellstate train run=FOLDER`, which takes no part in the sweep
+            pass
+        except Exception as error:
+            failure = error
+            if self.full_error:
+                traceback.print_exception(error)
+        finally:
+            sweep.conclude(claim, failure)
+
+    def work(self, config: DictConfig, folder: Path, key: str) -> None:
+        """Train a new run in ``folder``, or go on with the one that it holds."""
+        config.quiet = not self.verbose
+        if not (folder / "manifest.json").exists():
+            self.task(config)
+        elif (folder / "checkpoints" / "last.ckpt").exists() or began(folder, key):
+            from cellstate.resuming import resume  # torch is loaded here
+
+            resume(shortest(folder), quiet=config.quiet)
+        else:
+            set_aside(folder)
+            self.task(config)
+
+    @contextmanager
+    def heeding(self) -> Iterator[Signals]:
+        """In a process that works for the command, have Ctrl-C and SIGTERM end the job, and not the process.
+
+        The launcher would take the death of a process for a failure of all. Once training has begun, it takes the
+        signals itself, saves, and passes them on as KeyboardInterrupt. Between two jobs they mean nothing: the command
+        has told which jobs are not to be begun.
+        """
+        signals = Signals()
+        if os.getpid() == self.process or threading.current_thread() is not threading.main_thread():
+            yield signals
+            return
+        sys.argv = self.command  # what the manifest of the run tells of
+        for number in SIGNALS:
+            signal.signal(number, signals.note)
+        with suppress(KeyboardInterrupt):  # the list of jobs tells of it
+            yield signals
+
+
+class Signals:
+    """Signals to stop: obeyed while a job is worked on, noted while it is taken and given back."""
+
+    def __init__(self) -> None:
+        self._noted = self._obeyed = False
+
+    def note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Take a signal."""
+        self._noted = True
+        if self._obeyed:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def obeyed(self) -> Iterator[None]:
+        """Obey them from now on, those that came before as well."""
+        self._obeyed = True
+        try:
+            if self._noted:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._obeyed = False
+
+
+def began(folder: Path, key: str) -> bool:
+    """Say whether a run folder holds all that a run begins with; one that was killed just then may not."""
+    from cellstate.runs.folder import read_manifest
+
+    try:
+        read_manifest(folder)
+        config = OmegaConf.load(folder / "config.yaml")
+    except (OSError, ValueError, RequestError):
+        return False
+    return isinstance(config, DictConfig) and job_key(config) == key
+
+
+def set_aside(folder: Path) -> Path:
+    """Move away what is left of a run that was killed as it began, and return where to.
+
+    Raises:
+        BusyError: another process is working on it.
+    """
+    Lock(folder / LOCK).release()
+    place = folder.parent / ".begun"
+    place.mkdir(exist_ok=True)
+    number = 1 + sum(path.name.startswith(f"{folder.name}.") for path in place.iterdir())
+    return folder.rename(place / f"{folder.name}.{number}")
+
+
+def shortest(folder: Path) -> Path:
+    """Return the folder relative to the working folder where it lies in it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

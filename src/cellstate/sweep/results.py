@@ -1,0 +1,112 @@
+"""What a sweep's jobs reached, and what the repetitions of one experiment reached together."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cellstate.sweep.statistics import summarise
+
+SCORES = ("val", "test")
+# What a row says of a completed job, from its metrics.json, and of any other.
+UNKNOWN = {"val": {}, "test": {}, "best": None, "parameters": None, "epochs": None, "steps": None, "seconds": None}
+
+
+def new_row(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a job that nothing was done for."""
+    return {**job, "status": "pending", "reason": None, "failure": None, "changed": None, "resumed": 0, **UNKNOWN}
+
+
+def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a row says of a job's run.
+
+    Args:
+        folder: its run folder, which may not be there.
+        held: whether a process is working on it.
+        failure: what the last attempt failed with, as the row keeps it.
+    """
+    manifest = _read(folder / "manifest.json")
+    facts = {"reason": None, "resumed": len(manifest.get("resumed", [])), **UNKNOWN}
+    if held:
+        return {**facts, "status": "running"}
+    if manifest.get("status") == "completed":
+        metrics = {**UNKNOWN, **_read(folder / "metrics.json")}
+        return {**facts, "status": "completed", **{name: finite(metrics[name]) for name in UNKNOWN}}
+    if failure:
+        return {**facts, "status": "failed", "reason": "; ".join(failure["problems"])}
+    if not manifest:
+        return {**facts, "status": "pending"}
+    ended = manifest.get("status")
+    if ended == "failed":
+        return {**facts, "status": "failed", "reason": manifest.get("reason")}
+    return {**facts, "status": "interrupted", "reason": "killed" if ended == "running" else None}
+
+
+def groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a group for all jobs that differ in their repetition alone, with the statistics of what they reached.
+
+    Each has ``overrides`` (without those that repeat), ``jobs`` (their folders), ``n`` (how many are complete),
+    ``missing`` (repetitions that other groups have and that are not complete here), ``parameters``, ``seconds`` of
+    training, and for each split metric -> mean, std, low, high, n.
+    """
+    together: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        together.setdefault(row["group"], []).append(row)
+    return [_group(key, members, _expected(members, rows)) for key, members in together.items()]
+
+
+def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    done = [row for row in members if row["status"] == "completed"]
+    there = [row["repeat"] for row in done]
+    sizes = {row["parameters"] for row in done}
+    return {
+        "group": key,
+        "overrides": {
+            name: value for name, value in members[0]["overrides"].items() if name not in members[0]["repeat"]
+        },
+        "jobs": [row["folder"] for row in members],
+        "n": len(done),
+        "missing": [repeat for repeat in expected if repeat not in there],
+        "parameters": sizes.pop() if len(sizes) == 1 else None,
+        "seconds": _summary([row["seconds"].get("fit") for row in done if row["seconds"]]),
+        **{split: _scores([row[split] for row in done]) for split in SCORES},
+    }
+
+
+def _expected(members: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return all repetitions of the sweep that are of the same kind as those of a group."""
+    kinds = [set(row["repeat"]) for row in members]
+    found: list[Mapping[str, Any]] = []
+    for row in rows:
+        if set(row["repeat"]) in kinds and row["repeat"] not in found:
+            found.append(row["repeat"])
+    return found
+
+
+def _scores(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = dict.fromkeys(name for result in results for name in result)
+    return {name: _summary([result.get(name) for result in results]) for name in names}
+
+
+def _summary(values: Sequence[float | None]) -> dict[str, Any] | None:
+    known = [value for value in values if value is not None]
+    return summarise(known) if known else None
+
+
+def finite(value: Any) -> Any:
+    """Return a value of a JSON file with null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the content of a JSON file; nothing where it is not there, or half of it is."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,238 @@
+"""What sweepers share: a list of jobs, each given to the launcher once, and what became of them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from cellstate.composition import name_experiment
+from cellstate.config import shown
+from cellstate.errors import RequestError, RunError
+from cellstate.runs.stopping import SIGNALS
+from cellstate.sweep import display, naming
+from cellstate.sweep.folder import SweepFolder
+from cellstate.sweep.identity import Job, group_key, job_key, overrides_of, repetition
+from cellstate.sweep.job import SweepTask
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class JobSweeper(Sweeper):
+    """Runs jobs through Hydra's launcher, each of them once, however often the command is repeated or killed.
+
+    A sweeper that derives from it says which jobs, by calling ``run_jobs`` in its ``sweep``, once or often.
+    """
+
+    folder: SweepFolder
+    config: DictConfig
+    hydra_context: HydraContext
+    launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take over what Hydra knows, name the sweep, and make the launcher ready."""
+        self.config, self.hydra_context = config, hydra_context
+        self.quiet = bool(config.get("quiet"))
+        self.trouble: Exception | None = None  # of the launcher, or of the sweep's own files
+        self._refuse()
+        with open_dict(config):
+            config.sweep.name = naming.sweep_name(
+                config.sweep.name, self.overrides(), str(config.hydra.runtime.choices.get("experiment"))
+            )
+        self._full_error = getattr(task_function, "full_error", None)
+        self.task = SweepTask(
+            inspect.unwrap(task_function),  # the command's own: what fails is kept by the sweep, not by the command
+            sys.argv,
+            verbose=bool(config.sweep.verbose) and not self.quiet,
+            full_error=self._full_error not in (None, "", "0"),
+        )
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=self.task, config=config
+        )
+
+    def arguments(self) -> list[str]:
+        """Return what stands on the command line, but for what is Hydra's."""
+        words: Any = OmegaConf.to_container(self.config.hydra.overrides.task, resolve=False)
+        return words
+
+    def parsed(self, words: Sequence[str]) -> list[Override]:
+        """Return overrides as Hydra reads them."""
+        return OverridesParser.create(config_loader=self.hydra_context.config_loader).parse_overrides(list(words))
+
+    def overrides(self) -> list[Override]:
+        """Return all overrides that the sweep consists of."""
+        return self.parsed(self.arguments())
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run what the command line asks for."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ jobs
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Hold the sweep's folder while jobs are run inside, and say at the end what became of all of them.
+
+        Raises:
+            RunError: a job failed, or was not finished.
+            RequestError: jobs failed, and each because of what was asked for.
+            KeyboardInterrupt: the sweep was stopped.
+        """
+        self.folder = SweepFolder(Path(self.config.hydra.sweep.dir))
+        self.keys: list[str] = []
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            rows = self.conclude()
+            raise KeyboardInterrupt(display.interrupted(rows)) from error
+        rows = self.conclude()
+        if (failure := display.failures(self.folder.read()["jobs"], rows, self.trouble)) is not None:
+            raise failure
+
+    def conclude(self) -> list[dict[str, Any]]:
+        """Bring ``sweep.json`` up to date, print the tables, and return the rows of this command's jobs."""
+        content = self.folder.refresh()
+        if not self.quiet:
+            display.conclude(self.folder.path, content)
+        return [row for row in content["jobs"] if row["key"] in self.keys]
+
+    def run_jobs(self, jobs: Sequence[Job], *, at_a_time: int | None = None) -> list[dict[str, Any]]:
+        """Run jobs and return their rows in ``sweep.json``, complete or not. Those that are complete are not run.
+
+        Args:
+            jobs: what ``job`` makes of overrides.
+            at_a_time: how many are given to the launcher in one go; None: all.
+        """
+        rows = self.folder.plan(jobs, self.task.command)
+        self.keys += [row["key"] for row in rows]
+        words = {job.folder: [*job.words, *self._placed(job.folder)] for job in jobs}
+        by_key = {job.key: job.folder for job in jobs}
+        waiting = [row for row in rows if row["status"] not in ("completed", "running")]
+        for row in waiting:  # a job that an earlier command began keeps its folder
+            words[row["folder"]] = [*words[by_key[row["key"]]], *self._placed(row["folder"])]
+        with display.Watch(self.folder, self.keys, quiet=self.quiet, bar=not self.task.verbose):
+            step = at_a_time or max(1, len(waiting))
+            for start in range(0, len(waiting), step):
+                self._launch([words[row["folder"]] for row in waiting[start : start + step]], start)
+        found = {row["key"]: row for row in self.folder.refresh()["jobs"]}
+        return [found[job.key] for job in jobs]
+
+    def job(self, words: Sequence[str], named_by: Iterable[str]) -> Job:
+        """Return the job that overrides describe.
+
+        Args:
+            words: the overrides.
+            named_by: the keys whose values its folder is named by.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, [*words, *self._placed("job")])
+        choice = config.hydra.runtime.choices.get("experiment")
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+            name_experiment(config, choice)
+        key, overrides = job_key(config), overrides_of(words)
+        folder = naming.job_name(overrides, [name.lstrip("+") for name in named_by], key)
+        return Job(folder, key, group_key(config), tuple(words), overrides, repetition(config))
+
+    def _placed(self, folder: str) -> list[str]:
+        return [f"sweep.name='{self.config.sweep.name}'", f"hydra.sweep.subdir='{folder}'"]
+
+    def _launch(self, words: Sequence[Sequence[str]], start: int) -> None:
+        """Have the launcher run jobs; what goes wrong with itself is kept until all has been said."""
+        composing = os.environ.pop(FULL_ERROR, None)
+        if self._full_error is not None:
+            os.environ[FULL_ERROR] = self._full_error
+        talkative = [logging.getLogger(name) for name in ("hydra", "hydra_plugins")]  # a line or more a job
+        levels = [logger.level for logger in talkative]
+        for logger in talkative:
+            logger.setLevel(logging.WARNING)
+        try:
+            with self._stopping():
+                for job in self.launcher.launch(words, initial_job_idx=start):
+                    if job.status is JobStatus.FAILED:  # not a job's own failure, which is in the list
+                        self.trouble = job._return_value
+        except (HydraException, RequestError, RunError):
+            raise
+        except Exception as error:
+            self.trouble = error
+        finally:
+            for logger, level in zip(talkative, levels, strict=True):
+                logger.setLevel(level)
+            if composing is not None:
+                os.environ[FULL_ERROR] = composing
+
+    # ------------------------------------------------------------------ stopping
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Stop on Ctrl-C and SIGTERM, the running jobs saved.
+
+        Where they run in this process they save themselves. Others are told to, and waited for; once more does not
+        wait.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        told = False
+
+        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            nonlocal told
+            if told or isinstance(self.launcher, BasicLauncher):
+                raise KeyboardInterrupt
+            told = True
+            for process in self.folder.tell_to_stop(self.task.by):
+                os.kill(process, signal.SIGTERM)
+            if not self.quiet:
+                display.stopping()
+
+        before = {number: signal.signal(number, stop) for number in SIGNALS}
+        try:
+            yield
+        except Exception as error:  # of a launcher whose processes died of the signal as they began
+            if told:
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if told:
+            self.folder.forget_stop(self.task.by)  # nobody is left to read it; where nobody waited, it stays
+            raise KeyboardInterrupt
+
+    def _refuse(self) -> None:
+        """Refuse what has no meaning in a sweep."""
+        config, problems = self.config, []
+        if config.get("run") is not None:
+            problems.append("run: goes on with one run; leave out -m, or repeat the sweep's own command")
+        if not isinstance(config.sweep.verbose, bool):
+            problems.append(f"sweep.verbose={shown(config.sweep.verbose)}: should be true or false")
+        words: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+        if any(word.startswith("hydra.sweep.subdir=") for word in words):
+            problems.append("hydra.sweep.subdir: a job's folder is named by its config; leave it out")
+        if any(
+            word.key_or_group.partition(".")[0] == "sweep" and word.is_sweep_override() for word in self.overrides()
+        ):
+            problems.append("sweep: has one value for all jobs; give one")
+        if problems:
+            raise RequestError(*problems)
