@@ -14,6 +14,7 @@ from tests.chromium import Chromium, browser
 from tests.sweeps import job, unfinished, write_sweep
 
 import cellstate
+from cellstate.cli import dispatch
 from cellstate.report.sweep import write
 from cellstate.report.theme import DARK, LIGHT, channels
 
@@ -82,14 +83,10 @@ def pages(chromium, tmp_path_factory) -> Pages:  # noqa: ARG001 (without a brows
 
 
 def real_sweep(folder: Path) -> Path:
-    """The page of a sweep whose jobs were trained."""
-    rows = []
-    for kind, seed in itertools.product(("gru", "rnn"), (0, 1)):
-        words = ["experiment=pattern", f"backbone={kind}", f"seed={seed}", *SIZES, *SMALL, "report=false"]
-        run = cellstate.train([*words, f"hydra.run.dir={folder / kind}-{seed}"])
-        scores = {name: run.metrics[name] for name in ("val", "parameters", "epochs", "steps", "seconds", "best")}
-        rows.append(job({"experiment": "pattern", "backbone": kind}, seed=seed, folder=f"{kind}-{seed}", **scores))
-    return write(write_sweep(folder, rows, commands=[["cellstate", "train", "-m", "backbone=gru,rnn", "seed=0,1"]]))
+    """The page of a sweep as the command line runs it."""
+    words = ["experiment=pattern", "backbone=gru,rnn", "seed=0,1", *SIZES, *SMALL, "report=false", "quiet=true"]
+    assert dispatch(["train", "-m", *words, "sweep.name=real", f"hydra.sweep.dir='{folder}'"]) == 0
+    return write(folder)
 
 
 def large_sweep(folder: Path, draws: random.Random) -> Path:
@@ -180,12 +177,22 @@ def test_what_is_folded_away_opens_and_is_whole_too(chromium, pages):
         assert chromium.evaluate(FAULTS) == []
 
 
-def test_the_leaderboard_links_to_pages_that_are_there(chromium, pages):
-    folder = pages["sweep"].parent
-    metrics = json.loads((folder / "gru-0" / "metrics.json").read_text())
-    assert metrics["parameters"] > 0
-    (folder / "gru-0" / "report.html").write_text("<!DOCTYPE html><title>job</title>")
-    write(folder)
-    chromium.show(pages["sweep"], width=1280)
+def test_the_page_of_a_real_sweep_ranks_it_and_links_to_the_pages_that_are_there(chromium, pages):
+    page = pages["sweep"]
+    content = json.loads((page.parent / "sweep.json").read_text())
+    assert all(row["test"] == {} for row in content["jobs"])
+    best = max(content["groups"], key=lambda group: group["val"]["accuracy"]["mean"])
+    job = min(best["jobs"], key=lambda name: -score_of(content, name))
+    (page.parent / job / "report.html").write_text("<!DOCTYPE html><title>job</title>")
+    write(page.parent)
+    chromium.show(page, width=1280)
+    assert chromium.evaluate("document.querySelector('.figure').textContent").startswith(
+        f"{best['val']['accuracy']['mean']:.4f}"
+    )
+    assert "The test split was left alone" in chromium.evaluate("document.body.textContent")
     links = chromium.evaluate("[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))")
-    assert set(links) == {"gru-0/report.html"}
+    assert set(links) == {f"{job}/report.html"}
+
+
+def score_of(content: dict, name: str) -> float:
+    return next(row["val"]["accuracy"] for row in content["jobs"] if row["folder"] == name)
