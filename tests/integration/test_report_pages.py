@@ -189,7 +189,7 @@ def test_the_page_of_a_real_sweep_ranks_it_and_links_to_the_pages_that_are_there
     assert chromium.evaluate("document.querySelector('.figure').textContent").startswith(
         f"{best['val']['accuracy']['mean']:.4f}"
     )
-    assert "The test split was left alone" in chromium.evaluate("document.body.textContent")
+    assert "No test split was scored" in chromium.evaluate("document.body.textContent")
     links = chromium.evaluate("[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))")
     assert set(links) == {f"{job}/report.html"}
 

@@ -120,10 +120,10 @@ def test_where_intervals_overlap_the_page_does_not_call_one_better(tmp_path):
 
 def test_a_locked_test_split_is_told_and_a_scored_one_is_ranked_by(tmp_path):
     rows = [job({"name": name}, val={"loss": loss}) for name, loss in (("a", 1.0), ("b", 2.0))]
-    assert "The test split was left alone" in write(write_sweep(tmp_path, rows)).read_text()
+    assert "No test split was scored" in write(write_sweep(tmp_path, rows)).read_text()
     tested = [{**row, "test": {"loss": 3 - row["val"]["loss"]}} for row in rows]
     page = write(write_sweep(tmp_path, tested)).read_text()
-    assert "The test split was left alone" not in page
+    assert "No test split was scored" not in page
     assert "The best of 2 configurations by test loss: b." in page
 
 

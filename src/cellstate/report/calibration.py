@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from cellstate.report import canvas
 from cellstate.report.canvas import End
-from cellstate.report.summary import number
 from cellstate.report.theme import Theme
 
 BINS = 10  # of equal width, over 0 to 1
@@ -53,7 +52,7 @@ def draw(theme: Theme, found: Reliability, *, title: str, what: str, label: str)
         label: of the x axis.
     """
     total = int(found.counts.sum())
-    subtitle = f"share that came  ·  expected calibration error {number(found.error)}"
+    subtitle = f"share that came  ·  expected calibration error {found.error:.4f}"
     figure = canvas.new_figure(theme, HEIGHT, title, subtitle)
     top, bottom = HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE, canvas.MARGIN + canvas.AXIS
     axes = canvas.add_axes(figure, bottom + COUNTS + 0.32, top)

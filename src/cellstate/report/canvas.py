@@ -186,7 +186,7 @@ def _scale(axes: Axes, which: Literal["x", "y"], values: Iterable[float], log_fr
         room = (high / low) ** share
         low, high = low / room, high * room
         ticks = log_ticks(low, high)
-        labels = [f"{tick:g}" for tick in ticks]
+        labels = [compact(tick) for tick in ticks]
     else:
         room = (high - low) * share or abs(high) * 0.05 or 1.0
         low, high = low - room, high + room
@@ -217,6 +217,14 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if tick > 0]
 
 
+def compact(tick: float) -> str:
+    """Return a tick of a logarithmic axis: 20k for 20,000, 3M for 3,000,000."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if 10_000 <= tick < 1e10 and tick >= unit:
+            return f"{tick / unit:g}{letter}"
+    return f"{tick:g}"
+
+
 def plain_numbers(ticks: Sequence[float]) -> list[str]:
     """Return evenly spaced numbers with as many decimals as tell them apart."""
     step = min((abs(b - a) for a, b in itertools.pairwise(ticks)), default=1.0) or 1.0
@@ -238,11 +246,11 @@ def whole_ticks(axes: Axes, first: int, last: int, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def name(text: str) -> str:
+def name(text: str, longest: int = LONGEST) -> str:
     """Return a name from outside as one short line of printable characters."""
     line = " ".join(text.split())
     line = "".join("\ufffd" if unicodedata.category(character).startswith("C") else character for character in line)
-    return line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def renderer(figure: Figure):  # noqa: ANN201 (matplotlib names no type)

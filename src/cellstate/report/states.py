@@ -55,8 +55,10 @@ def section(material: Material) -> Section:
     drawings = [
         Drawing(
             "transitions",
-            "Rows are the newest state, columns the next one. Shades and upper numbers are the probability that the "
-            "model gives it, the mean over all places of the split; lower numbers are how often it came.",
+            "Rows are the newest state, columns the next one. Shades"
+            + (" and upper numbers" if len(found.states) <= WRITTEN else "")
+            + " are the probability that the model gives it, the mean over all places of the split"
+            + ("; lower numbers are how often it came." if len(found.states) <= WRITTEN else "."),
             lambda theme: transitions(theme, found, names, split=split),
         )
     ]

@@ -19,6 +19,7 @@ from cellstate.report.theme import Theme
 DRAWN, LISTED = 30, 30  # configurations that the figure and the first part of the table hold
 COLUMNS = 4  # metrics of the table
 ROW = 0.26  # inches
+LONGEST = 80  # characters of a name
 LOG_FROM = 20
 
 
@@ -131,7 +132,7 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
-    axes.set_yticks(range(len(groups)), [canvas.shortened(figure, canvas.name(group.name), 3.2) for group in groups])
+    axes.set_yticks(range(len(groups)), row_names(figure, groups))
     scores = [[value for row in group.done if (value := sweep.score(row)) is not None] for group in groups]
     for place, (group, values) in enumerate(zip(groups, scores, strict=True)):
         hue = theme.run if place == 0 else theme.muted
@@ -154,6 +155,12 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
     axes.set_xlabel(label)
     draw_references(theme, axes, lines)
     return canvas.fit(figure)
+
+
+def row_names(figure: Figure, groups: Sequence[Group]) -> list[str]:
+    """Return what stands beside each row: its place in the table, and the name as far as there is room."""
+    names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
+    return [canvas.shortened(figure, name, 3.6) for name in names]
 
 
 def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: str) -> list[float]:

@@ -19,6 +19,7 @@ from cellstate.report.theme import Theme
 HEIGHT = 4.2  # inches
 COLOURED = 6  # configurations with a hue and a label; the others are grey
 MOST = 200  # curves
+LONGEST = 80  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,13 @@ def draw(theme: Theme, groups: Sequence[Curves], *, title: str, better: str, clo
         if named:
             few = "o" if len(group.mean[0]) <= 12 else ""
             axes.plot(*group.mean, color=hue, lw=1.8, marker=few, ms=3.5, zorder=4, clip_on=False)
-            ends.append(End(group.mean[1][-1], canvas.shortened(figure, canvas.name(group.name), 3.2), theme.text(hue)))
+            ends.append(
+                End(
+                    group.mean[1][-1],
+                    canvas.shortened(figure, f"{place + 1}  {canvas.name(group.name, LONGEST)}", 3.2),
+                    theme.text(hue),
+                )
+            )
     times = [time for group in groups for part, _ in group.each for time in part]
     canvas.whole_ticks(axes, min(times), max(times), clock)
     canvas.label_ends(axes, [end for end in ends if math.isfinite(end.y)])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from cellstate.report import canvas
-from cellstate.report.asked import shown
 from cellstate.report.material import Drawing
 from cellstate.report.ranking import HIGHER_IS_BETTER, rank
 from cellstate.report.summary import number
@@ -60,10 +59,10 @@ def values_of(sweep: Sweep, important: Sequence[Importance]) -> list[list[Value]
         found: dict[str, list[float]] = {}
         for group in sweep.scored:
             if key in group.values and group.mean is not None:
-                found.setdefault(shown(group.values[key]), []).append(group.mean)
+                found.setdefault(sweep.name_of({key: group.values[key]}), []).append(group.mean)
         rows = sum(map(len, blocks))
         if 1 < len(found) <= VALUES and rows + len(found) <= ROWS:
-            blocks.append([Value(sweep.name_of({key: name}), scores) for name, scores in found.items()])
+            blocks.append([Value(name, scores) for name, scores in found.items()])
     return blocks
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from cellstate.errors import RequestError, not_written
-from cellstate.report.asked import choices, command_line, shown
+from cellstate.report.asked import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.report.ranking import OPTIMA, rank, spoken
-from cellstate.report.sweep.reading import Group, Row, Sweep, read, read_list
+from cellstate.report.sweep.reading import Group, Row, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
 LISTED = 12  # values of a parameter that are written out
@@ -143,7 +143,7 @@ def varied(sweep: Sweep) -> list[tuple[str, str]]:
     found = []
     for key in (*sweep.keys, *sweep.repeats):
         values = dict.fromkeys(
-            shown(row["overrides"].get(key, row["repeat"].get(key, "")))
+            brief(row["overrides"].get(key, row["repeat"].get(key, "")))
             for row in sweep.rows
             if key in row["overrides"] or key in row["repeat"]
         )

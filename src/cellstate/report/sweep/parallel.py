@@ -15,11 +15,10 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from cellstate.report import canvas
-from cellstate.report.asked import shown
 from cellstate.report.material import Drawing
 from cellstate.report.ranking import HIGHER_IS_BETTER, rank
 from cellstate.report.sweep.importance import Importance
-from cellstate.report.sweep.reading import Group, Sweep
+from cellstate.report.sweep.reading import Group, Sweep, brief
 from cellstate.report.theme import Theme
 
 HEIGHT = 4.4  # inches
@@ -103,14 +102,14 @@ def scale_of_numbers(title: str, values: Sequence[float]) -> Scale:
             return math.log(value / low) / math.log(high / low)
         return (value - low) / ((high - low) or 1.0)
 
-    labels = [f"{tick:g}" for tick in ticks] if logarithmic else canvas.plain_numbers(ticks)
+    labels = [canvas.compact(tick) for tick in ticks] if logarithmic else canvas.plain_numbers(ticks)
     inside = [(place(tick), text) for tick, text in zip(ticks, labels, strict=True) if low <= tick <= high]
     return Scale(title, [place(value) for value in values], inside)
 
 
 def scale_of_choices(title: str, values: Sequence[Any], ranks: Sequence[float]) -> Scale:
     """Return an axis with a place for each value, within which its configurations lie side by side, the best above."""
-    names = ["not set" if value is None else shown(value) for value in values]
+    names = ["not set" if value is None else brief(value) for value in values]
     numbers = dict(zip(names, values, strict=True))
     order = sorted(dict.fromkeys(names), key=lambda name: numbers[name]) if all(map(is_number, values)) else None
     order = order or sorted(dict.fromkeys(names))

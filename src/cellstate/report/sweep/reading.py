@@ -132,7 +132,7 @@ class Sweep:
     def name_of(self, values: Mapping[str, Any]) -> str:
         """Return what to call values of overrides: ``gru, lr=0.01``."""
         return ", ".join(
-            str(value) if "." not in key and isinstance(value, str) else f"{self.short(key)}={shown(value)}"
+            brief(value) if "." not in key and isinstance(value, str) else f"{self.short(key)}={brief(value)}"
             for key, value in values.items()
         )
 
@@ -208,6 +208,13 @@ def read_list(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RequestError(f"{file}: cannot be read as the list of a sweep's jobs ({error}); it was changed") from error
     return content
+
+
+def brief(value: Any) -> str:
+    """Return a value as one writes it; of a path its last part, of a number that was drawn four digits."""
+    if isinstance(value, str) and "/" in value.strip("/"):
+        value = value.rstrip("/").rpartition("/")[2]
+    return f"{value:.4g}" if isinstance(value, float) and len(repr(value)) > 7 else shown(value)
 
 
 def common(scores: Iterable[Mapping[str, float | None]]) -> list[str]:

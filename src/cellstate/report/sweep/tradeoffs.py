@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cellstate.report import canvas
-from cellstate.report.asked import shown
 from cellstate.report.material import Drawing
 from cellstate.report.ranking import HIGHER_IS_BETTER, rank
-from cellstate.report.sweep.reading import Group, Sweep
+from cellstate.report.sweep.reading import Group, Sweep, brief
 from cellstate.report.theme import Theme
 
 HEIGHT = 4.2  # inches
@@ -76,7 +75,7 @@ def points_of(sweep: Sweep, cost: str, key: str | None) -> list[Point]:
     points, best = [], math.inf
     for paid, score, group in sorted(known, key=lambda one: (one[0], rank(sweep.metric, one[1]))):
         reached = rank(sweep.metric, score)
-        points.append(Point(group, paid, score, shown(group.values[key]) if key else "", reached < best))
+        points.append(Point(group, paid, score, brief(group.values[key]) if key else "", reached < best))
         best = min(best, reached)
     return points
 
