@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint again, from nothing but the checkpoint",
     "predict": "write what a trained model predicts for a file",
     "generate": "write text with a trained language model",
+    "report": "write the page of a run anew, or that of a sweep",
     "sync": "upload the runs that W&B logged offline",
     "list": "what experiments, data, models and backbones there are",
 }

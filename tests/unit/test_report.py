@@ -26,7 +26,7 @@ from cellstate import report
 from cellstate.data.windows import Series, WindowedData
 from cellstate.experiment import Run
 from cellstate.metrics.forecast import ForecastScores
-from cellstate.report import canvas, classification, forecasting, learning, page
+from cellstate.report import canvas, classification, document, forecasting, learning, standing, tokens
 from cellstate.report.material import Material
 from cellstate.report.results import best_of, result_table, verdict
 from cellstate.report.tasks import task_of
@@ -177,17 +177,21 @@ def test_a_hostile_column_and_file_name_are_shown_as_they_are(runs):
 
 
 def test_control_characters_become_their_pictures():
-    assert page.printable("a\x00\x1b[0m\tb\nc\x7f\ud800") == "a\u2400\u241b[0m\tb\nc\ufffd\ufffd"
+    assert document.printable("a\x00\x1b[0m\tb\nc\x7f\ud800") == "a\u2400\u241b[0m\tb\nc\ufffd\ufffd"
 
 
 def test_a_page_shows_text_at_three_temperatures(runs):
     run = runs["text"]
     model = run.model
     text = read_page(run).text
+    prompt, came = tokens.beginning(material_of(run))
+    content = "".join(model.spec.vocabulary[token] for token in run.data.prepared.splits["val"].tokens.tolist())
+    assert prompt + came in content  # they are a piece of the split, as it stands there
     for temperature in (0.5, 0.8, 1.0):
         assert f"temperature {temperature}" in text
-        sample = model.generate(model.spec.vocabulary[1], 300, temperature=temperature)
-        assert page.printable(sample) in text
+        sample = model.generate(prompt, 300, temperature=temperature)
+        assert document.printable(prompt + sample) in text
+    assert document.printable(prompt + came) in text
 
 
 # ---------------------------------------------------------------------- the run and its report
@@ -284,10 +288,10 @@ def test_the_verdict_names_the_best_baseline_and_the_optimum(runs):
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("pattern", {"learning_curves", "validation_accuracy", "confusion_matrix"}),
-        ("seasonal", {"learning_curves", "validation_mae", "forecasts", "error_by_step"}),
-        ("hostile", {"learning_curves", "validation_mae", "forecasts", "error_by_step"}),
-        ("text", {"learning_curves", "validation_bpc"}),
+        ("pattern", {"standing", "learning_curves", "validation_accuracy", "confusion_matrix", "calibration"}),
+        ("seasonal", {"standing", "learning_curves", "validation_mae", "forecasts", "error_by_step"}),
+        ("hostile", {"standing", "learning_curves", "validation_mae", "forecasts", "error_by_step"}),
+        ("text", {"standing", "learning_curves", "validation_bpc", "bits_by_position"}),
     ],
 )
 def test_the_figures_of_each_task_are_files_and_in_the_page_in_both_themes(runs, kind, names):
@@ -369,13 +373,24 @@ def test_curves_run_over_steps_where_validations_are_not_those_of_each_epoch():
 
 
 @pytest.mark.parametrize(("kind", "metric"), [("pattern", "accuracy"), ("seasonal", "mae"), ("text", "bpc")])
-def test_each_reference_has_its_line_and_its_label(runs, kind, metric):
+def test_each_reference_has_its_dot_and_those_within_reach_a_line_beside_the_curve(runs, kind, metric):
     run = runs[kind]
+    reference = run.metrics["reference"][metric]
+    axes = drawn(standing.drawings(material_of(run), metric, "unit")[0].draw).axes[0]
+    dots = {line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"}
+    assert dots == {*reference.values(), run.metrics[run.data.reported_split][metric]}
+    assert {label.get_text() for label in axes.get_yticklabels()} >= {name.replace("_", " ") for name in reference}
+
     axes = drawn(drawings_of(material_of(run))[1].draw).axes[0]
-    levels = {line.get_ydata()[0] for line in axes.lines if line.is_dashed()}
-    assert levels >= set(run.metrics["reference"][metric].values())
+    lines = {line.get_ydata()[0] for line in axes.lines if line.is_dashed()}
+    curve = [row[f"val/{metric}"] for row in run.history]
+    baselines = {name: value for name, value in reference.items() if not name.startswith("optimum")}
+    wanted = {value for name, value in reference.items() if name.startswith("optimum")}
+    wanted.add((max if metric == "accuracy" else min)(baselines.values()))
+    wanted |= {value for value in baselines.values() if min(curve) <= value <= max(curve)}
+    assert lines - {run.metrics["test"].get(metric)} == wanted - {run.metrics["test"].get(metric)}
     labels = {text.get_text().rsplit(" ", 1)[0] for text in axes.texts}
-    assert labels >= {name.replace("_", " ") for name in run.metrics["reference"][metric]}
+    assert labels >= {name.replace("_", " ") for name, value in reference.items() if value in wanted}
 
 
 def test_the_error_by_step_has_the_reported_error_as_its_mean(runs):

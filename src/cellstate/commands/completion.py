@@ -14,7 +14,7 @@ from cellstate.errors import RequestError
 
 SUBCOMMANDS = ("install", "uninstall", "query")
 HYDRA_COMMANDS = tuple(name for name in COMMANDS if name not in ("list", "sync"))
-FILE_KEYS = re.compile(r"(checkpoint|input|output|prompt_file|(.*[._])?path)=(?P<begun>.*)")
+FILE_KEYS = re.compile(r"(checkpoint|folder|input|output|prompt_file|(.*[._])?path)=(?P<begun>.*)")
 
 
 def run(words: list[str]) -> int:
@@ -30,6 +30,9 @@ def run(words: list[str]) -> int:
         return 0
     if not line.endswith(" ") and (match := FILE_KEYS.fullmatch(typed[-1])):
         print("\n".join(typed[-1][: match.start("begun")] + name for name in files(match["begun"])))
+        return 0
+    if typed[0] == "report" and len(typed) == 2 and not line.endswith(" ") and (found := files(typed[1])):
+        print("\n".join(found))
         return 0
     if typed[0] in HYDRA_COMMANDS:
         # Hydra takes the first word for the program and completes what follows.

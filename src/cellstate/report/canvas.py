@@ -11,7 +11,7 @@ import math
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -27,6 +27,7 @@ from cellstate.report.theme import Theme, channels
 
 DPI = 200  # pixels an inch; a page shows 100, so that a figure is sharp on screens of twice the density
 WIDTH = 5.6  # inches
+FULL_WIDTH = 11.5  # inches of a figure as wide as the page
 MARGIN = 0.14  # inches around everything
 TITLE, SUBTITLE, AXIS = 0.30, 0.26, 0.46  # inches that a line of title, of subtitle, and the x axis take
 LABEL_GAP = 14  # points between the end of the axes and the labels beside it
@@ -57,9 +58,9 @@ def render(draw: Callable[[Theme], Figure], theme: Theme) -> bytes:
     return buffer.getvalue()
 
 
-def new_figure(theme: Theme, height: float, title: str, subtitle: str = "") -> Figure:
+def new_figure(theme: Theme, height: float, title: str, subtitle: str = "", *, width: float = WIDTH) -> Figure:
     """Return an empty figure, ``height`` inches high, under a title and a line of explanation."""
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=theme.surface)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.surface)
     FigureCanvasAgg(figure)
     write_line(figure, height - MARGIN, title, size=11, weight="bold")
     write_line(figure, height - MARGIN - TITLE + 0.06, subtitle, color=theme.muted)
@@ -76,7 +77,7 @@ def write_line(figure: Figure, top: float, text: str, **style: Any) -> None:
 def shortened(figure: Figure, text: str, inches: float, **style: Any) -> str:
     """Return a text that is no wider than so many inches, cut off where it must be."""
     line = figure.text(0, 0, text, **style)
-    while line.get_window_extent(_renderer(figure)).width > inches * DPI:
+    while line.get_window_extent(renderer(figure)).width > inches * DPI:
         line.set_text(line.get_text().rstrip("…")[:-2].rstrip() + "…")
     line.remove()
     return line.get_text()
@@ -95,13 +96,13 @@ def single_axes(figure: Figure) -> Axes:
 
 def fit(figure: Figure) -> Figure:
     """Give all axes one left and one right end such that tick labels and end labels just fit."""
-    renderer = _renderer(figure)
+    measure = renderer(figure)
     width = figure.get_size_inches()[0] * DPI
     left, right = 0.0, 0.1 * DPI
     for axes in figure.axes:
-        ticks = axes.yaxis.get_tightbbox(renderer)
+        ticks = axes.yaxis.get_tightbbox(measure)
         left = max(left, axes.bbox.x0 - ticks.x0 if ticks else 0.0)
-        extents = [text.get_window_extent(renderer).x1 for text in axes.texts if text.get_text()]
+        extents = [text.get_window_extent(measure).x1 for text in axes.texts if text.get_text()]
         right = max([right, *(extent - axes.bbox.x1 for extent in extents)])
     start, end = (MARGIN * DPI + left) / width, 1 - (MARGIN * DPI + right) / width
     for axes in figure.axes:
@@ -115,12 +116,12 @@ def fit_below(figure: Figure) -> Figure:
 
     For axes without end labels, whose places depend on the height.
     """
-    (axes,), renderer = figure.axes, _renderer(figure)
+    (axes,), measure = figure.axes, renderer(figure)
     labels = axes.get_xticklabels()
     room = axes.bbox.width / max(len(labels), 1)
-    if any(label.get_window_extent(renderer).width > 0.95 * room for label in labels):
+    if any(label.get_window_extent(measure).width > 0.95 * room for label in labels):
         axes.tick_params(axis="x", labelrotation=90)
-    place, written = axes.get_position(), axes.xaxis.get_tightbbox(renderer)
+    place, written = axes.get_position(), axes.xaxis.get_tightbbox(measure)
     below = axes.bbox.y0 - written.y0 if written else 0.0
     bottom = (MARGIN * DPI + below) / (figure.get_size_inches()[1] * DPI)
     axes.set_position((place.x0, bottom, place.width, place.y1 - bottom))
@@ -169,23 +170,38 @@ def spread(wanted: Sequence[float], distance: float, limits: tuple[float, float]
 
 def scale_y(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
     """Set limits and ticks of the y axis for ``values``; logarithmic where the largest is ``log_from`` the least."""
+    _scale(axes, "y", values, log_from, 0.06)
+
+
+def scale_x(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
+    """Set limits and ticks of the x axis likewise."""
+    _scale(axes, "x", values, log_from, 0.04)
+
+
+def _scale(axes: Axes, which: Literal["x", "y"], values: Iterable[float], log_from: float, share: float) -> None:
     finite = [float(value) for value in values if math.isfinite(value)] or [0.0]
     low, high = min(finite), max(finite)
-    if low > 0 and high / low >= log_from:
-        axes.set_yscale("log")
-        room = (high / low) ** 0.06
+    logarithmic = low > 0 and high / low >= log_from
+    if logarithmic:
+        room = (high / low) ** share
         low, high = low / room, high * room
         ticks = log_ticks(low, high)
-        labels = [f"{tick:g}" for tick in ticks]
+        labels = [compact(tick) for tick in ticks]
     else:
-        room = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
+        room = (high - low) * share or abs(high) * 0.05 or 1.0
         low, high = low - room, high + room
-        ticks = [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+        ticks = round_ticks(low, high)
         labels = plain_numbers(ticks)
-    axes.set_ylim(low, high)
-    axes.set_yticks([], minor=True)
     shown = [(tick, label) for tick, label in zip(ticks, labels, strict=True) if low <= tick <= high]
-    axes.set_yticks([tick for tick, _ in shown], [label for _, label in shown])
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log" if logarithmic else "linear", f"{which}lim": (low, high)})
+    axis.set_ticks([], minor=True)
+    axis.set_ticks([tick for tick, _ in shown], [label for _, label in shown])
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers, evenly spaced, that hold the range from ``low`` to ``high``."""
+    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -199,6 +215,14 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             return ticks
     return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if tick > 0]
+
+
+def compact(tick: float) -> str:
+    """Return a tick of a logarithmic axis: 20k for 20,000, 3M for 3,000,000."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if 10_000 <= tick < 1e10 and tick >= unit:
+            return f"{tick / unit:g}{letter}"
+    return f"{tick:g}"
 
 
 def plain_numbers(ticks: Sequence[float]) -> list[str]:
@@ -222,14 +246,15 @@ def whole_ticks(axes: Axes, first: int, last: int, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def name(text: str) -> str:
+def name(text: str, longest: int = LONGEST) -> str:
     """Return a name from outside as one short line of printable characters."""
     line = " ".join(text.split())
     line = "".join("\ufffd" if unicodedata.category(character).startswith("C") else character for character in line)
-    return line if len(line) <= LONGEST else line[: LONGEST - 1].rstrip() + "…"
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def _renderer(figure: Figure):  # noqa: ANN202 (matplotlib names no type)
+def renderer(figure: Figure):  # noqa: ANN201 (matplotlib names no type)
+    """Return what measures the texts of a figure."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     return canvas.get_renderer()

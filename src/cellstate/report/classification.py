@@ -1,33 +1,91 @@
-"""What a classifier shows: which classes it confuses."""
+"""What a classifier shows: which classes it confuses, how each fares, and whether its probabilities hold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.metrics.classification import ClassificationScores
-from cellstate.report import canvas
-from cellstate.report.material import Drawing, Material, Section
+from cellstate.report import calibration, canvas
+from cellstate.report.material import Drawing, Material, Section, Table
 from cellstate.report.theme import Theme
 
 WRITTEN = 10  # classes up to which the cells hold numbers
+LISTED, MOST = 20, 500  # classes that a table shows, and that it holds
 NAMED = 30  # classes up to which rows and columns hold names
 LONGEST = 1.1  # inches of a name
 
 
 def section(material: Material) -> Section:
-    """Return the confusion matrix of the reported split."""
-    scores = material.scores
+    """Return the confusion matrix of the reported split, the scores of each class, and whether probabilities hold."""
+    scores, split = material.scores, material.split
     assert isinstance(scores, ClassificationScores)
     counts, classes = np.asarray(scores.confusion()), material.data.spec.classes
-    title = f"Confusion matrix, {material.split} split"
-    caption = "Rows are the true classes, columns the predicted ones; shares and shades are of the row."
-    drawing = Drawing("confusion_matrix", caption, lambda theme: confusion_matrix(theme, counts, classes, title=title))
-    return Section("Where it errs", [drawing])
+    drawings = [
+        Drawing(
+            "confusion_matrix",
+            "Rows are the true classes, columns the predicted ones; shares and shades are of the row.",
+            lambda theme: confusion_matrix(theme, counts, classes, title=f"Confusion matrix, {split} split"),
+        )
+    ]
+    if len(classes) > 1:
+        found = calibration_of(scores)
+        drawings.append(
+            Drawing(
+                "calibration",
+                f"How often the likeliest class was the right one. {calibration.CAPTION}",
+                lambda theme: calibration.draw(
+                    theme,
+                    found,
+                    title=f"Calibration, {split} split",
+                    what="sequences",
+                    label="probability of the likeliest class",
+                ),
+            )
+        )
+    return Section("Where it errs", drawings, [class_table(counts, classes, split=split)])
+
+
+def calibration_of(scores: ClassificationScores) -> calibration.Reliability:
+    """Return how often the likeliest class was right, by the probability that it was given."""
+    probabilities = torch.cat(scores.logits).double().softmax(1)
+    likeliest, predicted = probabilities.max(1)
+    hits = predicted == torch.cat(scores.targets)
+    return calibration.reliability(likeliest.cpu().numpy(), hits.cpu().numpy())
+
+
+def class_table(counts: np.ndarray, classes: Sequence[str], *, split: str) -> Table:
+    """Return precision, recall and f1 of each class from ``counts (K, K)``, those with the least f1 first if many."""
+    right, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # of a class that never occurs, or is never predicted, nothing is known
+        precision, recall = right / predicted, right / true
+        f1 = np.where(true + predicted > 0, 2 * right / (true + predicted), np.nan)
+    many = len(classes) > LISTED
+    order = np.argsort(np.where(true > 0, f1, np.inf), kind="stable") if many else np.arange(len(classes))
+    rows = []
+    for at in map(int, order[:MOST]):
+        scores = [share(float(part[at])) for part in (precision, recall, f1)]
+        rows.append((classes[at], *scores, f"{true[at]:,}", f"{predicted[at]:,}"))
+    said = f" Of {len(classes):,} classes those with the least f1 come first." if many else ""
+    left_out = f" The {MOST} first are listed." if len(classes) > MOST else ""
+    return Table(
+        f"Each class, {split} split",
+        "precision: of those that were given the class, how many have it; recall: of those that have it, how many were "
+        f"given it; f1: the harmonic mean of the two.{said}{left_out}",
+        ("class", "precision", "recall", "f1", "sequences", "predicted"),
+        rows[:LISTED],
+        rows[LISTED:],
+    )
+
+
+def share(value: float) -> str:
+    """Return a share with three digits, a dash where there is none."""
+    return "\u2013" if np.isnan(value) else f"{value:.3f}"
 
 
 def confusion_matrix(theme: Theme, counts: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:

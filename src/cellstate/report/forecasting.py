@@ -17,7 +17,8 @@ from cellstate.metrics.probabilistic import ProbabilisticScores, central_interva
 from cellstate.report import canvas
 from cellstate.report.canvas import End
 from cellstate.report.learning import draw_curve
-from cellstate.report.material import Drawing, Material, Section, spoken
+from cellstate.report.material import Drawing, Material, Section
+from cellstate.report.ranking import spoken
 from cellstate.report.summary import number
 from cellstate.report.theme import Theme
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,8 @@ from matplotlib.figure import Figure
 
 from cellstate.report import canvas
 from cellstate.report.canvas import End
-from cellstate.report.material import HIGHER_IS_BETTER, OPTIMA, Drawing, Material, spoken
+from cellstate.report.material import Drawing, Material
+from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
 from cellstate.report.summary import number
 from cellstate.report.theme import Theme
 
@@ -23,7 +25,9 @@ def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: s
     """Return the loss curves and, where it was measured, the validation's ``metric`` beside its references."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     losses = {split: curve(material.history, f"{split}/loss", clock) for split in ("train", "val")}
-    lines = {name: value for name, value in material.reference("loss").items() if value > 0}  # 0 has no logarithm
+    values = [value for _, part in losses.values() for value in part]
+    lines = within_reach(material.reference("loss"), values, "loss")
+    lines = {name: value for name, value in lines.items() if value > 0}  # 0 has no logarithm
     found: list[Drawing] = []
     if any(times for times, _ in losses.values()):
         best = material.metrics["best"]
@@ -36,27 +40,34 @@ def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: s
                 lambda theme: loss_curves(theme, losses, best=best, unit=loss_unit, reference=lines, clock=clock),
             )
         )
+    return found if metric == "loss" else found + metric_drawings(material, metric, metric_label)
+
+
+def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing]:
+    """Return the validation's ``metric`` beside its references, nothing where it was not measured."""
+    clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     validation = curve(material.history, f"val/{metric}", clock)
-    if validation[0] and metric != "loss":
-        reference, split = material.reference(metric), material.split
-        result = material.metrics[split].get(metric)
-        found.append(
-            Drawing(
-                f"validation_{metric}",
-                explanation(reference, split),
-                lambda theme: metric_curve(
-                    theme,
-                    validation,
-                    metric=metric,
-                    label=metric_label,
-                    reference=reference,
-                    result=result,
-                    split=split,
-                    clock=clock,
-                ),
-            )
+    if not validation[0]:
+        return []
+    reference, split = within_reach(material.reference(metric), validation[1], metric), material.split
+    result, best = material.metrics[split].get(metric), material.metrics["best"]
+    return [
+        Drawing(
+            f"validation_{metric}",
+            f"The ring marks the weights that were kept. {explanation(reference, split)}".rstrip(),
+            lambda theme: metric_curve(
+                theme,
+                validation,
+                metric=metric,
+                label=label,
+                reference=reference,
+                result=result,
+                split=split,
+                clock=clock,
+                best=best,
+            ),
         )
-    return found
+    ]
 
 
 def explanation(reference: Mapping[str, float], split: str) -> str:
@@ -64,8 +75,21 @@ def explanation(reference: Mapping[str, float], split: str) -> str:
     if not reference:
         return ""
     best = "the best possible predictor and " if any(name in OPTIMA for name in reference) else ""
+    best = f"Dashed: {best}the predictors that need no network, as far as they lie within reach; of others the best."
     where = "" if split == "val" else f" They are scored on the {split} split, the curve on the validation split."
-    return f"Dashed: {best}predictors that need no network.{where}"
+    return f"{best}{where}"
+
+
+def within_reach(reference: Mapping[str, float], values: Sequence[float], metric: str) -> dict[str, float]:
+    """Return optima, the best baseline, and those that lie between the curve's ends: more would press it flat."""
+    finite = [value for value in values if math.isfinite(value)] or [math.nan]
+    baselines = [name for name in reference if name not in OPTIMA and math.isfinite(reference[name])]
+    best = min(baselines, key=lambda name: rank(metric, reference[name]), default=None)
+    return {
+        name: value
+        for name, value in reference.items()
+        if name in OPTIMA or name == best or min(finite) <= value <= max(finite)
+    }
 
 
 def clock_of(history: Sequence[Mapping[str, float]], *, epochs: int, steps: int) -> Clock:
@@ -98,7 +122,7 @@ def loss_curves(
     clock: Clock = "epoch",
 ) -> Figure:
     """Draw training and validation loss against the time, the best validation ringed, a line for each reference."""
-    at = None if best["step"] is None else time_of(best, clock)
+    at = best_time(best, clock)
     kept = "" if at is None else f"  ·  best after {clock} {at:,}: {number(best['value'])}"
     figure = canvas.new_figure(theme, HEIGHT, "Loss", f"{unit}{kept}")
     axes = canvas.single_axes(figure)
@@ -116,12 +140,7 @@ def loss_curves(
         if times:
             draw_curve(axes, (times, values), colour)
             ends.append(End(values[-1], label, theme.text(colour)))
-    times, values = losses["val"]
-    if at in times:
-        place = times.index(at)
-        axes.plot(
-            times[place], values[place], "o", ms=8, mfc=theme.surface, mec=theme.run, mew=1.8, zorder=5, clip_on=False
-        )
+    ring(theme, axes, losses["val"], at)
     times = [time for found, _ in losses.values() for time in found]
     canvas.whole_ticks(axes, min(times), max(times), clock)
     canvas.label_ends(axes, ends)
@@ -138,6 +157,7 @@ def metric_curve(
     result: float | None,
     split: str,
     clock: Clock = "epoch",
+    best: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Draw the validation's metric against the time, with a line for the result, the optimum and each baseline."""
     title = label[0].upper() + label[1:]
@@ -154,10 +174,24 @@ def metric_curve(
     for value, _, colour in lines:
         axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)
     draw_curve(axes, validation, theme.run)
+    ring(theme, axes, validation, best_time(best, clock))
     canvas.whole_ticks(axes, times[0], times[-1], clock)
     ends = [End(value, f"{text} {number(value)}", theme.text(colour)) for value, text, colour in lines]
     canvas.label_ends(axes, [*ends, End(values[-1], "validation", theme.text(theme.run))])
     return canvas.fit(figure)
+
+
+def best_time(best: Mapping[str, Any] | None, clock: Clock) -> int | None:
+    """Return the epoch or step of the weights that were kept; None where none are known."""
+    return None if best is None or best["step"] is None else time_of(best, clock)
+
+
+def ring(theme: Theme, axes: Axes, points: Curve, at: int | None) -> None:
+    """Ring the point of a curve that stands at a time, if there is one."""
+    times, values = points
+    if at in times:
+        style = {"ms": 8, "mfc": theme.surface, "mec": theme.run, "mew": 1.8, "zorder": 5, "clip_on": False}
+        axes.plot(at, values[times.index(at)], "o", **style)
 
 
 def colour_of(theme: Theme, predictor: str) -> str:

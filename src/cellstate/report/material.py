@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,6 @@ from cellstate.report.theme import Theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OPTIMA = ("optimum", "optimum_realised")
-HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auroc", "closing_accuracy", "recall_accuracy"})
-
 
 @dataclass(frozen=True)
 class Drawing:
@@ -28,14 +26,37 @@ class Drawing:
     name: str  # of the file in figures/
     caption: str  # how to read it
     draw: Callable[[Theme], Figure]
+    wide: bool = False  # as wide as the page
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A piece of text that the model wrote."""
+    """A piece of text that the model wrote, after a ``prompt`` that it was given."""
 
     title: str
     text: str
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text whose parts are shaded by how much each surprised the model: level (0 to 5) and text."""
+
+    title: str
+    caption: str
+    levels: Sequence[str]  # what each level means
+    parts: Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first cell of a row names it; ``more`` are rows that are seen when asked for."""
+
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    more: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,9 @@ class Section:
 
     title: str = ""
     drawings: Sequence[Drawing] = ()
+    tables: Sequence[Table] = ()
     samples: Sequence[Sample] = ()
+    passages: Sequence[Passage] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +81,15 @@ class Material:
 
     @property
     def split(self) -> str:
-        """The split whose scores are the result."""
+        """The split whose scores are the result: never ``test`` where the run left that alone."""
+        if self.metrics.get("val") and not self.metrics.get("test"):
+            return "val"
         return self.data.reported_split
+
+    @property
+    def test_locked(self) -> bool:
+        """Whether there is a test split that the run left alone."""
+        return self.data.test_locked or ("test" in self.data.prepared.splits and self.split != "test")
 
     def reference(self, metric: str) -> Mapping[str, float]:
         """Name of a predictor -> what it reaches on the reported split."""
@@ -76,13 +106,13 @@ class Material:
             return self.model.last_scores
         scores = self.model.new_scores()
         loader = BatchLoader(self.data.prepared.splits[self.split], self.data.batch_size, shuffle=False)
-        with torch.no_grad():
+        with torch.no_grad(), self.precision():
             for batch in loader:
                 moved = self.model.transfer_batch_to_device(batch, self.model.device, 0)
                 self.model.update_scores(scores, self.model.compute_output(moved), moved)
         return scores
 
-
-def spoken(predictor: str) -> str:
-    """Return the name of a predictor as people say it."""
-    return predictor.replace("_", " ")
+    def precision(self) -> AbstractContextManager[Any]:
+        """Compute in the precision that the run was scored in."""
+        trainer = getattr(self.model, "_trainer", None)
+        return nullcontext() if trainer is None else trainer.precision_plugin.forward_context()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 
-from cellstate.report.material import HIGHER_IS_BETTER, OPTIMA, Material, spoken
+from cellstate.report.material import Material
+from cellstate.report.ranking import OPTIMA, rank, spoken
 from cellstate.report.summary import MEANING, number
 
 # What each predictor beside the network does.
@@ -110,13 +111,6 @@ def best_of(metric: str, values: Iterable[float | None]) -> float | None:
     """Return the best of several values, None where there is nothing to compare."""
     found = [value for value in values if value is not None and isfinite(value)]
     return min(found, key=lambda value: rank(metric, value)) if len(found) > 1 else None
-
-
-def rank(metric: str, value: float | None) -> float:
-    """Return a number that is the smaller the better."""
-    if value is None or value != value:
-        return inf
-    return -value if metric in HIGHER_IS_BETTER else value
 
 
 def verdict(material: Material, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""What a model of the next state shows: what it expects after each state, how it fares along a sequence, examples."""
+"""What a model of the next state shows: what it expects after each state, along a sequence, and how far that holds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from matplotlib.figure import Figure
 from cellstate.data.batch import UNKNOWN, Batch
 from cellstate.data.loader import BatchLoader
 from cellstate.metrics.tokens import IGNORED
-from cellstate.model import NextState
-from cellstate.report import canvas
+from cellstate.report import calibration, canvas, next_states
+from cellstate.report.calibration import Reliability, wilson
 from cellstate.report.canvas import End
 from cellstate.report.classification import LONGEST, empty
 from cellstate.report.learning import draw_curve
-from cellstate.report.material import OPTIMA, Drawing, Material, Sample, Section, spoken
+from cellstate.report.material import Drawing, Material, Section
+from cellstate.report.ranking import OPTIMA, spoken
 from cellstate.report.summary import number
 from cellstate.report.theme import Theme
 
 WRITTEN = 10  # states up to which the cells hold numbers
 SHOWN = 30  # states that have a row and a column; of more, the most frequent
 ENOUGH = 50  # sequences that must reach a step for its accuracy to be shown
-EXAMPLES, LAST_STEPS, LIKELIEST = 3, 8, 3
+PAIRS = 20_000_000  # probabilities at most that calibration is counted over
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Predictions:
     expected: ``(K, K)`` mean probability of each next state (column) after each state (row).
     observed: ``(K, K)`` how often each came, as a share of all that came after the row's state.
     hits, asked: ``(T,)`` right answers at each step, and how many sequences ask there.
+    held: all states' probabilities at all places, against what came.
     """
 
     states: np.ndarray
@@ -44,16 +46,19 @@ class Predictions:
     observed: np.ndarray
     hits: np.ndarray
     asked: np.ndarray
+    held: Reliability
 
 
 def section(material: Material) -> Section:
-    """Return the transitions that the model expects, its accuracy along a sequence, and a few sequences."""
+    """Return what the model expects after each state and along a few sequences, and how far that holds."""
     found, names, split = collect(material), state_names(material), material.split
     drawings = [
         Drawing(
             "transitions",
-            "Rows are the newest state, columns the next one. Shades and upper numbers are the probability that the "
-            "model gives it, the mean over all places of the split; lower numbers are how often it came.",
+            "Rows are the newest state, columns the next one. Shades"
+            + (" and upper numbers" if len(found.states) <= WRITTEN else "")
+            + " are the probability that the model gives it, the mean over all places of the split"
+            + ("; lower numbers are how often it came." if len(found.states) <= WRITTEN else "."),
             lambda theme: transitions(theme, found, names, split=split),
         )
     ]
@@ -67,7 +72,22 @@ def section(material: Material) -> Section:
                 lambda theme: accuracy_by_step(theme, found, material.reference("accuracy"), split=split),
             )
         )
-    return Section("What it expects", drawings, examples(material))
+    drawings += [
+        next_states.drawing(material, names),
+        Drawing(
+            "calibration",
+            "Each state at each place is a prediction: how often did a state come that was given about this "
+            f"probability? {calibration.CAPTION}",
+            lambda theme: calibration.draw(
+                theme,
+                found.held,
+                title=f"Calibration, {split} split",
+                what="probabilities of a state",
+                label="probability that was given to a state",
+            ),
+        ),
+    ]
+    return Section("What it expects", drawings)
 
 
 def state_names(material: Material) -> list[str]:
@@ -88,20 +108,32 @@ def collect(material: Material) -> Predictions:
     rows[states] = torch.arange(size)
     sums, counts = torch.zeros(size + 1, size), torch.zeros(size + 1, size + 1)
     sums, counts = sums.double(), counts.double()
-    hits, asked = [], []
-    with torch.no_grad():
+    hits, asked, held = [], [], np.zeros((3, calibration.BINS))
+    every = -(-int(often.sum()) * len(often) // PAIRS)  # of more pairs than that, every so many-th place counts
+    with torch.no_grad(), material.precision():
         for batch in loader:
             logits = model.compute_output(model.transfer_batch_to_device(batch, model.device, 0)).cpu()
             newest, targets = (rows[part] for part in places(batch, spec.target_feature))
             valid = batch.targets.cpu() != IGNORED
-            sums.index_add_(0, newest, logits[valid].double().softmax(-1)[:, states])
+            chances = logits[valid].double().softmax(-1)
+            sums.index_add_(0, newest, chances[:, states])
+            held += pairs(chances[::every], batch.targets.cpu()[valid][::every])
             counts.index_put_((newest, targets), torch.ones((), dtype=torch.float64), accumulate=True)
             hits.append((logits.argmax(-1) == batch.targets.cpu()).sum(0))
             asked.append(valid.sum(0))
     totals = counts.sum(1, keepdim=True)  # 0 for a state that nothing follows: its shares are NaN, and its row blank
     shares = [(part / totals)[:size, :size].numpy() for part in (sums, counts)]
     steps = [torch.stack(parts).sum(0).numpy() for parts in (hits, asked)]
-    return Predictions(states.numpy(), *shares, *steps)
+    expected, observed = shares
+    right, counted = steps
+    return Predictions(states.numpy(), expected, observed, right, counted, Reliability(held[0], held[1], held[2]))
+
+
+def pairs(chances: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
+    """Return the bins of all probabilities ``chances (P, V)``, where ``targets (P,)`` came, as ``(3, BINS)``."""
+    came = torch.nn.functional.one_hot(targets, chances.shape[1]).bool()
+    found = calibration.reliability(chances.flatten().numpy(), came.flatten().numpy())
+    return np.stack([found.counts, found.said, found.came])
 
 
 def places(batch: Batch, feature: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -185,51 +217,3 @@ def accuracy_by_step(theme: Theme, found: Predictions, reference: object, *, spl
     ends = [End(value, f"{spoken(name)} {number(value)}", theme.text(colour)) for name, value, colour in lines]
     canvas.label_ends(axes, [*ends, End(curve[-1], "this run", theme.text(theme.run))])
     return canvas.fit(figure)
-
-
-def wilson(share: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of shares of so many answers (Wilson 1927), z = 1.96:
-
-    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-    """
-    z = 1.96
-    middle = share + z**2 / (2 * asked)
-    spread = z * np.sqrt(share * (1 - share) / asked + z**2 / (4 * asked**2))
-    return (middle - spread) / (1 + z**2 / asked), (middle + spread) / (1 + z**2 / asked)
-
-
-def examples(material: Material) -> list[Sample]:
-    """Return the likeliest next states at the last steps of the first sequences of the split, and what came."""
-    model, samples = material.model, material.data.prepared.splits[material.split]
-    assert isinstance(model, NextState)
-    batch = samples.batch(torch.arange(min(EXAMPLES, len(samples))))
-    moved = model.transfer_batch_to_device(batch, model.device, 0)
-    with torch.no_grad():
-        probabilities = model.compute_output(moved).double().softmax(-1).cpu().numpy()
-    feature = model.spec.target_feature
-    newest = (batch.inputs if batch.inputs.ndim == 2 else batch.inputs[..., feature]).tolist()
-    names = state_names(material)
-    return [
-        Sample(f"sequence {row + 1} of the {material.split} split", table(newest[row], answers, chances, names))
-        for row, (answers, chances) in enumerate(zip(batch.targets.cpu().numpy(), probabilities, strict=True))
-        if (answers != IGNORED).any()
-    ]
-
-
-def table(newest: Sequence[int], answers: np.ndarray, chances: np.ndarray, names: Sequence[str]) -> str:
-    """Return the last steps of a sequence as lines: the newest state, the likeliest next ones, the one that came."""
-    steps = np.flatnonzero(answers != IGNORED)[-LAST_STEPS:].tolist()
-    width = max(len("state"), *(len(names[newest[step]]) for step in steps))
-    rows = [f"{'step':>5}  {'state':<{width}}  likeliest next"]
-    wanted = []
-    for step in steps:
-        order = np.argsort(-chances[step], kind="stable")[:LIKELIEST].tolist()
-        wanted.append("   ".join(f"{names[state]} {chances[step, state]:.2f}" for state in order))
-    room = max(map(len, wanted))
-    rows[0] = f"{rows[0]:<{9 + width + room}}  came"
-    for step, guesses in zip(steps, wanted, strict=True):
-        came = int(answers[step])
-        right = "" if chances[step].argmax() == came else "  (not the likeliest)"
-        state = names[newest[step]]
-        rows.append(f"{step + 1:>5}  {state:<{width}}  {guesses:<{room}}  {names[came]}{right}")
-    return "\n".join(rows)

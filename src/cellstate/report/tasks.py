@@ -18,6 +18,7 @@ class Task:
     metric_label: str  # and its unit
     loss_unit: str
     section: Callable[[Material], Section]
+    further: tuple[tuple[str, str], ...] = ()  # more metrics whose curves are drawn, each with its label
 
 
 TASKS: dict[type[SequenceModel], Task] = {
@@ -34,7 +35,9 @@ TASKS: dict[type[SequenceModel], Task] = {
         "on values scaled to the training split's z-score",
         regression.section,
     ),
-    NextState: Task("loss", "cross-entropy, nats a state", "nats a state", states.section),
+    NextState: Task(
+        "loss", "cross-entropy, nats a state", "nats a state", states.section, (("accuracy", "share of right answers"),)
+    ),
     LanguageModel: Task("bpc", "bits a character", "nats a character", tokens.section),
 }
 OTHER = Task("loss", "loss", "as trained", lambda _: Section())

@@ -11,6 +11,7 @@ from typing import Any
 
 BLACK, WHITE = "#000000", "#ffffff"
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+YELLOW = "#f0e442"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Theme:
     train: str  # the training curve
     optimum: str  # the best possible predictor
     baselines: tuple[str, ...]  # predictors that need no network
+    groups: tuple[str, ...]  # configurations of a sweep, the best first; more than these are muted
 
     def mixed(self, colour: str, share: float, other: str | None = None) -> str:
         """Return ``colour`` with ``share`` of ``other`` (the ink) in it."""
@@ -39,8 +41,8 @@ class Theme:
 
     def palette(self) -> list[str]:
         """Return at most 256 colours: the ground, and each hue in steps towards it, as the edge of a line has them."""
-        hues = [self.ink, self.muted, self.rule, self.run, self.train, self.optimum, *self.baselines]
-        hues += [self.text(hue) for hue in hues[3:]]
+        coloured = list(dict.fromkeys((self.run, self.train, self.optimum, *self.baselines, *self.groups)))
+        hues = [self.ink, self.muted, self.rule, *coloured, *(self.text(hue) for hue in coloured)]
         steps = 255 // len(hues)
         mixtures = [self.mixed(self.surface, step / steps, hue) for hue in hues for step in range(1, steps + 1)]
         # What lies too near to the ground would be taken for it by the search for the nearest colour.
@@ -92,6 +94,7 @@ LIGHT = Theme(
     train=VERMILLION,
     optimum=GREEN,
     baselines=(PURPLE, ORANGE),
+    groups=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY),
 )
 DARK = Theme(
     name="dark",
@@ -104,6 +107,7 @@ DARK = Theme(
     train=ORANGE,
     optimum=GREEN,
     baselines=(PURPLE, VERMILLION),
+    groups=(SKY, ORANGE, GREEN, PURPLE, VERMILLION, YELLOW),
 )
 THEMES = (LIGHT, DARK)
 

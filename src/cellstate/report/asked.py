@@ -1,0 +1,103 @@
+"""What was asked of a run: the command, and what its config chose."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PARTS = ("data", "model", "backbone", "optimizer", "scheduler", "trainer")
+LONGEST = 120  # characters of a value
+# Values of the trainer that ask for nothing.
+USUAL = {
+    "accelerator": "auto",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "max_steps": -1,
+    "accumulate_grad_batches": 1,
+    "limit_train_batches": 1.0,
+    "limit_val_batches": 1.0,
+    "limit_test_batches": 1.0,
+    "val_check_interval": 1.0,
+    "check_val_every_n_epoch": 1,
+    "num_sanity_val_steps": 0,
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of the config; ``changed`` if it stood on the command line."""
+
+    text: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one part of the config: its class (``changed`` on the command line or not), its values."""
+
+    part: str
+    name: str
+    changed: bool
+    settings: tuple[Setting, ...]
+
+
+def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]:
+    """Return what a config chose, part by part. What is null, false or empty is off, and left out."""
+    changed = {word.partition("=")[0].lstrip("+") for word in overrides}
+    found = []
+    for part in PARTS:
+        section = config.get(part)
+        if not section:
+            continue
+        if not isinstance(section, Mapping):
+            found.append(Choice(part, shown(section), part in changed, ()))
+            continue
+        name = str(section.get("_target_", "")).rpartition(".")[2]
+        settings = (
+            Setting(f"{key}={shown(value)}", f"{part}.{key}" in changed)
+            for key, value in flat(section)
+            if f"{part}.{key}" in changed or (is_on(value) and not (part == "trainer" and USUAL.get(key) == value))
+        )
+        found.append(Choice(part, name, part in changed, tuple(settings)))
+    return found
+
+
+def flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of a section and of those within it, but for Hydra's own and the seed, which is the run's."""
+    for key, value in section.items():
+        if str(key).startswith("_") or f"{prefix}{key}" == "seed":
+            continue
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def is_on(value: Any) -> bool:
+    """Say whether a value asks for something: 0 does, for it is a number."""
+    return value is not None and value is not False and value not in ("", [])
+
+
+def shown(value: Any) -> str:
+    """Return a value as one writes it on the command line, cut where it is long."""
+    if isinstance(value, list):
+        text = f"[{','.join(map(shown, value))}]"
+    else:
+        text = {None: "null", True: "true", False: "false"}[value] if is_word(value) else str(value)
+        text = text.replace("\n", "\\n").replace("\t", "\\t")
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def is_word(value: Any) -> bool:
+    """Say whether YAML has a word of its own for a value."""
+    return value is None or isinstance(value, bool)
+
+
+def command_line(manifest: Mapping[str, Any]) -> str:
+    """Return the command that a run was started with, as one types it; nothing where it was started from Python."""
+    first, *rest = [str(word) for word in manifest.get("command") or ("",)]
+    words = [*first.split(), *rest]  # Hydra's applications call the program by two words
+    return shlex.join(words) if words[:1] == ["cellstate"] else ""

@@ -1,0 +1,104 @@
+"""What the pages of runs and sweeps share: templates whose text is escaped, figures as files and as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import unicodedata
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellstate.report.theme import DARK, LIGHT, THEMES
+
+if TYPE_CHECKING:
+    from cellstate.report.material import Drawing
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a page holds it: a data URI for each theme, and its size at one pixel a point of the screen."""
+
+    name: str
+    caption: str
+    sources: Mapping[str, str]
+    width: int
+    height: int
+    wide: bool
+
+
+def pictures(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
+    """Draw figures in each theme; the light ones go to ``folder/figures/`` too."""
+    return [picture(drawing, folder) for drawing in drawings]
+
+
+def picture(drawing: Drawing, folder: Path) -> Picture:
+    """Draw one figure."""
+    from cellstate.report.canvas import DPI, render
+
+    images = {theme.name: render(drawing.draw, theme) for theme in THEMES}
+    (folder / "figures").mkdir(exist_ok=True)
+    write(folder / "figures" / f"{drawing.name}.png", images[LIGHT.name])
+    # Bytes 16 to 24 of a PNG file are its width and height (RFC 2083, 11.2.1).
+    width, height = (int.from_bytes(images[LIGHT.name][at : at + 4], "big") * 100 // DPI for at in (16, 20))
+    sources = {name: f"data:image/png;base64,{base64.b64encode(image).decode()}" for name, image in images.items()}
+    return Picture(drawing.name, drawing.caption, sources, width, height, drawing.wide)
+
+
+def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
+    """Remove figures that an earlier page had and this one has not."""
+    names = {picture.name for picture in kept}
+    for file in (folder / "figures").glob("*.png"):
+        if file.stem not in names:
+            with suppress(OSError):
+                file.unlink()
+
+
+def write_page(template: str, target: Path, **content: Any) -> Path:
+    """Fill a template and write the page."""
+    page = render_page(template, **content)
+    return write(target, page.encode("utf-8", "replace"))
+
+
+def write(target: Path, content: bytes) -> Path:
+    """Write a file as a whole: a reader sees the old one or the new one, never half of it."""
+    draft = target.with_name(f".{target.name}.tmp")
+    try:
+        draft.write_bytes(content)
+        return draft.replace(target)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def render_page(template: str, **content: Any) -> str:
+    """Fill a template; all text that comes from outside is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from cellstate.report.summary import number
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    environment.filters["number"] = number
+    return environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
+
+
+def printable(text: str) -> str:
+    """Return text that HTML may hold: control characters become their pictures (U+2400 and on), others that mark."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs", "Co", "Cn")
+        else (chr(0x2400 + ord(character)) if character < " " else "\ufffd")
+        for character in text
+    )

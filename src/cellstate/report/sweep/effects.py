@@ -1,0 +1,97 @@
+"""What each value of each parameter reached: all configurations that have it, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from cellstate.report import canvas
+from cellstate.report.material import Drawing
+from cellstate.report.ranking import HIGHER_IS_BETTER, rank
+from cellstate.report.summary import number
+from cellstate.report.sweep.importance import Importance
+from cellstate.report.sweep.reading import Sweep
+from cellstate.report.theme import Theme
+
+VALUES = 8  # values of a parameter, of which each has a row; one with more is left out
+ROWS = 24  # rows at most, those of the most important parameters
+ROW, GAP = 0.24, 0.12  # inches of a row, and between two parameters
+LOG_FROM = 20
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a parameter, and the means of the configurations that have it."""
+
+    name: str
+    scores: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over configurations."""
+        return sum(self.scores) / len(self.scores)
+
+
+def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[Drawing]:
+    """Return the figure, nothing where no parameter has several values that occur more than once."""
+    blocks = values_of(sweep, important)
+    if not blocks or all(len(value.scores) < 2 for block in blocks for value in block):
+        return []
+    better = "right" if sweep.metric in HIGHER_IS_BETTER else "left"
+    return [
+        Drawing(
+            "mean_by_value",
+            "Small dots: the configurations that have the value; large: their mean, which is also written. The "
+            f"further {better}, the better; coloured, the best value of each parameter. In a full grid the other "
+            "parameters are the same for all values; in a search they are not.",
+            lambda theme: draw(theme, sweep, blocks, label=label),
+        )
+    ]
+
+
+def values_of(sweep: Sweep, important: Sequence[Importance]) -> list[list[Value]]:
+    """Return the values of each parameter, the most important parameters first."""
+    order = [one.key for one in important if one.key in sweep.keys] or sweep.keys
+    blocks: list[list[Value]] = []
+    for key in order:
+        found: dict[str, list[float]] = {}
+        for group in sweep.scored:
+            if key in group.values and group.mean is not None:
+                found.setdefault(sweep.name_of({key: group.values[key]}), []).append(group.mean)
+        rows = sum(map(len, blocks))
+        if 1 < len(found) <= VALUES and rows + len(found) <= ROWS:
+            blocks.append([Value(name, scores) for name, scores in found.items()])
+    return blocks
+
+
+def draw(theme: Theme, sweep: Sweep, blocks: Sequence[Sequence[Value]], *, label: str) -> Figure:
+    """Draw a row for each value, parameter by parameter."""
+    inside = sum(map(len, blocks)) * ROW + (len(blocks) - 1) * GAP
+    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + canvas.AXIS + inside
+    figure = canvas.new_figure(theme, height, "Mean by value", f"{label}, {sweep.split} split")
+    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
+    axes.set_ylim(inside, 0)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    place, ticks = ROW / 2, []
+    for block in blocks:
+        best = min(block, key=lambda value: rank(sweep.metric, value.mean))
+        for value in block:
+            hue = theme.run if value is best else theme.muted
+            axes.axhline(place, color=theme.rule, lw=0.8, zorder=0.5)
+            axes.plot(value.scores, [place] * len(value.scores), "o", color=hue, ms=3, mew=0, alpha=0.5)
+            axes.plot(value.mean, place, "o", color=hue, ms=7, mew=0, zorder=4)
+            axes.annotate(
+                number(value.mean), (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0),
+                textcoords="offset points", va="center_baseline", color=theme.text(hue), annotation_clip=False,
+            )  # fmt: skip
+            ticks.append((place, canvas.shortened(figure, canvas.name(value.name), 1.9)))
+            place += ROW
+        place += GAP
+    axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks])
+    scores = [score for block in blocks for value in block for score in value.scores]
+    canvas.scale_x(axes, scores, log_from=LOG_FROM)
+    axes.set_xlabel(label)
+    return canvas.fit(figure)

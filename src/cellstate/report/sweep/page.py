@@ -1,0 +1,172 @@
+"""The page of a sweep, ``report.html`` in its folder: one file that needs nothing else, and figures beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cellstate.errors import RequestError, not_written
+from cellstate.report.asked import choices, command_line
+from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.report.ranking import OPTIMA, rank, spoken
+from cellstate.report.sweep.reading import Group, Row, Sweep, brief, read, read_list
+from cellstate.runs.yaml_file import read_yaml
+
+LISTED = 12  # values of a parameter that are written out
+
+
+def write(folder: Path, *, metric: str | None = None) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` of a sweep, and return the page.
+
+    Args:
+        folder: the sweep's, with ``sweep.json`` and the run folders of its jobs.
+        metric: what to rank by, such as ``val/loss``; None takes what the task is about.
+
+    Raises:
+        RequestError: ``sweep.json`` cannot be used, or no job has the metric.
+        RunError: the page cannot be written.
+    """
+    from cellstate.report.sweep import board, curves, effects, importance, parallel, tradeoffs  # these load matplotlib
+
+    task = task_of_jobs(folder)
+    sweep = read(folder, metric, task.metric if task else None)
+    label = task.metric_label if task and sweep.metric == task.metric else sweep.metric.replace("_", " ")
+    important = importance.importances(sweep)
+    try:
+        shown_figures = {
+            "ranking": pictures(board.drawing(sweep, label), folder),
+            "mattered": pictures(
+                [
+                    *parallel.drawing(sweep, label, important),
+                    *importance.drawing(sweep, important),
+                    *effects.drawing(sweep, label, important),
+                ],
+                folder,
+            ),
+            "learned": pictures(curves.drawings(sweep, label), folder),
+            "costs": pictures(tradeoffs.drawings(sweep, label), folder),
+        }
+        discard_others(folder, [picture for part in shown_figures.values() for picture in part])
+        return write_page(
+            "sweep.html.jinja",
+            folder / "report.html",
+            sweep=sweep,
+            label=label,
+            best=sweep.scored[0] if sweep.scored else None,
+            verdict=verdict(sweep),
+            commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
+            varied=varied(sweep),
+            choices=best_choices(sweep),
+            metrics=board.columns(sweep),
+            lines=board.lines(sweep),
+            listed=board.LISTED,
+            unfinished=[(row, job_name(sweep, row)) for row in sweep.rows if row["status"] != "completed"],
+            jobs=[(row, job_name(sweep, row), page_of(sweep, row)) for row in sweep.rows],
+            **shown_figures,
+        )
+    except OSError as error:
+        raise not_written(folder / "report.html", error) from error
+
+
+def task_of_jobs(folder: Path) -> Any:
+    """Return how pages speak of the jobs' task; None where they have several, or none is known."""
+    from cellstate.report.tasks import TASKS
+
+    by_name = {kind.__name__: task for kind, task in TASKS.items()}
+    alike: dict[str, Row] = {}  # jobs that chose the same groups have the same classes: one of them tells which
+    for row in read_list(folder / "sweep.json")["jobs"]:
+        if row["status"] == "completed":
+            alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
+    configs = [config_of(folder / row["folder"]) for row in alike.values()]
+    names = {str((config.get("model") or {}).get("_target_")).rpartition(".")[2] for config in configs}
+    return by_name.get(names.pop()) if len(names) == 1 else None
+
+
+def is_class(key: str) -> bool:
+    """Say whether an override may choose the class of the model: a group, or the class itself."""
+    return "." not in key or key.endswith("_target_")
+
+
+def config_of(folder: Path) -> Mapping[str, Any]:
+    """Return the config of a job; nothing where it has none that can be read."""
+    try:
+        content = read_yaml(folder / "config.yaml")
+    except (OSError, RequestError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def verdict(sweep: Sweep) -> list[str]:
+    """Return in a few sentences which configuration is best, how sure that is, and where it stands."""
+    if not sweep.scored:
+        return ["No job has a score yet."]
+    from cellstate.report.summary import number
+
+    best, *others = sweep.scored
+    said = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
+    said[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
+    if best.interval:
+        close = [group.name for group in others if group.interval and overlap(best.interval, group.interval)]
+        if close:
+            said.append(
+                f"The 95 % intervals of {len(close)} other{'s' if len(close) > 1 else ''} reach into its own: these "
+                f"jobs do not tell {'them' if len(close) > 1 else 'it'} apart from the best."
+            )
+        elif others and all(group.interval for group in others):
+            said.append("No other's 95 % interval reaches into its own.")
+    elif others:
+        said.append("Each configuration ran once: how much of a difference is chance, these jobs do not tell.")
+    reference = sweep.reference
+    baselines = {name: value for name, value in reference.items() if name not in OPTIMA}
+    if baselines:
+        first = min(baselines, key=lambda name: rank(sweep.metric, baselines[name]))
+        better = sum(rank(sweep.metric, group.mean) < rank(sweep.metric, baselines[first]) for group in sweep.scored)
+        said.append(
+            f"{better} of {len(sweep.scored)} are better than the best baseline, {spoken(first)} at "
+            f"{number(baselines[first])}."
+        )
+    if "optimum" in reference:
+        said.append(f"The best possible predictor reaches {number(reference['optimum'])}.")
+    return said
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Say whether two intervals share a point."""
+    return one[0] <= other[1] and other[0] <= one[1]
+
+
+def varied(sweep: Sweep) -> list[tuple[str, str]]:
+    """Return the keys that vary and their values, those that repeat a configuration last."""
+    found = []
+    for key in (*sweep.keys, *sweep.repeats):
+        values = dict.fromkeys(
+            brief(row["overrides"].get(key, row["repeat"].get(key, "")))
+            for row in sweep.rows
+            if key in row["overrides"] or key in row["repeat"]
+        )
+        more = f", … ({len(values)} values)" if len(values) > LISTED else ""
+        found.append((key, ", ".join(list(values)[:LISTED]) + more))
+    return found
+
+
+def best_choices(sweep: Sweep) -> list[Any]:
+    """Return what the config of the best configuration chose, part by part."""
+    if not sweep.scored:
+        return []
+    best: Group = sweep.scored[0]
+    return choices(config_of(sweep.folder / best.done[0]["folder"]), [f"{key}=" for key in sweep.keys])
+
+
+def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:
+    """Return what to call a job: the values that not all share."""
+    keys = {key: value for key, value in row["overrides"].items() if key in sweep.keys and key not in row["repeat"]}
+    repeated = {key: value for key, value in row["repeat"].items() if key in sweep.repeats}
+    return sweep.name_of({**keys, **repeated}) or row["folder"]
+
+
+def page_of(sweep: Sweep, row: Mapping[str, Any]) -> str:
+    """Return the address of a job's own page, relative to the sweep's; nothing where it has none."""
+    return f"{quote(row['folder'])}/report.html" if (sweep.folder / row["folder"] / "report.html").is_file() else ""
