@@ -184,6 +184,8 @@ def is_ledger(path: Any) -> bool:
 def check_links(folder: Path) -> None:
     """Refuse a run folder with links to outside of it: what is written there would be written elsewhere.
 
+    Within ``wandb/`` there may be some, as W&B itself links to its logs, and writes to no folder but a new one.
+
     Raises:
         RequestError: names the first one.
     """
@@ -194,3 +196,5 @@ def check_links(folder: Path) -> None:
                 raise RequestError(
                     f"{entry}: is a link to {entry.readlink()}, outside of the run folder; put the real one there"
                 )
+        if Path(place) == folder:
+            folders[:] = [name for name in folders if name != "wandb"]

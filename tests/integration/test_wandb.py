@@ -217,7 +217,7 @@ def test_a_killed_run_goes_on_under_its_id_with_no_row_missing(working_folder: P
 
 def test_the_jobs_of_a_sweep_are_a_group(cellstate: Command) -> None:
     assert cellstate("train", "-m", *WORDS, "seed=0,1", "hydra.sweep.dir=outputs/sweeps/trial").status == 0
-    (first, second) = (OfflineRun(Path(f"outputs/sweeps/trial/{job}")).of_kind("run")[0] for job in (0, 1))
+    first, second = (OfflineRun(folder).of_kind("run")[0] for folder in Path("outputs/sweeps/trial").glob("seed-*"))
     assert first.run_group == second.run_group == "trial"
     assert first.run_id != second.run_id
 
