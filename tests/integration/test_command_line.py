@@ -174,7 +174,7 @@ def test_a_run_folder_holds_what_the_design_says(train: Command) -> None:
     assert manifest["seed"] == 3
     assert manifest["device"] == "cpu"
     assert len(manifest["data"]) == 64
-    assert "git" in manifest
+    assert manifest["git"]["commit"] == commit_of_checkout()  # as this folder lies in no repository
 
     metrics = metrics_of(folder)
     assert metrics.keys() == METRICS_KEYS
@@ -255,3 +255,9 @@ def test_output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none(wor
     (line,) = child.stderr.splitlines()
     assert line.startswith("cellstate: error: ")
     assert "No space left on device" in line
+
+
+def commit_of_checkout() -> str:
+    """What git says of the checkout that the tests run from."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

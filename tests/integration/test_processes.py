@@ -107,11 +107,11 @@ def test_a_process_that_is_lost_ends_the_run_with_one_line(tmp_path: Path) -> No
     os.kill(other, signal.SIGKILL)
     _, said = run.communicate(timeout=100)
     (line,) = said.splitlines()
-    assert (run.returncode, line) == (1, "cellstate: error: process 1 of 2 ended early: exit status -9")
+    assert (run.returncode, line) == (1, "cellstate: error: process 1 of 2 ended early: by SIGKILL")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == (
         "failed",
-        "RunError: process 1 of 2 ended early: exit status -9",
+        "RunError: process 1 of 2 ended early: by SIGKILL",
     )
 
 

@@ -59,7 +59,7 @@ def go_on(config: DictConfig, folder: Path) -> bool:
     found = None if config.run is not None else config  # what auto finds has the config of this very command
     ledger = config.ledger if config.ledger != LEDGER else None
     if resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found) is None:
-        print(f"{shortest(place)}: this run is complete; its results are in metrics.json and report.html")
+        print(f"{shortest(place)}: this run is complete; its results are in metrics.json")
     return True
 
 

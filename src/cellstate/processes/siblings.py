@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -100,6 +101,11 @@ def together(
                 os.environ[name] = value
 
 
+def ended_by(status: int) -> str:
+    """Return in words how a process ended that said nothing."""
+    return f"exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"
+
+
 def is_of_the_connection(error: BaseException) -> bool:
     """Say whether an error tells of another process that does not answer any more."""
     words = "gloo|nccl|tcpstore|connection|peer"
@@ -141,7 +147,7 @@ class Siblings:
         status = process.wait()
         if self._leaving or status == 0:
             return
-        words = said[-1].removeprefix("cellstate: error: ") if said else f"exit status {status}"
+        words = said[-1].removeprefix("cellstate: error: ") if said else ended_by(status)
         self._loss = self._loss or f"process {rank} of {len(self._processes) + 1} ended early: {words}"
         time.sleep(PATIENCE)  # gloo raises an error here by itself; NCCL, and a rendezvous, would wait
         if not (self._leaving or self._asked):

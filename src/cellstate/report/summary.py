@@ -83,8 +83,9 @@ def conclude(
     if looks is not None:
         console.print(f"{looks[0].upper()}{looks[1:]}.", soft_wrap=True, markup=False)
     console.print(f"Results:  {folder}", soft_wrap=True, markup=False)
+    page = "report.html, " if (folder / "report.html").is_file() else ""
     console.print(
-        "          report.html, metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
+        f"          {page}metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
     )
     again = "Test:     " if data.test_locked else "Again:    "
     console.print(

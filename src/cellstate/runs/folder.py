@@ -228,19 +228,34 @@ def versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the repository around the working folder, None outside of one."""
+    """Return commit and cleanliness of the repository around the working folder, else of cellstate's own checkout.
+
+    None outside of both, as where cellstate is installed from a wheel and the work lies in no repository.
+    """
+    return repository_state(Path.cwd()) or repository_state(Path(__file__).parent, Path(__file__).name)
+
+
+def repository_state(folder: Path, tracked: str | None = None) -> dict[str, Any] | None:
+    """Return commit and cleanliness of the repository around a folder; None outside of one.
+
+    Args:
+        folder: where to look from.
+        tracked: a file that must be part of the repository, which may be that of something else around it.
+    """
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
+        if tracked is not None:
+            git(folder, "ls-files", "--error-unmatch", tracked)
+        commit, changes = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def git(folder: Path, *words: str) -> str:
+    """Return what a git command prints."""
+    return subprocess.run(
+        ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
+    ).stdout.strip()
 
 
 def machine() -> dict[str, Any]:
