@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cellstate import checkpoint
+from cellstate.checkpoint.weights import weights_digest
 
 # Each a few seconds long: dropout, a carried state, schedules by steps and by results, validation within an epoch.
 SMALL = {
@@ -94,10 +95,8 @@ def digests(folder: Path) -> dict[str, str]:
     """Return a SHA-256 for the final weights, the best ones, and the rows of metrics.csv without their seconds."""
     found = {}
     for name in ("last", "best"):
-        digest = hashlib.sha256()
-        for key, tensor in sorted(checkpoint.read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"].items()):
-            digest.update(key.encode() + tensor.contiguous().numpy().tobytes())
-        found[f"{name} weights"] = digest.hexdigest()
+        weights = checkpoint.read(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+        found[f"{name} weights"] = weights_digest(weights)
     with (folder / "metrics.csv").open() as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     found[f"{len(rows)} rows"] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
