@@ -83,8 +83,13 @@ def name_experiment(config: DictConfig, choice: str | None) -> None:
         config.experiment = str(choice or named or "custom")
 
 
+def in_sweep() -> bool:
+    """Say whether this process runs a job of a multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def lock_in_sweep(config: DictConfig) -> None:
     """Lock the test split of a job of a multirun, whatever it asks: what is chosen among must not be chosen by it."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         with open_dict(config):
             config.test = False

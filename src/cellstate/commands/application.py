@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.composition import config_folder, register_resolvers, search_path
+from cellstate.composition import config_folder, in_sweep, register_resolvers, search_path
 from cellstate.errors import CellstateError, RequestError, RunError, did_you_mean, no_run_folder
 from cellstate.request import explain
 
@@ -125,10 +125,9 @@ def _unreadable_option(said: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _this_job(error: Exception | None) -> Job:
-    config = HydraConfig.get()
-    in_sweep = config.mode is not None and config.mode.name == "MULTIRUN"
+    config, swept = HydraConfig.get(), in_sweep()
     overrides: Any = OmegaConf.to_container(config.overrides.task, resolve=False)  # seed=${...} is a text here
-    return Job(config.job.num if in_sweep else 0, tuple(overrides), error, in_sweep)
+    return Job(config.job.num if swept else 0, tuple(overrides), error, swept)
 
 
 def summary(jobs: Sequence[Job]) -> Exception | None:

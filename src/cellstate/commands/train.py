@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cellstate.commands.application import parse, run_application
-from cellstate.composition import lock_in_sweep, name_experiment
+from cellstate.composition import in_sweep, lock_in_sweep, name_experiment
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
@@ -30,7 +29,7 @@ def task(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         name_experiment(config, hydra.runtime.choices.get("experiment"))
-        if hydra.mode == RunMode.MULTIRUN:
+        if in_sweep():
             refuse_test(hydra.overrides.task)
             lock_in_sweep(config)
         if config.run is not None:

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
 
 from cellstate.callbacks import History
+from cellstate.composition import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
 from cellstate.runs.folder import RunFolder
 
@@ -147,9 +148,4 @@ class Tracking(L.Callback):
 
 def sweep_name() -> str | None:
     """Return the name of the sweep that this process runs a job of, None where it runs none."""
-    if not HydraConfig.initialized():
-        return None
-    config = HydraConfig.get()
-    if config.mode is None or config.mode.name != "MULTIRUN":
-        return None
-    return Path(config.sweep.dir).name
+    return Path(HydraConfig.get().sweep.dir).name if in_sweep() else None
