@@ -77,7 +77,7 @@ def conclude(console: Console, result: Evaluation) -> None:
         console.print(f"the {split} split was locked in training: nothing is recorded to compare its scores with")
     compared, differing = result.compared, result.differing
     if not compared:
-        console.print("nothing to compare with: these weights were saved by an interruption, and never scored before")
+        console.print("nothing to compare with: the checkpoint records no scores, as one saved between two validations")
         return
     instead = ", ".join(f"{key}={now} in place of {then}" for key, (then, now) in result.overridden.items())
     how = f" ({instead})" if instead else ""
@@ -97,8 +97,8 @@ def conclude(console: Console, result: Evaluation) -> None:
         "processor, threads and versions are those of the record: the checkpoint or the code was changed"
     )  # fmt: skip
     raise RunError(
-        f"{result.checkpoint}: {len(differing)} metrics differ from what was recorded, such as {name}: "
-        f"{recorded!r} recorded, {now!r} now; {reason}"
+        f"{result.checkpoint}: {len(differing)} of {len(compared)} metrics differ from what was recorded, such as "
+        f"{name}: {recorded!r} recorded, {now!r} now; {reason}"
     )
 
 
