@@ -122,6 +122,8 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
             claimed.write_json("metrics.json", metrics)
+            if trainer.is_global_zero:
+                keeper.previous_path.unlink(missing_ok=True)  # nothing goes on from it again
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
         tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
@@ -153,10 +155,12 @@ def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
-    newest = str(keeper.last_path) if keeper.last_path.exists() else None
+    newest = keeper.newest()
+    if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
+        print(f"cellstate: warning: {keeper.last_path} is damaged; going on from {newest}", file=sys.stderr)
     with passing_on_interruption(trainer, keeper):
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=newest, weights_only=True)
+            trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
             if keeper.scored_step != trainer.global_step:
                 trainer.validate(model, datamodule=data, verbose=False)
                 history.add(trainer, model)

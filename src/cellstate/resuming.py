@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from cellstate import checkpoint
+from cellstate.callbacks.checkpoints import newest_whole
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError
 from cellstate.experiment import Run, recorded, run
@@ -49,15 +50,16 @@ def resume(
 
 
 def check_checkpoints(folder: Path) -> None:
-    """Refuse to go on from checkpoints that are damaged, or are none, before anything is done.
+    """Refuse to go on where no checkpoint is whole, or one is none, before anything is done.
 
     Raises:
         RequestError: says which one, and how to go on.
     """
-    last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    best = folder / "checkpoints" / "best.ckpt"
     try:
-        if last.exists():
-            checkpoint.read(last, to_go_on=True)
+        newest = newest_whole(folder / "checkpoints")
+        if newest is not None:
+            checkpoint.read(newest, to_go_on=True)
         if best.exists():
             checkpoint.verify(best)
     except checkpoint.DamagedError as error:
@@ -77,7 +79,7 @@ def telling_what_was_changed(folder: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(
             f"{folder / 'checkpoints' / 'last.ckpt'}: the run cannot go on from it ({reason}); it was changed, or "
-            "is that of another run: remove it, and the run begins anew"
+            f"is that of another run: remove {folder / 'checkpoints'}, and run={folder} begins anew"
         ) from error
 
 

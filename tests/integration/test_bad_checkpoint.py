@@ -155,7 +155,7 @@ def write_newer(file: Path, good: Path) -> None:
     ("write", "complaint"),
     [
         (write_garbage, "not a checkpoint that cellstate wrote, or a damaged one"),
-        (write_nothing, "is empty; give a file that cellstate wrote"),
+        (write_nothing, "is empty; take another copy of it"),
         (write_half, "damaged or cut short: it does not end with a checksum; take another copy of it"),
         (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
         (write_without_checksum, "has no checksum: cellstate did not write it, or did so in format 1"),
