@@ -17,8 +17,8 @@ from cellstate.request import explain
 from cellstate.signatures import FILLED_IN, argument_problems, shown, value_problems
 
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer")
-
-
+# Keys that say how a command is given and watched, not what it trains.
+HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
 LARGEST_SEED = 2**32 - 1  # what numpy takes
 
 

@@ -33,7 +33,7 @@ from cellstate.model import SequenceModel, parameters_of
 from cellstate.processes import together
 from cellstate.report import summary
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.folder import Bystander, RunFolder, shortest
 from cellstate.runs.ledger import Ledger, Look, source_of, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
@@ -109,7 +109,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.recording(),
             stop.listening(),
             tracking.recording(trainer, claimed, record, resumed=again),
-            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
+            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason), f"; {way_on(folder)}"),
         ):
             if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
@@ -138,11 +138,12 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
     if not trainer.is_global_zero:
         discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
         return Bystander(folder)
-    config, fingerprint = record["config"], record["fingerprint"]
+    config, data = record["config"], {"data": record["fingerprint"]}
     if again:
-        claimed = RunFolder.reclaim(folder, data=fingerprint)
+        claimed = RunFolder.reclaim(folder, **data)
     else:
-        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint)
+        where_from = {name: record[name] for name in ("versions", "git", "machine")}
+        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], **data, **where_from)
         OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
     return claimed
@@ -184,11 +185,16 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
         held = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
             f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
-            + (f"; {held} holds what was reached; go on with: cellstate train run={held.parent.parent}" if held else "")
+            + (f"; {held} holds what was reached; {way_on(held.parent.parent)}" if held else "")
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
             signal.signal(signal.SIGINT, on_interrupt)
+
+
+def way_on(folder: Path) -> str:
+    """Return in words how a run is gone on with."""
+    return f"go on with: cellstate train run={shortest(folder)}"
 
 
 def tester_of(

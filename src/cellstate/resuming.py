@@ -13,14 +13,12 @@ from omegaconf import DictConfig
 from cellstate import checkpoint
 from cellstate.callbacks.checkpoints import newest_whole
 from cellstate.checkpoint.trust import Trust
+from cellstate.config import HOW_GIVEN
 from cellstate.errors import RequestError
 from cellstate.experiment import Run, recorded, run
 from cellstate.recorded import check_links, read_config
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
-
-# What says how a command was given, not what it trains.
-ASIDE = {"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"}
 
 
 def resume(
@@ -111,4 +109,4 @@ def is_run_of(place: Path, wanted: dict[str, Any]) -> bool:
 
 def trained(config: dict[str, Any]) -> dict[str, Any]:
     """Return what of a config decides on the training."""
-    return {key: value for key, value in config.items() if key not in ASIDE}
+    return {key: value for key, value in config.items() if key not in HOW_GIVEN}
