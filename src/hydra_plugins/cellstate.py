@@ -27,3 +27,20 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep."""
         return self._sweeper.sweep(arguments)
+
+
+class CompareSweeper(Sweeper):
+    """Every variant under every seed; see ``cellstate.comparison.sweeper``."""
+
+    def __init__(self, **options: Any) -> None:
+        from cellstate.comparison.sweeper import CompareSweeper as Its
+
+        self._sweeper = Its(**options)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Pass on what Hydra knows."""
+        self._sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the comparison."""
+        return self._sweeper.sweep(arguments)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from cellstate.comparison.matching import solve_size
+from cellstate.comparison.matching import match_sizes, solve_size
 from cellstate.comparison.statistics import LEVEL, Difference, compare, difference, expanded_tail, student_p
 from cellstate.sweep.statistics import student_quantile
 
@@ -136,3 +136,24 @@ def test_the_size_that_comes_nearest_is_found(wanted: int) -> None:
 def test_parameters_that_do_not_grow_are_told() -> None:
     with pytest.raises(ValueError, match="do not have 100 parameters"):
         solve_size(lambda _: 7, 100)
+    with pytest.raises(ValueError, match="1 and 2 of them both have 7 parameters"):
+        solve_size(lambda _: 7, 7)
+
+
+def test_small_networks_are_matched_by_moving_the_first_one_too() -> None:
+    # An LSTM has four times as many weights as a simple network of its size, so that 4,418 parameters are none of its.
+    gates = {1: lambda units: units * (units + 5) + 2, 4: lambda units: 4 * units * (units + 3) + 2 * units}
+    for start in (4_418, 700, 20_000):
+        one, other = match_sizes(list(gates.values()), start, 0.01)
+        first, second = gates[1](one), gates[4](other)
+        assert abs(first - second) <= 0.01 * first
+        assert abs(first - start) < 0.6 * start  # a quarter of the units
+        nearer = range(min(one, solve_size(gates[1], start)) + 1, max(one, solve_size(gates[1], start)))
+        for units in nearer:
+            size = gates[1](units)
+            assert abs(gates[4](solve_size(gates[4], size)) - size) > 0.01 * size, "a nearer one fits as well"
+
+
+def test_where_nothing_matches_each_is_as_near_as_it_can_be() -> None:
+    parameters = [lambda units: units, lambda units: 1000 * units]
+    assert match_sizes(parameters, 1400, 0.01) == [1400, 1]
