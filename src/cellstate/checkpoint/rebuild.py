@@ -46,7 +46,19 @@ DATA = Listed(
     ),
     SequenceData,
 )
-BACKBONES = Listed("backbone", ("cellstate.backbone",), (backbone.RNN, backbone.LSTM, backbone.GRU), Backbone)
+BACKBONES = Listed(
+    "backbone",
+    ("cellstate.backbone",),
+    (
+        backbone.RNN,
+        backbone.LSTM,
+        backbone.GRU,
+        backbone.TransparentRNN,
+        backbone.TransparentLSTM,
+        backbone.TransparentGRU,
+    ),
+    Backbone,
+)
 MODELS = Listed(
     "model",
     ("cellstate.model",),

@@ -44,7 +44,7 @@ class Listed:
     @property
     def names(self) -> str:
         """What may be named, in words."""
-        few = len(self.objects) <= 5
+        few = len(self.objects) <= 6
         return (
             ", ".join(found.__name__ for found in self.objects) if few else f"the {len(self.objects)} that are listed"
         )
