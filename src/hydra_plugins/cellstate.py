@@ -12,13 +12,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class GridSweeper(Sweeper):
-    """Every combination of the values on the command line; see ``cellstate.sweep.grid``."""
+class Delegate(Sweeper):
+    """Passes all on to the sweeper that it stands for."""
 
-    def __init__(self, **options: Any) -> None:
-        from cellstate import sweep
-
-        self._sweeper = sweep.GridSweeper(**options)
+    _sweeper: Sweeper
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Pass on what Hydra knows."""
@@ -27,3 +24,21 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the sweep."""
         return self._sweeper.sweep(arguments)
+
+
+class GridSweeper(Delegate):
+    """Every combination of the values on the command line; see ``cellstate.sweep.grid``."""
+
+    def __init__(self, **options: Any) -> None:
+        from cellstate import sweep
+
+        self._sweeper = sweep.GridSweeper(**options)
+
+
+class SearchSweeper(Delegate):
+    """Trials that Optuna proposes; see ``cellstate.sweep.search``."""
+
+    def __init__(self) -> None:
+        from cellstate.sweep.search.sweeper import SearchSweeper
+
+        self._sweeper = SearchSweeper()
