@@ -40,5 +40,5 @@ class Watched(L.Callback):
         if not rows or not trainer.is_global_zero or self._stop.signal is not None:
             return
         scores: dict[str, Any] = {key: value for key, value in rows[-1].items() if "/" in key}
-        if self._watcher.give_up(len(rows), scores):
-            self._stop.give_up(f"given up after validation {len(rows)}")
+        if reason := self._watcher.give_up(len(rows), scores):
+            self._stop.give_up(reason)

@@ -17,8 +17,8 @@ class PrunedError(CellstateError):
 class Watcher(Protocol):
     """Looks on at a run."""
 
-    def give_up(self, validation: int, scores: Mapping[str, float]) -> bool:
-        """Say whether to end the run after a validation.
+    def give_up(self, validation: int, scores: Mapping[str, float]) -> str | None:
+        """Return why to end the run after a validation; None to go on.
 
         Args:
             validation: its number, from 1 on; the same one may be told again by a run that goes on.

@@ -86,8 +86,7 @@ def outcome(study: Study, trial: Trial) -> str:
     if trial.state == "complete":
         return "  ".join(f"{name} {number(value)}" for name, value in scores(study, trial))
     if trial.state == "pruned":
-        found = f" at {number(trial.values[0])}" if trial.values else ""
-        return f"pruned after validation {trial.validations}{found}"
+        return trial.reason or trial.state
     return trial.state + (f": {trial.reason}" if trial.reason else "")
 
 
@@ -114,7 +113,7 @@ def conclude(folder: Path, studies: Sequence[Study], chosen: Sequence[str]) -> N
             console.print(table)
     counts = [f"{said} {state}" for state, said in count(studies).items() if said]
     console.print(f"Search:   {folder}  ({', '.join(counts) or 'no trial yet'})", soft_wrap=True, markup=False)
-    console.print("          sweep.json, sweep.csv (all trials)", soft_wrap=True)
+    console.print("          sweep.json, trials.csv (all trials), sweep.csv (their jobs)", soft_wrap=True)
     for name in chosen[:1]:
         words = f"cellstate train --config-dir {folder} experiment={name}"
         console.print(f"          {words}", soft_wrap=True, markup=False)

@@ -97,7 +97,7 @@ def read_space(tree: Any) -> list[Parameter]:
             f"{PLACE}={shown(tree)}: should be a mapping, such as {{optimizer: {{lr: {{low: 1e-4, …}}}}}}"
         )
     found = list(_parameters("", tree, problems))
-    for parameter in found:
+    for parameter in found if not problems else ():
         problems += _problems(parameter)
     if problems:
         raise RequestError(*problems)

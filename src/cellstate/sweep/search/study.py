@@ -99,9 +99,12 @@ class Study:
         self._sampler = ReseededSampler(settings.sampler, settings.seed, label)
         self._pruner = build_pruner(settings.pruner)
         with quiet_optuna():
-            study = optuna.create_study(
-                storage=storage, study_name=name, directions=settings.directions, load_if_exists=True
-            )
+            try:
+                study = optuna.load_study(storage=storage, study_name=name)
+            except KeyError:  # two processes may come to this at the same time
+                study = optuna.create_study(
+                    storage=storage, study_name=name, directions=settings.directions, load_if_exists=True
+                )
             begun = study.user_attrs.get(IDENTITY)
             if begun is None:
                 study.set_user_attr(IDENTITY, dict(identity))
@@ -280,6 +283,14 @@ def objective_values(objectives: Sequence[str], row: Row) -> list[float | None]:
                 raise RequestError(f"sweep.objective={objective}: the trials have no such metric; there are: {known}")
             found.append(row["val"][metric])
     return found
+
+
+def cells(study: Study, trial: Trial) -> dict[str, Any]:
+    """Return a trial as a row of a table."""
+    values = dict(zip(study.settings.objectives, trial.values or (), strict=False))
+    label = {"search": study.label} if study.label else {}
+    ends = {"validations": trial.validations, "job": trial.job, "reason": trial.reason}
+    return {**label, "trial": trial.number, "state": trial.state, **trial.params, **values, **ends}
 
 
 def refuse_another(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

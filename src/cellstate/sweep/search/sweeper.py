@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from cellstate.errors import CellstateError, RequestError, RunError
@@ -18,10 +19,11 @@ from cellstate.sweep.search.best import FOLDER, write_experiment
 from cellstate.sweep.search.checks import Asked, check_jobs
 from cellstate.sweep.search.settings import read_settings
 from cellstate.sweep.search.storage import FILE, open_storage, quiet_optuna, reached, without_password
-from cellstate.sweep.search.study import Study, Trial
+from cellstate.sweep.search.study import Study, Trial, cells
 from cellstate.sweep.search.task import TrialTask
 from cellstate.sweep.search.watcher import Place
 from cellstate.sweep.sweeper import JobSweeper
+from cellstate.sweep.tables import write_table
 
 LEAVING = ("completed", "pruned", "running")
 
@@ -50,16 +52,19 @@ class SearchSweeper(JobSweeper):
         settings = read_settings(self.config)
         asked = Asked.of(self.config, self.overrides())
         check_jobs(self, asked)
+        self.settings, self.asked = settings, asked
+        folder = Path(self.config.hydra.sweep.dir)
+        self.place_of_study = settings.storage or str((folder / FILE).resolve())
+        if settings.storage:
+            open_storage(settings.storage)  # before there is a folder
         with self.whole(), quiet_optuna():
-            self.settings, self.asked = settings, asked
             self._sweep()
         return self._rows()
 
     def _sweep(self) -> None:
-        mark, storage = self._mark(), self.settings.storage or str((self.folder.path / FILE).resolve())
-        self.place_of_study = storage
-        with reached(storage):
-            self.studies = [self._open(mark, open_storage(storage))]
+        mark = self._mark()
+        with reached(self.place_of_study):
+            self.studies = [self._open(mark, open_storage(self.place_of_study))]
         with display.Screen(self.settings.n_trials, quiet=self.quiet, bar=not self.task.verbose) as self.screen:
             self._announce()
             for study in self.studies:
@@ -194,6 +199,9 @@ class SearchSweeper(JobSweeper):
         rows = self._rows()
         if studies:
             self.folder.note("search", self._content())
+            write_table(
+                self.folder.path / "trials.csv", [cells(study, one) for study in studies for one in study.trials()]
+            )
         if studies and not self.quiet:
             display.conclude(self.folder.path, studies, written)
         return rows

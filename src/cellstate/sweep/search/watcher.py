@@ -48,14 +48,14 @@ class TrialWatcher:
         self._study: Study | None = None
         self._told = False
 
-    def give_up(self, validation: int, scores: Mapping[str, float]) -> bool:
-        """Report a validation, and say whether to end the run."""
+    def give_up(self, validation: int, scores: Mapping[str, float]) -> str | None:
+        """Report a validation, and say why to end the run if it is not worth going on with."""
         value = scores.get(self._place.metric)
         if value is None:
-            return False
+            return None
         try:
             with quiet_optuna():
-                return self._ask(validation, float(value))
+                hopeless = self._ask(validation, float(value))
         except (
             Exception
         ) as error:  # whatever a storage raises: a database that is restarted, a file system that is full
@@ -64,7 +64,8 @@ class TrialWatcher:
                 line = " ".join(reason.split())
                 print(f"cellstate: warning: a validation was not reported to the study ({line})", file=sys.stderr)
             self._told = True
-            return False
+            return None
+        return f"pruned after validation {validation}: {self._place.metric} {value:.4g}" if hopeless else None
 
     def _ask(self, validation: int, value: float) -> bool:
         if self._study is None:
