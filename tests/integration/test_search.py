@@ -207,6 +207,14 @@ def test_a_trial_without_a_number_is_a_failed_trial_and_not_the_end(search: Sear
     assert (trained, len(study().trials)) == ([], 5)
 
 
+def test_a_search_whose_trials_are_all_refused_is_given_up(search: Search) -> None:
+    answer = search(RATES, "data.batch_size=10000", "sweep.n_trials=20")
+    assert answer.status == 2
+    assert len(study().trials) == 3
+    assert answer.errors[-1] == ("cellstate: error: the first 3 trials were refused: mend what they have in common")
+    assert "data.batch_size=10000 is larger than the training split" in answer.errors[0]
+
+
 def test_a_full_disk_is_not_the_fault_of_a_trial(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     from cellstate.errors import not_written
     from cellstate.runs.folder import RunFolder

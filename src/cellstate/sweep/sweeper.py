@@ -179,12 +179,22 @@ class JobSweeper(Sweeper):
         Raises:
             HydraException: they cannot be composed.
         """
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, [*words, *self._placed("job")])
-        choice = config.hydra.runtime.choices.get("experiment")
+        config, choices = self.loaded([*words, *self._placed("job")])
+        with open_dict(config):
+            name_experiment(config, choices.get("experiment"))
+        return config
+
+    def loaded(self, words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """Return what overrides compose, without Hydra's part, and what was chosen of each group.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+        choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         with read_write(config), open_dict(config):
             del config["hydra"]
-            name_experiment(config, choice)
-        return config
+        return config, choices
 
     def _placed(self, folder: str) -> list[str]:
         return [f"sweep.name='{self.config.sweep.name}'", f"hydra.sweep.subdir='{folder}'"]

@@ -56,12 +56,22 @@ class Screen:
     def ended(self, study: Study, trial: Trial, finished: int, *, best: bool, seconds: float | None) -> None:
         """Say how a trial ended."""
         place = f"{finished:{len(str(self._total))}}/{self._total}"
-        parts = [place, f"{study.label}trial {trial.number}", spoken(trial.params), outcome(study, trial)]
+        parts = [place, name_of(study, trial), spoken(trial.params), outcome(study, trial)]
         parts += [] if seconds is None or trial.state != "complete" else [f"{seconds:.1f} s"]
         parts += ["best so far"] if best else []
         self.say("  ".join(part for part in parts if part), style=STYLES[trial.state] or None)
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=finished)
+
+
+def name_of(study: Study, trial: Trial) -> str:
+    """Return what to call a trial."""
+    return f"{study.part.label}, trial {trial.number}" if study.part.label else f"trial {trial.number}"
+
+
+def titled(study: Study, title: str) -> str:
+    """Return the title of a table of a study."""
+    return f"{study.part.label}: {title}" if study.part.label else title
 
 
 def spoken(params: Mapping[str, Any]) -> str:
@@ -95,22 +105,22 @@ def scores(study: Study, trial: Trial) -> list[tuple[str, float]]:
     return list(zip(study.settings.objectives, trial.values or (), strict=False))
 
 
-def conclude(folder: Path, studies: Sequence[Study], chosen: Sequence[str]) -> None:
-    """Print the best trials of each study, its best parameters, and where everything lies.
+def conclude(folder: Path, studies: Sequence[Study], chosen: Sequence[str], extra: Sequence[Table] = ()) -> None:
+    """Print the best trials, the best parameters, and where everything lies.
 
     Args:
         folder: the sweep's.
         studies: of the search; several where it is nested.
         chosen: names of the experiments that were written.
+        extra: tables of what else there is to say.
     """
     console = Console(highlight=False)
-    for study in studies:
-        for table in (trial_table(study), best_table(study)):
-            if table is None:
-                continue
-            if not console.is_terminal:  # a file has room for whole lines
-                console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-            console.print(table)
+    for table in (*extra, trial_table(studies[-1]), best_table(studies[-1])):
+        if table is None:
+            continue
+        if not console.is_terminal:  # a file has room for whole lines
+            console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+        console.print(table)
     counts = [f"{said} {state}" for state, said in count(studies).items() if said]
     console.print(f"Search:   {folder}  ({', '.join(counts) or 'no trial yet'})", soft_wrap=True, markup=False)
     console.print("          sweep.json, trials.csv (all trials), sweep.csv (their jobs)", soft_wrap=True)
@@ -133,7 +143,7 @@ def trial_table(study: Study) -> Table | None:
         return None
     keys = list(dict.fromkeys(key for trial in ranked for key in trial.params))
     title = "trials that none betters in every objective" if several else f"the best of {len(study.trials())} trials"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"{study.label}{title}", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=titled(study, title), title_justify="left")
     table.add_column("trial", justify="right")
     names = short_names(keys)
     for key in keys:
@@ -153,7 +163,7 @@ def best_table(study: Study) -> Table | None:
     if not ranked:
         return None
     importances = study.importances()
-    title = f"{study.label}the best parameters: trial {ranked[0].number}"
+    title = titled(study, f"the best parameters: trial {ranked[0].number}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     table.add_column("parameter")
     table.add_column("value", justify="right", overflow="fold")

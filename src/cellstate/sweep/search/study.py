@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cellstate.errors import RequestError
 from cellstate.signatures import shown
+from cellstate.sweep.search.folds import Part
 from cellstate.sweep.search.samplers import ReseededSampler, build_pruner
 from cellstate.sweep.search.settings import Settings
 from cellstate.sweep.search.space import Parameter, drawn
@@ -75,7 +76,7 @@ class Study:
         name: of the study.
         settings: of the search.
         space: its parameters, in order.
-        label: which of the studies of a nested search it is, if it is one.
+        part: which of the searches of a command it is.
         place: the mark of the folder that this process works in.
         identity: what must be as it was when the study was begun: name -> value.
 
@@ -90,13 +91,13 @@ class Study:
         settings: Settings,
         space: Sequence[Parameter],
         *,
-        label: str,
+        part: Part,
         place: str,
         identity: Mapping[str, Any],
     ) -> None:
-        self.storage, self.name, self.settings, self.label = storage, name, settings, label
+        self.storage, self.name, self.settings, self.part = storage, name, settings, part
         self._space, self._place = {parameter.key: parameter for parameter in space}, place
-        self._sampler = ReseededSampler(settings.sampler, settings.seed, label)
+        self._sampler = ReseededSampler(settings.sampler, settings.seed, part.label)
         self._pruner = build_pruner(settings.pruner)
         with quiet_optuna():
             try:
@@ -242,6 +243,12 @@ class Study:
                 seen.add(trial.values)
         return found
 
+    @property
+    def full(self) -> bool:
+        """Whether it has all its trials, each of them finished."""
+        trials = self.trials()
+        return len(trials) >= self.settings.n_trials and all(trial.finished for trial in trials)
+
     def importances(self) -> dict[str, float]:
         """Return the share of each parameter in telling good trials from others; nothing where there are too few.
 
@@ -288,7 +295,7 @@ def objective_values(objectives: Sequence[str], row: Row) -> list[float | None]:
 def cells(study: Study, trial: Trial) -> dict[str, Any]:
     """Return a trial as a row of a table."""
     values = dict(zip(study.settings.objectives, trial.values or (), strict=False))
-    label = {"search": study.label} if study.label else {}
+    label = {"search": study.part.label} if study.part.label else {}
     ends = {"validations": trial.validations, "job": trial.job, "reason": trial.reason}
     return {**label, "trial": trial.number, "state": trial.state, **trial.params, **values, **ends}
 

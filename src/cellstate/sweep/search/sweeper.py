@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from cellstate.errors import CellstateError, RequestError, RunError
 from cellstate.runs.lock import exclusively
 from cellstate.sweep import naming
 from cellstate.sweep.display import troubles
-from cellstate.sweep.identity import Job
+from cellstate.sweep.identity import REPEATS, Job
 from cellstate.sweep.search import display
 from cellstate.sweep.search.best import FOLDER, write_experiment
 from cellstate.sweep.search.checks import Asked, check_jobs
+from cellstate.sweep.search.folds import Part, parts
+from cellstate.sweep.search.outer import estimate, fold_table, score_folds
 from cellstate.sweep.search.settings import read_settings
 from cellstate.sweep.search.storage import FILE, open_storage, quiet_optuna, reached, without_password
 from cellstate.sweep.search.study import Study, Trial, cells
@@ -25,6 +28,7 @@ from cellstate.sweep.search.watcher import Place
 from cellstate.sweep.sweeper import JobSweeper
 from cellstate.sweep.tables import write_table
 
+MOST_REFUSALS = 3  # trials that may be refused, one after the other from the first on
 LEAVING = ("completed", "pruned", "running")
 
 
@@ -34,6 +38,7 @@ class SearchSweeper(JobSweeper):
     Task = TrialTask
     task: TrialTask
     studies: list[Study]
+    scores: dict[str, Any]  # of the folds of a nested search, as far as they were scored
 
     def name(self) -> str:
         """Return the name of the sweep: the experiment, the search, and what else stands on the command line."""
@@ -52,7 +57,9 @@ class SearchSweeper(JobSweeper):
         settings = read_settings(self.config)
         asked = Asked.of(self.config, self.overrides())
         check_jobs(self, asked)
-        self.settings, self.asked = settings, asked
+        self.settings, self.asked, self.scores = settings, asked, {}
+        self.refusals = 0
+        self.parts = parts(self.config, settings, {word.key_or_group: word for word in asked.fixed})
         folder = Path(self.config.hydra.sweep.dir)
         self.place_of_study = settings.storage or str((folder / FILE).resolve())
         if settings.storage:
@@ -64,17 +71,20 @@ class SearchSweeper(JobSweeper):
     def _sweep(self) -> None:
         mark = self._mark()
         with reached(self.place_of_study):
-            self.studies = [self._open(mark, open_storage(self.place_of_study))]
-        with display.Screen(self.settings.n_trials, quiet=self.quiet, bar=not self.task.verbose) as self.screen:
+            storage = open_storage(self.place_of_study)
+            self.studies = [self._open(mark, storage, part) for part in self.parts]
+        with display.Screen(self.total, quiet=self.quiet, bar=not self.task.verbose) as self.screen:
             self._announce()
             for study in self.studies:
                 self._search(study)
                 if self.trouble is not None:
                     return
+        if self.settings.score:
+            self._score()
 
-    def _open(self, mark: str, storage: Any) -> Study:
+    def _open(self, mark: str, storage: Any, part: Part) -> Study:
         return Study(
-            storage, self.config.sweep.name, self.settings, self.asked.space, label="", place=mark,
+            storage, f"{self.config.sweep.name}{part.suffix}", self.settings, self.asked.space, part=part, place=mark,
             identity=self.asked.identity(self.settings),
         )  # fmt: skip
 
@@ -94,14 +104,30 @@ class SearchSweeper(JobSweeper):
 
     def _announce(self) -> None:
         finished = sum(trial.finished for study in self.studies for trial in study.trials())
-        total = self.settings.n_trials * len(self.studies)
+        total = self.total
         already = f", {finished} of them finished already" if finished else ""
         self.screen.say(f"{total} trial{'s' * (total != 1)}{already}", style="bold")
         self.screen.say(f"  -> {self.folder.path}")
         if self.settings.storage:
-            self.screen.say(f"  study {self.studies[0].name} in {without_password(self.settings.storage)}")
+            self.screen.say(f"  study {self.studies[-1].name} in {without_password(self.settings.storage)}")
         for line in self.asked.remarks:
             self.screen.say(f"  {line}")
+
+    @property
+    def total(self) -> int:
+        """How many trials there are to be."""
+        return self.settings.n_trials * len(self.parts)
+
+    def _score(self) -> None:
+        """Score what was chosen without each fold on that fold, once all searches are finished."""
+        if not all(study.full for study in self.studies):
+            self.screen.say("not scored yet: other processes work on trials; repeat the command when they are over")
+            return
+        known = (self.folder.read().get("search") or {}).get("scores") or {}
+        try:
+            self.scores = score_folds(self.folder.path, self.studies, known, ledger=self.config.ledger)
+        except CellstateError as error:
+            self.trouble = error
 
     # ------------------------------------------------------------------ trials
 
@@ -111,8 +137,8 @@ class SearchSweeper(JobSweeper):
         while True:
             with self._alone():
                 self._settle(study)
-                jobs = self._take(study)
-            if not jobs or self.trouble is not None:
+                jobs = {} if self.trouble is not None else self._take(study)
+            if not jobs:
                 return
             for number in jobs:
                 attempts[number] = attempts.get(number, 0) + 1
@@ -152,7 +178,9 @@ class SearchSweeper(JobSweeper):
     def _job(self, study: Study, trial: Trial) -> Job:
         """Return the job of a trial, whose values are drawn if they are not yet."""
         values = study.values(trial, self.asked.given)
-        job = self.job(self.asked.words(values), values)
+        job = self.job([*self.asked.words(values), *study.part.words], [*values, *REPEATS])
+        # No trial repeats another one: what differs in a fold alone is of another search.
+        job = replace(job, group=job.key, repeat={})
         study.note_job(trial, job.folder, job.key)
         return job
 
@@ -168,11 +196,19 @@ class SearchSweeper(JobSweeper):
                 return
             if ended is None or row is None:
                 continue
-            trials = study.trials()
+            self._count_refusals(ended, row)
+            finished = sum(one.finished for each in self.studies for one in each.trials())
             ranked = study.ranked()
             best = bool(ranked) and ranked[0].number == trial.number and len(self.settings.objectives) == 1
             seconds = (row["seconds"] or {}).get("fit")
-            self.screen.ended(study, ended, sum(one.finished for one in trials), best=best, seconds=seconds)
+            self.screen.ended(study, ended, finished, best=best, seconds=seconds)
+
+    def _count_refusals(self, trial: Trial, row: dict[str, Any]) -> None:
+        """Give up where all that was tried is refused: what is wrong is then not in the space."""
+        refused = trial.state == "failed" and (row["failure"] or {}).get("exit_status") == RequestError.exit_status
+        self.refusals = self.refusals + 1 if refused else -self.total
+        if self.refusals == MOST_REFUSALS:
+            self.trouble = RequestError(f"the first {MOST_REFUSALS} trials were refused: mend what they have in common")
 
     @property
     def at_once(self) -> int:
@@ -195,7 +231,7 @@ class SearchSweeper(JobSweeper):
     def conclude(self) -> list[dict[str, Any]]:
         """Bring ``sweep.json`` and the experiments up to date, print the tables, and return the trials."""
         studies = getattr(self, "studies", [])
-        written = [name for study in studies for name in self._write_best(study)]
+        written = self._write_best(studies[-1]) if studies else []
         rows = self._rows()
         if studies:
             self.folder.note("search", self._content())
@@ -203,19 +239,21 @@ class SearchSweeper(JobSweeper):
                 self.folder.path / "trials.csv", [cells(study, one) for study in studies for one in study.trials()]
             )
         if studies and not self.quiet:
-            display.conclude(self.folder.path, studies, written)
+            table = fold_table(self.scores, self.settings.objectives[0])
+            display.conclude(self.folder.path, studies, written, [table] if table else [])
         return rows
 
     def _rows(self) -> list[dict[str, Any]]:
         return [
-            {"number": trial.number, "state": trial.state, "reason": trial.reason, "label": study.label, "trial": trial}
+            {"number": trial.number, "state": trial.state, "reason": trial.reason, "study": study, "trial": trial}
             for study in getattr(self, "studies", [])
             for trial in study.trials()
         ]
 
     def _content(self) -> dict[str, Any]:
         """Return what ``sweep.json`` says of the search."""
-        settings, study = self.settings, self.studies[0]
+        settings, study = self.settings, self.studies[-1]
+        self.scores = self.scores or (self.folder.read().get("search") or {}).get("scores") or {}
         return {
             "study": study.name,
             "storage": without_password(settings.storage) if settings.storage else FILE,
@@ -225,16 +263,15 @@ class SearchSweeper(JobSweeper):
             "seed": settings.seed,
             "objectives": list(settings.objectives),
             "directions": list(settings.directions),
+            "nested": settings.nested,
             "space": {parameter.key: parameter.as_dict() for parameter in self.asked.space},
             "trials": [
-                {
-                    "number": one.number, "state": one.state, "values": one.values, "params": dict(one.params),
-                    "validations": one.validations, "job": one.job, "reason": one.reason,
-                }
-                for one in study.trials()
+                {**asdict(one), "search": each.part.label} for each in self.studies for one in each.trials()
             ],
             "best": [one.number for one in study.front()],
             "importances": study.importances(),
+            "scores": self.scores,
+            "estimate": estimate(self.scores),
         }  # fmt: skip
 
     def _write_best(self, study: Study) -> list[str]:
@@ -250,11 +287,8 @@ class SearchSweeper(JobSweeper):
                 f"trial {trial.number}, {values}.",
                 f"cellstate train --config-dir {self.folder.path} experiment={name}",
             ]
-            words = self.parsed(self.asked.words(trial.params))
-            write_experiment(
-                self.folder.path / FOLDER / f"{name}.yaml", words, experiment=self.asked.experiment, said=said,
-                groups=self.asked.groups,
-            )  # fmt: skip
+            words = [*self.asked.words(trial.params), *study.part.words]
+            write_experiment(self.folder.path / FOLDER / f"{name}.yaml", self.loaded, words, trial.params, said)
             names.append(name)
         return names
 
@@ -262,22 +296,21 @@ class SearchSweeper(JobSweeper):
         """Return what to say of a search that was stopped."""
         finished = sum(row["state"] != "running" for row in rows)
         begun = len(rows) - finished
-        total = self.settings.n_trials * max(1, len(getattr(self, "studies", [])))
         also = f", {begun} begun" if begun else ""
-        return f"interrupted with {finished} of {total} trials finished{also}; the same command goes on"
+        return f"interrupted with {finished} of {self.total} trials finished{also}; the same command goes on"
 
     def failures(self, rows: list[dict[str, Any]]) -> Exception | None:
         """Return one error for all trials that failed, and for what went wrong beside them; None where nothing did."""
         problems = [
-            f"{row['label']}trial {row['number']} ({display.spoken(row['trial'].params)}): {row['reason']}"
+            f"{display.name_of(row['study'], row['trial'])} ({display.spoken(row['trial'].params)}): {row['reason']}"
             for row in rows
             if row["state"] == "failed"
         ]
         told = troubles(self.trouble)
         if not problems and not told:
             return None
-        if isinstance(self.trouble, RequestError) and not problems:
-            return RequestError(*told)
+        if isinstance(self.trouble, RequestError) and (not problems or self.refusals == MOST_REFUSALS):
+            return RequestError(*problems, *told)
         jobs = {row["folder"]: row for row in self.folder.read()["jobs"]}
         failed = [jobs.get(row["trial"].job, {}).get("failure") or {} for row in rows if row["state"] == "failed"]
         refused = not told and all(one.get("exit_status") == RequestError.exit_status for one in failed)
