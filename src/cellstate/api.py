@@ -8,7 +8,7 @@ from typing import Any
 
 from cellstate.backtesting import Backtest, refuse_other_tasks, roll
 from cellstate.checkpoint.trust import Trust
-from cellstate.composition import compose
+from cellstate.composition import compose, refuse_search
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.evaluation import Evaluation, evaluate
@@ -37,6 +37,7 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
     if isinstance(overrides, str):
         raise RequestError(f"overrides={overrides!r}: give a list of words, such as [{overrides!r}]")
     config, folder = compose("train", [*overrides, f"quiet={str(quiet).lower()}"], config_dir=config_dir)
+    refuse_search(config)
     try:
         return run(config, folder)
     except RequestError:

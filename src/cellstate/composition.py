@@ -93,3 +93,13 @@ def lock_in_sweep(config: DictConfig) -> None:
     if in_sweep():
         with open_dict(config):
             config.test = False
+
+
+def refuse_search(config: DictConfig) -> None:
+    """Refuse to train one run of a search as if it were one by itself.
+
+    Raises:
+        RequestError: says what asks for a search.
+    """
+    if "space" in (config.get("sweep") or {}):
+        raise RequestError("sweep: is a search, which is many runs; give it to cellstate train -m")

@@ -30,6 +30,10 @@ class RunError(CellstateError):
     """The work itself failed: training diverged, the disk is full, a result could not be reproduced."""
 
 
+class NotWrittenError(RunError):
+    """The disk is full, or cannot be written: what was asked for is not to blame."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest of the known names, else the known names themselves."""
     names = sorted(map(str, known))
@@ -40,10 +44,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; there are: {shown}" if names else ""
 
 
-def not_written(path: Path | str, error: OSError, note: str = "") -> RunError:
+def not_written(path: Path | str, error: OSError, note: str = "") -> NotWrittenError:
     """Return the failure to write a file of a run, ``note`` being what is left of what stood there before."""
     remedy = "free some space" if error.errno in FULL else "check the disk and its permissions"
-    return RunError(f"{path}: cannot be written ({error.strerror or error}){note}; {remedy} and try again")
+    return NotWrittenError(f"{path}: cannot be written ({error.strerror or error}){note}; {remedy} and try again")
 
 
 def no_run_folder(path: Path | str, error: OSError, key: str = "hydra.run.dir") -> CellstateError:

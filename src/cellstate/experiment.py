@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate import checkpoint, report
 from cellstate import config as checking
 from cellstate.building import arguments, build_data, build_model, build_trainer
-from cellstate.callbacks import Checkpoints, FiniteLoss, History
+from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
 from cellstate.callbacks.position import whole_epochs
 from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
@@ -37,6 +37,7 @@ from cellstate.runs.folder import Bystander, RunFolder, shortest
 from cellstate.runs.ledger import Ledger, Look, source_of, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
+from cellstate.runs.watching import PrunedError, present_watcher
 
 KEYS = (
     *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
@@ -74,6 +75,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     Raises:
         RequestError: the config or the data cannot be used; nothing was written.
         RunError: the training diverged, or the disk is full; the folder says so.
+        PrunedError: whoever looks on gave it up; ``checkpoints/last.ckpt`` holds what was reached.
         KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
     """
     began = time.monotonic()
@@ -99,7 +101,9 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         tracking = Tracking(history, keeper.monitor)
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
+        watcher = present_watcher()
+        watched = [] if watcher is None else [Watched(watcher, history, stop)]
+        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking, *watched])
         ledger = Ledger(config.ledger)
         if data.reported_split == "test" and trainer.is_global_zero:
             ledger.check()
@@ -182,6 +186,8 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
     try:
         yield
     except (Stopped, SystemExit) as error:
+        if isinstance(error, Stopped) and keeper.stop.given_up is not None:
+            raise PrunedError(keeper.stop.given_up) from error
         held = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
             f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"

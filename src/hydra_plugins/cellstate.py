@@ -5,6 +5,7 @@ Hydra imports this module at every command, so that what it stands for is loaded
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -12,13 +13,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class GridSweeper(Sweeper):
-    """Every combination of the values on the command line; see ``cellstate.sweep.grid``."""
+class Delegate(Sweeper):
+    """Passes on what Hydra asks to a sweeper of the same name, which it loads."""
+
+    home: str
 
     def __init__(self, **options: Any) -> None:
-        from cellstate import sweep
-
-        self._sweeper = sweep.GridSweeper(**options)
+        self._sweeper = getattr(import_module(self.home), type(self).__name__)(**options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Pass on what Hydra knows."""
@@ -29,18 +30,19 @@ class GridSweeper(Sweeper):
         return self._sweeper.sweep(arguments)
 
 
-class CompareSweeper(Sweeper):
-    """Every variant under every seed; see ``cellstate.comparison.sweeper``."""
+class GridSweeper(Delegate):
+    """Every combination of the values on the command line."""
 
-    def __init__(self, **options: Any) -> None:
-        from cellstate.comparison.sweeper import CompareSweeper as Its
+    home = "cellstate.sweep"
 
-        self._sweeper = Its(**options)
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Pass on what Hydra knows."""
-        self._sweeper.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+class SearchSweeper(Delegate):
+    """Trials that Optuna proposes."""
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the comparison."""
-        return self._sweeper.sweep(arguments)
+    home = "cellstate.sweep.search.sweeper"
+
+
+class CompareSweeper(Delegate):
+    """Every variant under every seed, and which differences are shown."""
+
+    home = "cellstate.comparison.sweeper"

@@ -5,5 +5,6 @@ from cellstate.callbacks.finite_loss import FiniteLoss
 from cellstate.callbacks.gradient_norm import GradientNorm
 from cellstate.callbacks.history import History
 from cellstate.callbacks.progress import Progress
+from cellstate.callbacks.watched import Watched
 
-__all__ = ["Checkpoints", "FiniteLoss", "GradientNorm", "History", "Progress"]
+__all__ = ["Checkpoints", "FiniteLoss", "GradientNorm", "History", "Progress", "Watched"]

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cellstate.commands.application import parse, run_application
-from cellstate.composition import in_sweep, lock_in_sweep, name_experiment
+from cellstate.composition import in_sweep, lock_in_sweep, name_experiment, refuse_search
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
@@ -32,6 +32,8 @@ def task(config: DictConfig) -> None:
         if in_sweep():
             refuse_test(hydra.overrides.task)
             lock_in_sweep(config)
+        elif config.run is None:
+            refuse_search(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
         from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed

@@ -17,7 +17,7 @@ from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, 
 
 SQLITE, VARIABLE = "sqlite:///", "MLFLOW_TRACKING_URI"
 LONGEST = 6000  # characters of a parameter's value that MLflow keeps
-STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
 
 class MLFlowLogger(RunLogger, LightningMLFlowLogger):

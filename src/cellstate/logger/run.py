@@ -108,7 +108,7 @@ class RunLogger(Logger):
         raise NotImplementedError
 
     def close(self, status: str) -> None:
-        """Say how the run ended: completed, failed or interrupted. Nothing is logged after it."""
+        """Say how the run ended: completed, pruned, failed or interrupted. Nothing is logged after it."""
         raise NotImplementedError
 
     def finalize(self, status: str) -> None:

@@ -16,6 +16,7 @@ from cellstate.callbacks import History
 from cellstate.composition import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
 from cellstate.runs.folder import RunFolder
+from cellstate.runs.watching import PrunedError
 
 FACTS = ("fingerprint", "versions", "reference")  # of the record that checkpoints keep
 
@@ -61,6 +62,9 @@ class Tracking(L.Callback):
             yield
         except KeyboardInterrupt:
             self._close("interrupted")
+            raise
+        except PrunedError:
+            self._close("pruned")
             raise
         except BaseException:
             self._close("failed")

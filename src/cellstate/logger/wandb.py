@@ -141,7 +141,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         run, self._run = self._run, None
         try:
             if run is not None:
-                run.finish(exit_code=0 if status == "completed" else 1)
+                run.finish(exit_code=0 if status in ("completed", "pruned") else 1)
                 if run.offline and not run.disabled:
                     wait(lambda: is_ended(Path(run.settings.sync_file)))
         finally:

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 
 from cellstate.errors import RequestError, RunError, no_run_folder, not_written
 from cellstate.runs.lock import Lock
+from cellstate.runs.watching import PrunedError
 
 LOCK = ".lock"
 PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "polars")
@@ -119,11 +120,14 @@ class RunFolder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Leave in the manifest how the work inside ended: completed, interrupted or failed (and why)."""
+        """Leave in the manifest how the work inside ended: completed, pruned, interrupted or failed (and why)."""
         try:
             yield
         except KeyboardInterrupt:
             self.conclude("interrupted")
+            raise
+        except PrunedError as error:
+            self.conclude("pruned", str(error))
             raise
         except BaseException as error:
             self.conclude("failed", f"{type(error).__name__}: {error}")

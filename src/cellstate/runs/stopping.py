@@ -22,8 +22,13 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: str | None = None  # SIGINT or SIGTERM
+        self.given_up: str | None = None  # why, where nobody sent a signal and the run is to end early
         self._asked = 0.0
         self._listening = False
+
+    def give_up(self, reason: str) -> None:
+        """Ask the run to stop for good, as a signal would ask it to be gone on with."""
+        self.signal, self.given_up, self._asked = "give up", reason, time.monotonic()
 
     @property
     def overdue(self) -> bool:
@@ -55,6 +60,7 @@ class StopRequest:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.signal is not None and number == signal.SIGINT:
+        if self.signal is not None and self.given_up is None and number == signal.SIGINT:
             raise Stopped
+        self.given_up = None  # whoever sends a signal wants to go on later
         self.signal, self._asked = signal.Signals(number).name, time.monotonic()

@@ -19,8 +19,15 @@ from cellstate.sweep.folder import SweepFolder, count
 from cellstate.sweep.naming import differing, label, labels
 
 EVERY = 0.5  # seconds between two looks at what became of the jobs
-ENDED = ("completed", "failed", "interrupted")
-STYLES = {"completed": "", "running": "cyan", "interrupted": "yellow", "failed": "red", "pending": "dim"}
+ENDED = ("completed", "pruned", "failed", "interrupted")
+STYLES = {
+    "completed": "",
+    "pruned": "dim",
+    "running": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "pending": "dim",
+}
 
 Row = Mapping[str, Any]
 
@@ -108,6 +115,8 @@ class Watch:
 
 def outcome(row: Row) -> str:
     """Return in a few words how a job ended."""
+    if row["status"] == "pruned" and row["reason"]:
+        return row["reason"]
     if row["status"] != "completed":
         return row["status"] + (f": {row['reason']}" if row["reason"] else "")
     best, seconds = row["best"], (row["seconds"] or {}).get("fit")
@@ -225,17 +234,21 @@ def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception 
         lines = row["failure"]["problems"] if row["failure"] else [row["reason"]]
         problems += [f"job {places[row['key']]} ({names[row['key']]}): {line}" for line in lines]
     left = sum(row["status"] in ("interrupted", "pending") for row in rows)
-    if isinstance(trouble, CellstateError):
-        problems += trouble.problems
-    elif trouble is not None:
-        first = (str(trouble).splitlines() or [""])[0]
-        problems.append(f"the launcher failed ({type(trouble).__name__}: {first})")
+    problems += troubles(trouble)
     if left:
         problems.append(f"{left} of {len(rows)} jobs are not finished; the same command goes on with them")
     if not problems:
         return None
     refused = all(row["failure"] and row["failure"]["exit_status"] == RequestError.exit_status for row in failed)
     return RequestError(*problems) if refused and not left and trouble is None else RunError(*problems)
+
+
+def troubles(trouble: Exception | None) -> list[str]:
+    """Return the lines of what went wrong beside the jobs."""
+    if trouble is None or isinstance(trouble, CellstateError):
+        return list(trouble.problems) if trouble else []
+    first = (str(trouble).splitlines() or [""])[0]
+    return [f"the launcher failed ({type(trouble).__name__}: {first})"]
 
 
 def interrupted(rows: Sequence[Row]) -> str:

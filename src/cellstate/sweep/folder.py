@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cellstate.errors import CellstateError, RequestError, no_run_folder
+from cellstate.errors import CellstateError, NotWrittenError, RequestError, no_run_folder
 from cellstate.output import write_whole
 from cellstate.runs.folder import LOCK
 from cellstate.runs.lock import Lock, exclusively, is_held
@@ -25,7 +25,7 @@ from cellstate.sweep import results
 from cellstate.sweep.identity import Job
 from cellstate.sweep.tables import write_tables
 
-STATUSES = ("completed", "running", "interrupted", "failed", "pending")
+STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending")
 
 
 @dataclass
@@ -91,6 +91,10 @@ class SweepFolder:
                 "move it away, and the same command writes it anew"
             ) from error
         return content
+
+    def note(self, name: str, value: Any) -> dict[str, Any]:
+        """Keep something of the sweep as a whole beside the list; return the content of ``sweep.json``."""
+        return self._change(lambda content: content.update({name: value}))
 
     # ------------------------------------------------------------------ one job
 
@@ -179,7 +183,8 @@ class SweepFolder:
 def failure(error: Exception) -> dict[str, Any]:
     """Return why a job failed, as the list keeps it."""
     if isinstance(error, CellstateError):
-        return {"problems": list(error.problems), "exit_status": error.exit_status}
+        found = {"problems": list(error.problems), "exit_status": error.exit_status}
+        return {**found, "passing": True} if isinstance(error, NotWrittenError) else found
     return {"problems": [f"{type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows where"], "exit_status": 1}
 
 

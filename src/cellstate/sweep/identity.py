@@ -84,7 +84,7 @@ def overrides_of(words: Sequence[str]) -> dict[str, Any]:
     found = {}
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element().lstrip("+")
-        if not override.is_hydra_override() and not key.startswith("sweep."):
+        if not override.is_hydra_override() and key.partition(".")[0] != "sweep":
             value = override.value()
             # What JSON has no word for is kept as text.
             found[key] = str(value) if isinstance(value, float) and not math.isfinite(value) else value

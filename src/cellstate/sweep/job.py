@@ -23,6 +23,7 @@ from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import LOCK, read_manifest, shortest
 from cellstate.runs.lock import BusyError, Lock
 from cellstate.runs.stopping import SIGNALS
+from cellstate.runs.watching import PrunedError
 from cellstate.runs.yaml_file import read_yaml
 from cellstate.sweep.folder import Claim, SweepFolder
 from cellstate.sweep.identity import job_key
@@ -67,7 +68,7 @@ class SweepTask:
         try:
             with signals.obeyed():
                 self.work(config, sweep.path / claim.row["folder"], claim.row["key"])
-        except BusyError:  # by `cellstate train run=FOLDER`, which takes no part in the sweep
+        except (BusyError, PrunedError):  # busy: by `cellstate train run=FOLDER`, which takes no part in the sweep
             pass
         except Exception as error:
             failure = error

@@ -97,7 +97,8 @@ def _short(key: str, value: Any) -> str:
     """Return ``gru`` for backbone=gru, ``lr-0.01`` for optimizer.lr=0.01, ``book.txt`` for data.path=texts/book.txt."""
     if isinstance(value, str):
         return slug(value.rstrip("/").rpartition("/")[2])
-    return slug(f"{key.rpartition('.')[2]}-{slug(shown(value))}")
+    drawn = isinstance(value, float) and len(repr(value)) > 7  # no more digits than one reads
+    return slug(f"{key.rpartition('.')[2]}-{slug(f'{value:.4g}' if drawn else shown(value))}")
 
 
 def _digest(parts: Sequence[str]) -> str:

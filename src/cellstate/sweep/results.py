@@ -40,8 +40,8 @@ def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[
     if not manifest:
         return {**facts, "status": "pending"}
     ended = manifest.get("status")
-    if ended == "failed":
-        return {**facts, "status": "failed", "reason": manifest.get("reason")}
+    if ended in ("failed", "pruned"):
+        return {**facts, "status": ended, "reason": manifest.get("reason")}
     return {**facts, "status": "interrupted", "reason": "killed" if ended == "running" else None}
 
 

@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,6 +43,7 @@ class JobSweeper(Sweeper):
     A sweeper that derives from it says which jobs, by calling ``run_jobs`` in its ``sweep``, once or often.
     """
 
+    Task: type[SweepTask] = SweepTask  # what the launcher runs
     folder: SweepFolder
     config: DictConfig
     hydra_context: HydraContext
@@ -55,11 +56,9 @@ class JobSweeper(Sweeper):
         self.trouble: Exception | None = None  # of the launcher, or of the sweep's own files
         self._refuse()
         with open_dict(config):
-            config.sweep.name = naming.sweep_name(
-                config.sweep.name, self.overrides(), str(config.hydra.runtime.choices.get("experiment"))
-            )
+            config.sweep.name = self.name()
         self._full_error = getattr(task_function, "full_error", None)
-        self.task = SweepTask(
+        self.task = self.Task(
             inspect.unwrap(task_function),  # the command's own: what fails is kept by the sweep, not by the command
             sys.argv,
             verbose=bool(config.sweep.verbose) and not self.quiet,
@@ -68,6 +67,11 @@ class JobSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=self.task, config=config
         )
+
+    def name(self) -> str:
+        """Return the name of the sweep, which is that of its folder."""
+        experiment = str(self.config.hydra.runtime.choices.get("experiment"))
+        return naming.sweep_name(self.config.sweep.name, self.overrides(), experiment)
 
     def arguments(self) -> list[str]:
         """Return what stands on the command line, but for what is Hydra's."""
@@ -103,9 +107,9 @@ class JobSweeper(Sweeper):
             yield
         except KeyboardInterrupt as error:
             rows = self.conclude()
-            raise KeyboardInterrupt(display.interrupted(rows)) from error
+            raise KeyboardInterrupt(self.interrupted(rows)) from error
         rows = self.conclude()
-        if (failure := display.failures(self.folder.read()["jobs"], rows, self.trouble)) is not None:
+        if (failure := self.failures(rows)) is not None:
             raise failure
 
     def conclude(self) -> list[dict[str, Any]]:
@@ -115,21 +119,39 @@ class JobSweeper(Sweeper):
             display.conclude(self.folder.path, content)
         return [row for row in content["jobs"] if row["key"] in self.keys]
 
-    def run_jobs(self, jobs: Sequence[Job], *, at_a_time: int | None = None) -> list[dict[str, Any]]:
-        """Run jobs and return their rows in ``sweep.json``, complete or not. Those that are complete are not run.
+    def interrupted(self, rows: list[dict[str, Any]]) -> str:
+        """Return what to say of a sweep that was stopped, ``rows`` being those of this command's jobs."""
+        return display.interrupted(rows)
+
+    def failures(self, rows: list[dict[str, Any]]) -> Exception | None:
+        """Return one error for all that went wrong; None where nothing did."""
+        return display.failures(self.folder.read()["jobs"], rows, self.trouble)
+
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        *,
+        at_a_time: int | None = None,
+        leaving: Collection[str] = ("completed", "running"),
+        watched: bool = True,
+    ) -> list[dict[str, Any]]:
+        """Run jobs and return their rows in ``sweep.json``, complete or not.
 
         Args:
             jobs: what ``job`` makes of overrides.
             at_a_time: how many are given to the launcher in one go; None: all.
+            leaving: the statuses of those that are not run.
+            watched: whether to say on the screen how they end.
         """
         rows = self.folder.plan(jobs, self.task.command)
         self.keys += [row["key"] for row in rows]
         words = {job.folder: [*job.words, *self._placed(job.folder)] for job in jobs}
         by_key = {job.key: job.folder for job in jobs}
-        waiting = [row for row in rows if row["status"] not in ("completed", "running")]
+        waiting = [row for row in rows if row["status"] not in leaving]
         for row in waiting:  # a job that an earlier command began keeps its folder
             words[row["folder"]] = [*words[by_key[row["key"]]], *self._placed(row["folder"])]
-        with display.Watch(self.folder, self.keys, quiet=self.quiet, bar=not self.task.verbose):
+        watch = display.Watch(self.folder, self.keys, quiet=self.quiet, bar=not self.task.verbose)
+        with watch if watched else nullcontext():
             step = at_a_time or max(1, len(waiting))
             for start in range(0, len(waiting), step):
                 self._launch([words[row["folder"]] for row in waiting[start : start + step]], start)
@@ -146,14 +168,33 @@ class JobSweeper(Sweeper):
         Raises:
             HydraException: they cannot be composed.
         """
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, [*words, *self._placed("job")])
-        choice = config.hydra.runtime.choices.get("experiment")
-        with read_write(config), open_dict(config):
-            del config["hydra"]
-            name_experiment(config, choice)
+        config = self.composed(words)
         key, overrides = job_key(config), overrides_of(words)
         folder = naming.job_name(overrides, [name.lstrip("+") for name in named_by], key)
         return Job(folder, key, group_key(config), tuple(words), overrides, repetition(config))
+
+    def composed(self, words: Sequence[str]) -> DictConfig:
+        """Return the config of the job that overrides describe, without Hydra's part.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        config, choices = self.loaded([*words, *self._placed("job")])
+        with open_dict(config):
+            name_experiment(config, choices.get("experiment"))
+        return config
+
+    def loaded(self, words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """Return what overrides compose, without Hydra's part, and what was chosen of each group.
+
+        Raises:
+            HydraException: they cannot be composed.
+        """
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
+        choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        return config, choices
 
     def _placed(self, folder: str) -> list[str]:
         return [f"sweep.name='{self.config.sweep.name}'", f"hydra.sweep.subdir='{folder}'"]

@@ -17,8 +17,8 @@ def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
     Raises:
         RunError: the disk is full, or cannot be written.
     """
-    _write(folder / "sweep.csv", [dict(_job_cells(row)) for row in content["jobs"]])
-    _write(folder / "groups.csv", [dict(_group_cells(group)) for group in content["groups"]])
+    write_table(folder / "sweep.csv", [dict(_job_cells(row)) for row in content["jobs"]])
+    write_table(folder / "groups.csv", [dict(_group_cells(group)) for group in content["groups"]])
 
 
 def _job_cells(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -44,7 +44,13 @@ def _group_cells(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "seconds mean", (group["seconds"] or {}).get("mean")
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file as a whole; a row may lack columns that others have.
+
+    Raises:
+        RunError: the disk is full, or cannot be written.
+    """
+
     def write(draft: Path) -> None:
         with draft.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=_columns(rows), restval="")

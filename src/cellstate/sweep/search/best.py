@@ -1,0 +1,114 @@
+"""The best parameters as an experiment: a YAML file that trains what the best trial trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from cellstate.output import write_whole
+from cellstate.sweep.identity import ASIDE
+
+FOLDER = "experiment"  # so that --config-dir finds what lies in it
+ABSENT = object()
+
+Load = Callable[[Sequence[str]], tuple[DictConfig, dict[str, Any]]]
+
+
+def write_experiment(
+    file: Path, load: Load, words: Sequence[str], params: Mapping[str, Any], said: Sequence[str]
+) -> None:
+    """Write an experiment that is what overrides make of another one, by what the config differs in.
+
+    Args:
+        file: where to; its name is that of the experiment.
+        load: composes overrides, and tells what was chosen of each group.
+        words: the overrides.
+        params: key -> value of those of them that are written even if they are what they are without them.
+        said: lines that say what it is.
+
+    Raises:
+        RunError: the disk is full, or cannot be written.
+    """
+    wanted, chosen = load(words)
+    base = str(chosen.get("experiment") or "pattern")
+    beside = [f"experiment={base}", "sweep=grid"]
+    _, usual = load(beside)
+    groups = {
+        group: choice
+        for group, choice in chosen.items()
+        if choice != usual.get(group) and group not in ("experiment", *ASIDE) and not group.startswith("hydra/")
+    }
+    config, _ = load([*beside, *(f"{group}={written(choice)}" for group, choice in groups.items())])
+    values, lacking = difference(contents(config), contents(wanted)), list(missing(contents(config), contents(wanted)))
+    for key, value in params.items():
+        if key not in chosen:
+            put(values, key.lstrip("+").split("."), value)
+    lines = ["# @package _global_", *(f"# {line}" for line in said)]
+    if lacking:
+        lines.append(f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot say: give that too.")
+    defaults = [base, *({f"override /{group}": choice} for group, choice in groups.items())]
+    text = "\n".join(lines) + "\n" + dumped({"defaults": defaults}) + ("\n" + dumped(values) if values else "")
+    file.parent.mkdir(exist_ok=True)
+    write_whole(file, lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Put a value into nested dictionaries."""
+    *parts, last = path
+    for part in parts:
+        tree = tree.setdefault(part, {})
+    tree[last] = value
+
+
+def written(choice: Any) -> str:
+    """Return the choice of a group as an override has it."""
+    return "null" if choice is None else f"[{','.join(choice)}]" if isinstance(choice, list) else str(choice)
+
+
+def contents(config: DictConfig) -> dict[str, Any]:
+    """Return what of a config decides on the training, as it stands in its files."""
+    values: Any = OmegaConf.to_container(config, resolve=False)
+    return {key: value for key, value in values.items() if key not in (*ASIDE, "experiment")}
+
+
+def difference(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of ``wanted`` that ``base`` lacks or has another value of, as a tree."""
+    found = {}
+    for key, value in wanted.items():
+        before = base.get(key, ABSENT)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if part := difference(before, value):
+                found[key] = part
+        elif value != before or type(value) is not type(before):
+            found[key] = value
+    return found
+
+
+def missing(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the keys of ``base`` that ``wanted`` lacks."""
+    for key, value in base.items():
+        if key not in wanted:
+            yield f"{prefix}{key}"
+        elif isinstance(value, Mapping) and isinstance(wanted[key], Mapping):
+            yield from missing(value, wanted[key], f"{prefix}{key}.")
+
+
+def dumped(values: Mapping[str, Any]) -> str:
+    """Return YAML, lists of plain values in one line."""
+    return yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes mappings as blocks."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:  # noqa: ARG002
+        """Write a mapping as a block."""
+        return super().represent_mapping(tag, mapping, flow_style=False)
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        """Indent the members of a list below its key."""
+        super().increase_indent(flow, False)

@@ -1,0 +1,152 @@
+"""What a command line and a config ask a search to do, checked before anything is run."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from cellstate import config as checking
+from cellstate.composition import name_experiment
+from cellstate.errors import RequestError, did_you_mean
+from cellstate.sweep.identity import ASIDE, job_key
+from cellstate.sweep.search.settings import Settings
+from cellstate.sweep.search.space import PLACE, Parameter, drawn, from_word, in_order, read_space, word_of
+
+if TYPE_CHECKING:
+    from cellstate.sweep.search.sweeper import SearchSweeper
+
+MOST = 64  # combinations of choices that are composed to see whether they can be
+
+
+@dataclass
+class Asked:
+    """What the trials of a search have in common, and what they differ in.
+
+    Attributes:
+        config: as the command line composes it, without the values that are searched.
+        fixed: the overrides that all trials have, as they stand on the command line.
+        space: what is searched, in order.
+        experiment: the name of the experiment.
+        groups: the keys of the overrides that choose a config of a group.
+        remarks: what a user might not expect.
+    """
+
+    config: DictConfig
+    fixed: list[Override]
+    space: list[Parameter]
+    experiment: str
+    groups: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, config: DictConfig, overrides: Sequence[Override]) -> Asked:
+        """Return what a command line asks for.
+
+        A value on the command line wins over the space; several of a key are a part of it.
+
+        Raises:
+            RequestError: the space is empty or wrong.
+        """
+        space = {one.key: one for one in read_space(checking.plain(config.sweep.space) or {})}
+        remarks = []
+        fixed = [word for word in overrides if not word.is_sweep_override()]
+        for word in overrides:
+            key = word.get_key_element().lstrip("+~")
+            if word.is_sweep_override():
+                space[key] = from_word(word)
+            elif key in space:
+                del space[key]
+                remarks.append(f"{word.input_line} is given, and so not searched")
+        if not space:
+            raise RequestError(
+                f"{PLACE}: holds nothing to search; choose a search with sweep=NAME (cellstate list sweep), or give "
+                "several values on the command line, such as backbone.hidden_size=32,64 or "
+                "'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
+            )
+        choices = config.hydra.runtime.choices
+        return cls(
+            config, fixed, in_order(list(space.values())), str(choices.get("experiment")),
+            {str(key) for key in choices}, remarks,
+        )  # fmt: skip
+
+    def given(self, key: str) -> Any:
+        """Return the value of a key, or of a group, that is not searched."""
+        if key in self.groups:
+            return self.config.hydra.runtime.choices.get(key)
+        return OmegaConf.select(self.config, key)
+
+    def words(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the overrides of a trial with these values."""
+        return [*(str(word.input_line) for word in self.fixed), *(word_of(*pair) for pair in values.items())]
+
+    def identity(self, settings: Settings) -> dict[str, Any]:
+        """Return what must be as it was for trials to be held against each other."""
+        config = copy.deepcopy(self.config)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+            name_experiment(config, self.experiment)
+        words = [word for word in self.fixed if word.key_or_group.lstrip("+~").partition(".")[0] not in ASIDE]
+        return {
+            "sweep.space": {parameter.key: parameter.as_dict() for parameter in self.space},
+            "sweep.objective": list(settings.objectives),
+            "sweep.directions": list(settings.directions),
+            "sweep.nested": settings.nested,
+            "the command": sorted(str(word.input_line) for word in words if not word.is_hydra_override()),
+            "hash": job_key(config),
+        }
+
+
+def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
+    """Hold the configs at the ends of the space against what they configure, before any of them is trained.
+
+    Raises:
+        RequestError: holds one line for each problem.
+        HydraException: a key or a config that is not there.
+    """
+    from cellstate.experiment import KEYS  # torch is loaded here
+
+    problems: dict[str, None] = {}
+    for condition in conditions(asked.space):
+        if condition not in {one.key for one in asked.space} and asked.given(condition) is None:
+            known = [*(one.key for one in asked.space), *asked.groups]
+            problems[f"{PLACE}: 'when' asks about {condition}, which is no key{did_you_mean(condition, known)}"] = None
+    if problems:
+        raise RequestError(*problems)
+    for values in combinations(asked):
+        config = sweeper.composed(asked.words(values))
+        problems.update(dict.fromkeys(_problems(config, KEYS)))
+        for parameter in asked.space:
+            if parameter.key in values and parameter.key not in asked.groups and not problems:
+                for value in parameter.ends():
+                    other = config.copy()
+                    OmegaConf.update(other, parameter.key.lstrip("+"), value, force_add=True)
+                    problems.update(dict.fromkeys(_problems(other, KEYS)))
+    if problems:
+        raise RequestError(*problems)
+
+
+def _problems(config: DictConfig, keys: Sequence[str]) -> list[str]:
+    try:
+        checking.check(config, keys)
+    except RequestError as error:
+        return list(error.problems)
+    return []
+
+
+def conditions(space: Sequence[Parameter]) -> list[str]:
+    """Return the keys that the conditions of a space ask about."""
+    return list(dict.fromkeys(key for parameter in space for key in parameter.when))
+
+
+def combinations(asked: Asked) -> Iterator[dict[str, Any]]:
+    """Yield values of all parameters that hold together, one for each way in which groups and conditions fall out."""
+    deciding = [one for one in asked.space if one.key in asked.groups or one.key in conditions(asked.space)]
+    for values in itertools.islice(itertools.product(*(one.ends() for one in deciding)), MOST):
+        chosen = dict(zip((one.key for one in deciding), values, strict=True))
+        yield drawn(asked.space, lambda one, chosen=chosen: chosen.get(one.key, one.ends()[0]), asked.given)

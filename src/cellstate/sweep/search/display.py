@@ -1,0 +1,175 @@
+"""What a search says of itself: a line a trial while it runs, the best trials and what mattered at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cellstate.config import shown
+from cellstate.metrics.display import number
+from cellstate.sweep.search.study import Study, Trial
+
+LISTED = 10  # trials of the table
+STYLES = {"complete": "", "pruned": "dim", "failed": "red", "running": "cyan"}
+
+
+class Screen:
+    """Says on stderr what becomes of the trials; on a terminal with a bar of all of them.
+
+    Args:
+        total: how many trials there are to be in all.
+        quiet: print nothing.
+        bar: whether there may be a bar; where jobs show their own, two would fight for one place.
+    """
+
+    def __init__(self, total: int, *, quiet: bool, bar: bool) -> None:
+        self._quiet, self._total = quiet, total
+        self._console = Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        if bar and not quiet and self._console.is_terminal:
+            columns = (TextColumn("trials"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Screen:
+        """Show the bar."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+    def say(self, line: str, *, style: str | None = None) -> None:
+        """Print a line."""
+        if not self._quiet:
+            self._console.print(line, soft_wrap=True, markup=False, style=style)
+
+    def ended(self, study: Study, trial: Trial, finished: int, *, best: bool, seconds: float | None) -> None:
+        """Say how a trial ended."""
+        place = f"{finished:{len(str(self._total))}}/{self._total}"
+        parts = [place, name_of(study, trial), spoken(trial.params), outcome(study, trial)]
+        parts += [] if seconds is None or trial.state != "complete" else [f"{seconds:.1f} s"]
+        parts += ["best so far"] if best else []
+        self.say("  ".join(part for part in parts if part), style=STYLES[trial.state] or None)
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=finished)
+
+
+def name_of(study: Study, trial: Trial) -> str:
+    """Return what to call a trial."""
+    return f"{study.part.label}, trial {trial.number}" if study.part.label else f"trial {trial.number}"
+
+
+def titled(study: Study, title: str) -> str:
+    """Return the title of a table of a study."""
+    return f"{study.part.label}: {title}" if study.part.label else title
+
+
+def spoken(params: Mapping[str, Any]) -> str:
+    """Return parameters as one writes them, by the last part of their key where no other ends so."""
+    names = short_names(params)
+    return " ".join(f"{names[key]}={brief(value)}" for key, value in params.items())
+
+
+def short_names(keys: Any) -> dict[str, str]:
+    """Return key -> its last part where no other key ends so, else the key."""
+    lasts = [key.rpartition(".")[2] for key in keys]
+    return {key: last if lasts.count(last) == 1 else key for key, last in zip(keys, lasts, strict=True)}
+
+
+def brief(value: Any) -> str:
+    """Return a value; of a number that was drawn, four digits."""
+    return f"{value:.4g}" if isinstance(value, float) and len(repr(value)) > 7 else shown(value)
+
+
+def outcome(study: Study, trial: Trial) -> str:
+    """Return in a few words what became of a trial."""
+    if trial.state == "complete":
+        return "  ".join(f"{name} {number(value)}" for name, value in scores(study, trial))
+    if trial.state == "pruned":
+        return trial.reason or trial.state
+    return trial.state + (f": {trial.reason}" if trial.reason else "")
+
+
+def scores(study: Study, trial: Trial) -> list[tuple[str, float]]:
+    """Return the objectives of a trial with their values."""
+    return list(zip(study.settings.objectives, trial.values or (), strict=False))
+
+
+def conclude(folder: Path, studies: Sequence[Study], chosen: Sequence[str], extra: Sequence[Table] = ()) -> None:
+    """Print the best trials, the best parameters, and where everything lies.
+
+    Args:
+        folder: the sweep's.
+        studies: of the search; several where it is nested.
+        chosen: names of the experiments that were written.
+        extra: tables of what else there is to say.
+    """
+    console = Console(highlight=False)
+    for table in (*extra, trial_table(studies[-1]), best_table(studies[-1])):
+        if table is None:
+            continue
+        if not console.is_terminal:  # a file has room for whole lines
+            console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+        console.print(table)
+    counts = [f"{said} {state}" for state, said in count(studies).items() if said]
+    console.print(f"Search:   {folder}  ({', '.join(counts) or 'no trial yet'})", soft_wrap=True, markup=False)
+    console.print("          sweep.json, trials.csv (all trials), sweep.csv (their jobs)", soft_wrap=True)
+    for name in chosen[:1]:
+        words = f"cellstate train --config-dir {folder} experiment={name}"
+        console.print(f"          {words}", soft_wrap=True, markup=False)
+
+
+def count(studies: Sequence[Study]) -> dict[str, int]:
+    """Return how many trials are in which state."""
+    states = [trial.state for study in studies for trial in study.trials()]
+    return {state: states.count(state) for state in STYLES}
+
+
+def trial_table(study: Study) -> Table | None:
+    """Return the best trials, or the front of several objectives; None where no trial is complete."""
+    several = len(study.settings.objectives) > 1
+    ranked = study.front() if several else study.ranked()
+    if not ranked:
+        return None
+    keys = list(dict.fromkeys(key for trial in ranked for key in trial.params))
+    title = "trials that none betters in every objective" if several else f"the best of {len(study.trials())} trials"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=titled(study, title), title_justify="left")
+    table.add_column("trial", justify="right")
+    names = short_names(keys)
+    for key in keys:
+        table.add_column(names[key], justify="right", overflow="fold")
+    for objective in study.settings.objectives:
+        table.add_column(objective, justify="right")
+    for trial in ranked[:LISTED]:
+        params = [brief(trial.params[key]) if key in trial.params else "" for key in keys]
+        values = [number(value) for value in trial.values or ()]
+        table.add_row(str(trial.number), *(cell.replace("[", r"\[") for cell in params), *values)
+    return table
+
+
+def best_table(study: Study) -> Table | None:
+    """Return the parameters of the best trial with what share of the difference each made; None where there is none."""
+    ranked = study.ranked()
+    if not ranked:
+        return None
+    importances = study.importances()
+    title = titled(study, f"the best parameters: trial {ranked[0].number}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    table.add_column("parameter")
+    table.add_column("value", justify="right", overflow="fold")
+    if importances:
+        table.add_column("importance", justify="right")
+    for key, value in ranked[0].params.items():
+        share = [f"{100 * importances[key]:.0f} %" if key in importances else ""] if importances else []
+        table.add_row(key, shown(value).replace("[", r"\["), *share)
+    return table

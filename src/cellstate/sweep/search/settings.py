@@ -1,0 +1,179 @@
+"""What ``sweep.*`` says of a search beside its space. Imports nothing heavy but to check names of samplers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from cellstate.errors import RequestError, did_you_mean
+from cellstate.report.ranking import HIGHER_IS_BETTER
+from cellstate.signatures import argument_problems, shown
+
+KEYS = (
+    *("name", "verbose", "space", "n_trials", "sampler", "pruner", "objective", "directions"),
+    *("storage", "seed", "at_once", "nested", "score"),
+)
+COSTS = ("parameters", "seconds")  # objectives that are no metric: of the network, of its training
+Direction = Literal["minimize", "maximize"]
+DIRECTIONS: tuple[Direction, Direction] = ("minimize", "maximize")
+MONITOR = "val/loss"  # by which a run chooses its best weights, unless its config says otherwise
+
+# What a name stands for, and what of it a search fills in itself.
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "random": "RandomSampler",
+    "gp": "GPSampler",
+    "cmaes": "CmaEsSampler",
+    "nsgaii": "NSGAIISampler",
+    "nsgaiii": "NSGAIIISampler",
+    "qmc": "QMCSampler",
+}
+PRUNERS = {
+    "median": "MedianPruner",
+    "percentile": "PercentilePruner",
+    "successive_halving": "SuccessiveHalvingPruner",
+    "hyperband": "HyperbandPruner",
+    "threshold": "ThresholdPruner",
+}
+NEEDS = {"cmaes": "cmaes", "gp": "scipy"}  # packages that Optuna does without otherwise
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A sampler or a pruner: its name, and the arguments of Optuna's class."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a search is done.
+
+    Attributes:
+        n_trials: in all; where it is nested, of each of its searches.
+        sampler: proposes trials.
+        pruner: gives up trials that are worse than others were; None: nobody does.
+        objectives: what is sought, such as ``val/loss``: of the weights that a run keeps.
+        directions: of each, minimize or maximize.
+        storage: an URL of Optuna's, or a file; None: a file in the folder of the sweep.
+        seed: of what is drawn.
+        at_once: trials that are asked for at a time; None: as many as the launcher runs at a time.
+        nested: whether to search once for each fold, and once for all of them.
+        score: whether to score what the searches of folds chose, on the fold that each has not seen.
+    """
+
+    n_trials: int
+    sampler: Choice
+    pruner: Choice | None
+    objectives: tuple[str, ...]
+    directions: tuple[Direction, ...]
+    storage: str | None
+    seed: int
+    at_once: int | None
+    nested: bool
+    score: bool
+
+
+def read_settings(config: DictConfig) -> Settings:
+    """Return what ``sweep.*`` says.
+
+    Raises:
+        RequestError: holds one line for each thing that is wrong.
+    """
+    values: Any = OmegaConf.to_container(config.sweep, resolve=True)
+    problems = [f"sweep.{key}: unknown key{did_you_mean(key, KEYS)}" for key in values if key not in KEYS]
+    problems += _value_problems(values)
+    monitor = OmegaConf.select(config, "checkpoint.monitor") or MONITOR
+    objectives = _listed(values.get("objective"), monitor)
+    problems += _objective_problems(objectives)
+    given = _listed(values.get("directions"), None)
+    usual: list[Direction] = ["minimize" if values.get("objective") is None else natural(one) for one in objectives]
+    directions: list[Any] = [asked or other for asked, other in zip(_as_long(given, objectives), usual, strict=True)]
+    if len(given) not in (1, len(objectives)) or any(one not in DIRECTIONS for one in directions):
+        problems.append(
+            f"sweep.directions={shown(values.get('directions'))}: should be minimize or maximize, one an objective"
+        )
+    sampler = _choice("sampler", values.get("sampler") or "tpe", SAMPLERS, problems)
+    pruner = _choice("pruner", values["pruner"], PRUNERS, problems) if values.get("pruner") else None
+    if pruner and len(objectives) > 1:
+        problems.append(
+            f"sweep.pruner={pruner.name}: trials are given up by one objective, and this search has {len(objectives)}; "
+            "set sweep.pruner=null"
+        )
+    if problems:
+        raise RequestError(*problems)
+    assert sampler is not None
+    return Settings(
+        values["n_trials"], sampler, pruner, tuple(objectives), tuple(directions), values.get("storage"),
+        values.get("seed") or 0, values.get("at_once"), bool(values.get("nested")), bool(values.get("score")),
+    )  # fmt: skip
+
+
+def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, least, may_lack in (("n_trials", 1, False), ("at_once", 1, True), ("seed", 0, True)):
+        value = values.get(key)
+        if not ((value is None and may_lack) or (type(value) is int and value >= least)):
+            yield f"sweep.{key}={shown(value)}: should be a whole number of at least {least}"
+    for key in ("nested", "score"):
+        if not isinstance(values.get(key), bool | None):
+            yield f"sweep.{key}={shown(values[key])}: should be true or false"
+    if not isinstance(values.get("storage"), str | None):
+        yield f"sweep.storage={shown(values['storage'])}: should be a file, or an URL such as sqlite:///study.db"
+
+
+def _objective_problems(objectives: Sequence[Any]) -> Iterator[str]:
+    for one in objectives:
+        if str(one).startswith("test/"):
+            yield f"sweep.objective={one}: a search never reads the test split; give val/{str(one)[5:]}"
+        elif one not in COSTS and not re.fullmatch(r"val/\w+", str(one)):
+            yield f"sweep.objective={shown(one)}: should be val/METRIC, such as val/loss, or parameters, or seconds"
+    if len(set(map(str, objectives))) < len(objectives):
+        yield f"sweep.objective={shown(list(objectives))}: names one twice"
+
+
+def natural(objective: str) -> Direction:
+    """Return which direction is the better one for an objective."""
+    return DIRECTIONS[str(objective).partition("/")[2] in HIGHER_IS_BETTER]
+
+
+def _listed(value: Any, default: Any) -> list[Any]:
+    return [default] if value is None else list(value) if isinstance(value, list) and value else [value]
+
+
+def _as_long(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    return [values[place] if place < len(values) else None for place in range(len(others))]
+
+
+def _choice(kind: str, value: Any, known: Mapping[str, str], problems: list[str]) -> Choice | None:
+    """Return the sampler or pruner that ``NAME`` or ``{name: NAME, …}`` asks for."""
+    arguments = dict(value) if isinstance(value, Mapping) else {"name": value}
+    name = arguments.pop("name", None)
+    if name not in known:
+        problems.append(f"sweep.{kind}={shown(name)}: there is no such {kind}{did_you_mean(str(name), known)}")
+        return None
+    import optuna
+
+    if name in NEEDS and not installed(NEEDS[name]):
+        problems.append(f"sweep.{kind}={name}: needs a package; pip install {NEEDS[name]}")
+        return None
+    factory = getattr(optuna.samplers if known is SAMPLERS else optuna.pruners, known[name])
+    found = list(argument_problems(f"sweep.{kind}", factory, arguments, {"seed"} if known is SAMPLERS else ()))
+    problems += found
+    if not found and kind == "pruner":
+        try:
+            factory(**arguments)
+        except (TypeError, ValueError) as error:
+            problems.append(f"sweep.{kind}={name}: {str(error).splitlines()[0]}")
+    return Choice(name, arguments)
+
+
+def installed(package: str) -> bool:
+    """Say whether a package is there."""
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None

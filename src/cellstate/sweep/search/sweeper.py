@@ -1,0 +1,317 @@
+"""The sweeper of searches: trials are proposed by Optuna, and each of them is a job of a sweep."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cellstate.errors import CellstateError, RequestError, RunError
+from cellstate.runs.lock import exclusively
+from cellstate.sweep import naming
+from cellstate.sweep.display import troubles
+from cellstate.sweep.identity import REPEATS, Job
+from cellstate.sweep.search import display
+from cellstate.sweep.search.best import FOLDER, write_experiment
+from cellstate.sweep.search.checks import Asked, check_jobs
+from cellstate.sweep.search.folds import Part, parts
+from cellstate.sweep.search.outer import estimate, fold_table, score_folds
+from cellstate.sweep.search.settings import read_settings
+from cellstate.sweep.search.storage import FILE, open_storage, quiet_optuna, reached, without_password
+from cellstate.sweep.search.study import Study, Trial, cells
+from cellstate.sweep.search.task import TrialTask
+from cellstate.sweep.search.watcher import Place
+from cellstate.sweep.sweeper import JobSweeper
+from cellstate.sweep.tables import write_table
+
+MOST_REFUSALS = 3  # trials that may be refused, one after the other from the first on
+LEAVING = ("completed", "pruned", "running")
+
+
+class SearchSweeper(JobSweeper):
+    """Runs trials until there are as many as there are to be, and finishes those that a killed process has left."""
+
+    Task = TrialTask
+    task: TrialTask
+    studies: list[Study]
+    scores: dict[str, Any]  # of the folds of a nested search, as far as they were scored
+
+    def name(self) -> str:
+        """Return the name of the sweep: the experiment, the search, and what else stands on the command line."""
+        choices = self.config.hydra.runtime.choices
+        words = [one for one in self.overrides() if not one.is_sweep_override() and one.key_or_group != "experiment"]
+        parts = f"{choices.get('experiment')}_{choices.get('sweep')}"
+        swept = "".join(f"_{naming.slug(key)}" for key in sorted(self._swept))
+        return naming.sweep_name(self.config.sweep.name, words, parts + swept)
+
+    @cached_property
+    def _swept(self) -> list[str]:
+        return [word.get_key_element() for word in self.overrides() if word.is_sweep_override()]
+
+    def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Run the search; return the trials of its study as ``sweep.json`` has them."""
+        settings = read_settings(self.config)
+        asked = Asked.of(self.config, self.overrides())
+        check_jobs(self, asked)
+        self.settings, self.asked, self.scores = settings, asked, {}
+        self.refusals = 0
+        self.parts = parts(self.config, settings, {word.key_or_group: word for word in asked.fixed})
+        folder = Path(self.config.hydra.sweep.dir)
+        self.place_of_study = settings.storage or str((folder / FILE).resolve())
+        if settings.storage:
+            open_storage(settings.storage)  # before there is a folder
+        with self.whole(), quiet_optuna():
+            self._sweep()
+        return self._rows()
+
+    def _sweep(self) -> None:
+        mark = self._mark()
+        with reached(self.place_of_study):
+            storage = open_storage(self.place_of_study)
+            self.studies = [self._open(mark, storage, part) for part in self.parts]
+        with display.Screen(self.total, quiet=self.quiet, bar=not self.task.verbose) as self.screen:
+            self._announce()
+            for study in self.studies:
+                self._search(study)
+                if self.trouble is not None:
+                    return
+        if self.settings.score:
+            self._score()
+
+    def _open(self, mark: str, storage: Any, part: Part) -> Study:
+        return Study(
+            storage, f"{self.config.sweep.name}{part.suffix}", self.settings, self.asked.space, part=part, place=mark,
+            identity=self.asked.identity(self.settings),
+        )  # fmt: skip
+
+    def _mark(self) -> str:
+        """Return the mark of this folder, by which trials are known that are worked on here."""
+        file = self.folder.path / ".mark"
+        with self._alone():
+            if not file.exists():
+                file.write_text(secrets.token_hex(8))
+            return file.read_text()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Propose and end trials while no other process of this folder does."""
+        with (self.folder.path / ".search.lock").open("a") as file, exclusively(file):
+            yield
+
+    def _announce(self) -> None:
+        finished = sum(trial.finished for study in self.studies for trial in study.trials())
+        total = self.total
+        already = f", {finished} of them finished already" if finished else ""
+        self.screen.say(f"{total} trial{'s' * (total != 1)}{already}", style="bold")
+        self.screen.say(f"  -> {self.folder.path}")
+        if self.settings.storage:
+            self.screen.say(f"  study {self.studies[-1].name} in {without_password(self.settings.storage)}")
+        for line in self.asked.remarks:
+            self.screen.say(f"  {line}")
+
+    @property
+    def total(self) -> int:
+        """How many trials there are to be."""
+        return self.settings.n_trials * len(self.parts)
+
+    def _score(self) -> None:
+        """Score what was chosen without each fold on that fold, once all searches are finished."""
+        if not all(study.full for study in self.studies):
+            self.screen.say("not scored yet: other processes work on trials; repeat the command when they are over")
+            return
+        known = (self.folder.read().get("search") or {}).get("scores") or {}
+        try:
+            self.scores = score_folds(self.folder.path, self.studies, known, ledger=self.config.ledger)
+        except CellstateError as error:
+            self.trouble = error
+
+    # ------------------------------------------------------------------ trials
+
+    def _search(self, study: Study) -> None:
+        """Run trials of a study until none is left for this process."""
+        attempts: dict[int, int] = {}
+        while True:
+            with self._alone():
+                self._settle(study)
+                jobs = {} if self.trouble is not None else self._take(study)
+            if not jobs:
+                return
+            for number in jobs:
+                attempts[number] = attempts.get(number, 0) + 1
+                if attempts[number] > 2:
+                    self.trouble = RunError(
+                        f"trial {number}: its job ended twice without a word of how; see its folder"
+                    )
+                    return
+            rows = self.run_jobs(list(jobs.values()), leaving=LEAVING, watched=False)
+            for row in rows:
+                if row["status"] == "failed" and (row["failure"] or {}).get("passing"):
+                    self.trouble = RunError(*row["failure"]["problems"])
+            with self._alone():
+                self._settle(study)
+
+    def _take(self, study: Study) -> dict[int, Job]:
+        """Return trials to work on now, with their jobs: those that a killed process has left, then new ones."""
+        status = {row["key"]: row["status"] for row in self.folder.refresh()["jobs"]}
+        found: dict[int, Job] = {}
+        self.task.places = {}
+        left = iter(study.unfinished())
+        while len(found) < self.at_once:
+            trial = next(left, None) or study.ask()
+            if trial is None:
+                break
+            job = self._job(study, trial)
+            if status.get(job.key) != "running":
+                found[trial.number] = job
+                if len(self.settings.objectives) == 1:
+                    self.task.places.setdefault(job.key, self._watched_at(study, trial))
+        return found
+
+    def _watched_at(self, study: Study, trial: Trial) -> Place:
+        metric, pruner = self.settings.objectives[0], self.settings.pruner
+        return Place(self.place_of_study, study.name, trial.id, metric, pruner)
+
+    def _job(self, study: Study, trial: Trial) -> Job:
+        """Return the job of a trial, whose values are drawn if they are not yet."""
+        values = study.values(trial, self.asked.given)
+        job = self.job([*self.asked.words(values), *study.part.words], [*values, *REPEATS])
+        # No trial repeats another one: what differs in a fold alone is of another search.
+        job = replace(job, group=job.key, repeat={})
+        study.note_job(trial, job.folder, job.key)
+        return job
+
+    def _settle(self, study: Study) -> None:
+        """End the trials whose jobs have ended, whoever ran them, and say how."""
+        rows = {row["key"]: row for row in self.folder.refresh()["jobs"]}
+        for trial in study.unfinished():
+            row = rows.get(trial.key or "")
+            try:
+                ended = None if row is None else study.settle(trial, row)
+            except CellstateError as error:
+                self.trouble = error
+                return
+            if ended is None or row is None:
+                continue
+            self._count_refusals(ended, row)
+            finished = sum(one.finished for each in self.studies for one in each.trials())
+            ranked = study.ranked()
+            best = bool(ranked) and ranked[0].number == trial.number and len(self.settings.objectives) == 1
+            seconds = (row["seconds"] or {}).get("fit")
+            self.screen.ended(study, ended, finished, best=best, seconds=seconds)
+
+    def _count_refusals(self, trial: Trial, row: dict[str, Any]) -> None:
+        """Give up where all that was tried is refused: what is wrong is then not in the space."""
+        refused = trial.state == "failed" and (row["failure"] or {}).get("exit_status") == RequestError.exit_status
+        self.refusals = self.refusals + 1 if refused else -self.total
+        if self.refusals == MOST_REFUSALS:
+            self.trouble = RequestError(f"the first {MOST_REFUSALS} trials were refused: mend what they have in common")
+
+    @property
+    def at_once(self) -> int:
+        """How many trials are asked for at a time."""
+        if self.settings.at_once is not None:
+            return self.settings.at_once
+        processes = self.config.hydra.launcher.get("n_jobs") or 1
+        if processes > 0:
+            return int(processes)
+        import os
+
+        return max(1, (os.cpu_count() or 1) + 1 + int(processes))  # joblib's: -1 is all of them
+
+    def _placed(self, folder: str) -> list[str]:
+        """Return what puts a job into its place; where the study lies, with its password, is kept out of its config."""
+        return [*super()._placed(folder), *(["sweep.storage=null"] if "storage" in self.config.sweep else [])]
+
+    # ------------------------------------------------------------------ the end
+
+    def conclude(self) -> list[dict[str, Any]]:
+        """Bring ``sweep.json`` and the experiments up to date, print the tables, and return the trials."""
+        studies = getattr(self, "studies", [])
+        written = self._write_best(studies[-1]) if studies else []
+        rows = self._rows()
+        if studies:
+            self.folder.note("search", self._content())
+            write_table(
+                self.folder.path / "trials.csv", [cells(study, one) for study in studies for one in study.trials()]
+            )
+        if studies and not self.quiet:
+            table = fold_table(self.scores, self.settings.objectives[0])
+            display.conclude(self.folder.path, studies, written, [table] if table else [])
+        return rows
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"number": trial.number, "state": trial.state, "reason": trial.reason, "study": study, "trial": trial}
+            for study in getattr(self, "studies", [])
+            for trial in study.trials()
+        ]
+
+    def _content(self) -> dict[str, Any]:
+        """Return what ``sweep.json`` says of the search."""
+        settings, study = self.settings, self.studies[-1]
+        self.scores = self.scores or (self.folder.read().get("search") or {}).get("scores") or {}
+        return {
+            "study": study.name,
+            "storage": without_password(settings.storage) if settings.storage else FILE,
+            "n_trials": settings.n_trials,
+            "sampler": settings.sampler.name,
+            "pruner": settings.pruner.name if settings.pruner else None,
+            "seed": settings.seed,
+            "objectives": list(settings.objectives),
+            "directions": list(settings.directions),
+            "nested": settings.nested,
+            "space": {parameter.key: parameter.as_dict() for parameter in self.asked.space},
+            "trials": [
+                {**asdict(one), "search": each.part.label} for each in self.studies for one in each.trials()
+            ],
+            "best": [one.number for one in study.front()],
+            "importances": study.importances(),
+            "scores": self.scores,
+            "estimate": estimate(self.scores),
+        }  # fmt: skip
+
+    def _write_best(self, study: Study) -> list[str]:
+        """Write the best trial as an experiment, of several objectives the front; return their names."""
+        front = study.front()
+        best = (study.ranked() if len(self.settings.objectives) == 1 else front)[:1]
+        several = [(f"front-{place}", trial) for place, trial in enumerate(front, 1)] if len(front) > 1 else []
+        names = []
+        for name, trial in [*(("best", one) for one in best), *several]:
+            values = "  ".join(f"{objective} {value!r}" for objective, value in display.scores(study, trial))
+            said = [
+                f"{'The best' if name == 'best' else 'One of the best'} of {len(study.trials())} trials of a search: "
+                f"trial {trial.number}, {values}.",
+                f"cellstate train --config-dir {self.folder.path} experiment={name}",
+            ]
+            words = [*self.asked.words(trial.params), *study.part.words]
+            write_experiment(self.folder.path / FOLDER / f"{name}.yaml", self.loaded, words, trial.params, said)
+            names.append(name)
+        return names
+
+    def interrupted(self, rows: list[dict[str, Any]]) -> str:
+        """Return what to say of a search that was stopped."""
+        finished = sum(row["state"] != "running" for row in rows)
+        begun = len(rows) - finished
+        also = f", {begun} begun" if begun else ""
+        return f"interrupted with {finished} of {self.total} trials finished{also}; the same command goes on"
+
+    def failures(self, rows: list[dict[str, Any]]) -> Exception | None:
+        """Return one error for all trials that failed, and for what went wrong beside them; None where nothing did."""
+        problems = [
+            f"{display.name_of(row['study'], row['trial'])} ({display.spoken(row['trial'].params)}): {row['reason']}"
+            for row in rows
+            if row["state"] == "failed"
+        ]
+        told = troubles(self.trouble)
+        if not problems and not told:
+            return None
+        if isinstance(self.trouble, RequestError) and (not problems or self.refusals == MOST_REFUSALS):
+            return RequestError(*problems, *told)
+        jobs = {row["folder"]: row for row in self.folder.read()["jobs"]}
+        failed = [jobs.get(row["trial"].job, {}).get("failure") or {} for row in rows if row["state"] == "failed"]
+        refused = not told and all(one.get("exit_status") == RequestError.exit_status for one in failed)
+        return (RequestError if refused else RunError)(*problems, *told)
