@@ -25,7 +25,7 @@ from cellstate.comparison.testing import tested
 from cellstate.composition import name_experiment
 from cellstate.config import plain
 from cellstate.report.ranking import rank
-from cellstate.sweep import JobSweeper
+from cellstate.sweep import JobSweeper, naming
 from cellstate.sweep.identity import Job, overrides_of
 
 WITHOUT = "~comparison"  # what a run is not told of
@@ -51,6 +51,13 @@ class CompareSweeper(JobSweeper):
         keys = {word.key_or_group for word in given}
         sweep = plain(self.config.comparison.sweep) or {}
         return [*self.parsed([f"{key}={value}" for key, value in sweep.items() if key not in keys]), *given]
+
+    def name(self) -> str:
+        """Return the name of the comparison: that of what was chosen ready-made, or as that of a sweep."""
+        choices, words = self.config.hydra.runtime.choices, self.parsed(self.arguments())
+        ready = choices.get("comparison") or "default"
+        experiment = str(choices.get("experiment") if ready == "default" else ready)
+        return naming.sweep_name(self.config.sweep.name, words, experiment)
 
     def sweep(self, arguments: list[str]) -> Any:  # noqa: ARG002
         """Run the comparison; return the content of ``comparison.json``."""
