@@ -20,13 +20,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
 from cellstate import config as checking
-from cellstate.building import arguments, build_data, build_model, build_trainer
+from cellstate.building import arguments, build_data, build_model, build_preset, build_trainer
 from cellstate.callbacks import Checkpoints, FiniteLoss, History
 from cellstate.callbacks.position import whole_epochs
 from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
-from cellstate.config import recorded
+from cellstate.config import debugged, recorded
 from cellstate.data import SequenceData
+from cellstate.debug import Preset, drop_unknown
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
@@ -39,7 +40,7 @@ from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
 
 KEYS = (
-    *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
     *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
     *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
@@ -78,28 +79,26 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     """
     began = time.monotonic()
     lock_in_sweep(config)
+    if config.get("debug"):
+        drop_unknown(config)
     checking.check(config, KEYS)
+    preset = build_preset(config)
     with quiet_libraries():
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = build_data(config)
         if not config.test:
             data.lock_test()
         model = build_model(config, data)
-        record = {
-            "config": recorded(config),
-            "spec": data.spec.as_dict(),
-            "fingerprint": data.fingerprint,
-            "split": data.split_record,
-            "test_locked": data.test_locked,
-            "reference": references(data, model),
-            **provenance(),
-        }
+        record = recorded_facts(config, data, model, preset)
         checking.check_monitors(config, record["reference"])
+        preset.prepare(data)
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         tracking = Tracking(history, keeper.monitor)
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking])
+        watchers = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking]
+        trainer = build_trainer(config, folder, watchers, preset.profiler())
+        preset.check(trainer, again=again)
         ledger = Ledger(config.ledger)
         if data.reported_split == "test" and trainer.is_global_zero:
             ledger.check()
@@ -121,14 +120,31 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             seconds["test"] = time.monotonic() - before_test
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
+            if preset.name:
+                metrics["debug"] = {"preset": preset.name, **preset.record()}
             claimed.write_json("metrics.json", metrics)
+            preset.conclude(folder, quiet=config.quiet or not trainer.is_global_zero)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
         tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
     if not config.quiet and trainer.is_global_zero:
-        summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
+        if preset.scores_splits:
+            summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
         tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"], looks)
+
+
+def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
+    """Return what cellstate keeps in every checkpoint of a run, beside Lightning's own state."""
+    return {
+        "config": recorded(config),
+        "spec": data.spec.as_dict(),
+        "fingerprint": data.fingerprint,
+        "split": data.split_record,
+        "test_locked": data.test_locked,
+        "reference": references(data, model) if preset.scores_splits else {},
+        **provenance(),
+    }
 
 
 def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
@@ -140,7 +156,10 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
     if again:
         claimed = RunFolder.reclaim(folder, data=fingerprint)
     else:
-        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint)
+        debug = {"debug": preset} if (preset := debugged(config)) else {}
+        claimed = RunFolder.claim(
+            folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint, **debug
+        )
         OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
     return claimed
@@ -252,7 +271,7 @@ def look(
 
     config = {} if content is None else content[checkpoint.KEY]["config"]
     return Look(
-        command=command,
+        command=f"{command} debug={preset}" if (preset := debugged(config)) else command,
         experiment=config.get("experiment", ""),
         seed=config.get("seed", ""),
         checkpoint="" if path is None else str(path),

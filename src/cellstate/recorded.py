@@ -22,6 +22,7 @@ from cellstate.callbacks import Checkpoints, GradientNorm, Progress
 from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
 from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved, trusted_packages, within
 from cellstate.data import TextData
+from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
@@ -65,7 +66,8 @@ LOGGER_ARGUMENTS = {
 }
 TRAINERS = Listed("trainer", ("lightning", "lightning.pytorch"), (L.Trainer,), L.Trainer)
 KEEPERS = Listed("checkpoint", ("cellstate.callbacks",), (Checkpoints,), Checkpoints)
-PARTS = (DATA, MODELS, BACKBONES, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS)
+PRESETS = Listed("debug", ("cellstate.debug",), (Fast, Overfit, Profile), Preset)
+PARTS = (DATA, MODELS, BACKBONES, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS, PRESETS)
 SECTIONS = {"data", "model", "backbone", "optimizer", "trainer", "checkpoint"}
 GROUPS = (CALLBACKS, LOGGERS)  # of which there may be several
 LEDGER = "outputs/ledger.csv"
@@ -110,7 +112,7 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
 def nodes(values: Mapping[str, Any]) -> Iterator[tuple[Listed, str, Any]]:
     """Yield all parts of a config that name a class: the list for it, its key, and what stands there."""
     for listed in PARTS:
-        if listed.part in SECTIONS or values.get(listed.part):  # there may be no scheduler
+        if listed.part in SECTIONS or values.get(listed.part):  # there may be no scheduler, and no preset
             yield listed, listed.part, values[listed.part]
     for listed in GROUPS:
         group = values.get(listed.part) or {}
