@@ -12,12 +12,14 @@ import lightning as L
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from omegaconf import DictConfig
 
 from cellstate import checkpoint
 from cellstate import config as checking
 from cellstate.callbacks import GradientNorm, Progress
 from cellstate.data import SequenceData
+from cellstate.debug import Preset
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
 from cellstate.processes import check_number, environment
@@ -60,7 +62,14 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
     return model
 
 
-def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
+def build_preset(config: DictConfig) -> Preset:
+    """Return the preset of ``debug=NAME``, else the one that adds nothing."""
+    return instantiate(config.debug) if config.get("debug") else Preset()
+
+
+def build_trainer(
+    config: DictConfig, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
+) -> L.Trainer:
     """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
     chosen = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
     if config.quiet:
@@ -82,7 +91,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
             logger=loggers or False,
             default_root_dir=str(folder),
             plugins=[checkpoint.AtomicCheckpointIO(), *([] if here is None else [here])],
-            profiler=config.trainer.get("profiler") or NoProfiler(),
+            profiler=profiler or config.trainer.get("profiler") or NoProfiler(),
         )
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]

@@ -15,10 +15,10 @@ import torch
 
 from cellstate.checkpoint.rebuild import refusing
 from cellstate.checkpoint.trust import Trust, trusted_packages
-from cellstate.config import shown
+from cellstate.config import debugged, shown
 from cellstate.data import DataSpec, SequenceData
-from cellstate.errors import RequestError, did_you_mean
-from cellstate.experiment import look, quiet_libraries, references
+from cellstate.errors import RequestError, RunError, did_you_mean
+from cellstate.experiment import Run, look, quiet_libraries, references
 from cellstate.model import SequenceModel
 from cellstate.processes import check_number, environment, together
 from cellstate.runs.folder import machine, versions
@@ -53,6 +53,7 @@ class Evaluation:
         test_locked: whether the test split was left alone, as asked.
         new_splits: splits that the checkpoint has no scores of, as the run never read them.
         looks: how often this data's test split had been looked at by then; None where it was not.
+        debug: the preset that the run was debugged with; None for a run whose scores are results.
     """
 
     checkpoint: Path
@@ -67,6 +68,7 @@ class Evaluation:
     test_locked: bool = False
     new_splits: tuple[str, ...] = ()
     looks: int | None = None
+    debug: str | None = None
 
     @property
     def compared(self) -> list[tuple[str, float, float]]:
@@ -151,7 +153,26 @@ def evaluate(
         test_locked=datamodule.test_locked,
         new_splits=("test",) if was_locked and "test" in metrics else (),
         looks=looks,
+        debug=debugged(record["config"]),
     )
+
+
+def evaluate_again(run: Run) -> Evaluation:
+    """Score the validation split again from the best checkpoint of a run that was just made, as ``evaluate`` does.
+
+    Raises:
+        RunError: a score is another.
+    """
+    targets = [str(run.config[part].get("_target_")) for part in ("data", "model", "backbone")]
+    own = {target.partition(".")[0] for target in targets} - {"cellstate"}  # whose code the run has run already
+    again = evaluate(run.checkpoint, test=False, trust=sorted(own))
+    if again.differing:
+        name, recorded, now = again.differing[0]
+        raise RunError(
+            f"{run.checkpoint}: scored again from the checkpoint alone, {name} is {now!r}, and was {recorded!r} in the "
+            "run; the likeliest reason is a part of the model that its state_dict does not hold"
+        )
+    return again
 
 
 def check_batch_size(changes: Mapping[str, Any]) -> None:

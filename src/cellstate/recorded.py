@@ -32,6 +32,7 @@ from cellstate.checkpoint.trust import (
     within,
 )
 from cellstate.data import TextData
+from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
@@ -76,7 +77,8 @@ LOGGER_ARGUMENTS = {
 TRAINERS = Listed("trainer", ("lightning", "lightning.pytorch"), (L.Trainer,), L.Trainer)
 KEEPERS = Listed("checkpoint", ("cellstate.callbacks",), (Checkpoints,), Checkpoints)
 BUILT = (DATA, MODELS, BACKBONES)  # to score and to predict
-PARTS = (*BUILT, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS)
+PRESETS = Listed("debug", ("cellstate.debug",), (Fast, Overfit, Profile), Preset)
+PARTS = (*BUILT, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS, PRESETS)
 SECTIONS = {"data", "model", "backbone", "optimizer", "trainer", "checkpoint"}
 GROUPS = (CALLBACKS, LOGGERS)  # of which there may be several
 LEDGER = "outputs/ledger.csv"
@@ -156,7 +158,7 @@ def nodes(values: Mapping[str, Any], needed: Container[str] = SECTIONS) -> Itera
         needed: parts that it must have; of others there may be none.
     """
     for listed in PARTS:
-        if listed.part in needed or values.get(listed.part):  # there may be no scheduler
+        if listed.part in needed or values.get(listed.part):  # there may be no scheduler, and no preset
             yield listed, listed.part, values[listed.part]
     for listed in GROUPS:
         group = values.get(listed.part) or {}

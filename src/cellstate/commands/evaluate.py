@@ -59,6 +59,7 @@ def task(config: DictConfig) -> None:
         )  # fmt: skip
     split = "test" if "test" in result.metrics else "val"
     table = {"experiment": result.experiment, "seed": result.seed, "reference": result.reference, "val": {}}
+    table["debug"] = {"preset": result.debug}
     printed = result_table({**table, **result.metrics}, split)
     printed.title = f"{printed.title}, on other data" if result.other_data else printed.title
     console.print(printed)
