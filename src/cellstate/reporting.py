@@ -32,6 +32,12 @@ def write_report(
         RunError: the page cannot be written.
     """
     place = Path(folder).expanduser()
+    if (place / "comparison.json").is_file():
+        from cellstate.report.comparison import write as write_comparison
+
+        if data or metric is not None:
+            raise RequestError("data.path, metric: are for the pages of runs and sweeps; leave them out")
+        return write_comparison(place)
     if (place / "sweep.json").is_file():
         from cellstate.report.sweep import write
 

@@ -17,7 +17,7 @@ from cellstate.sweep.naming import label
 MATCHED = {"parameters": "equal parameters", "time": "equal time", None: "as configured"}
 
 
-def conclude(folder: Path, content: Mapping[str, Any]) -> None:
+def conclude(folder: Path, content: Mapping[str, Any], page: Path) -> None:
     """Print what came out under each condition, and where it lies."""
     console = Console(highlight=False)
     for condition in content["conditions"]:
@@ -32,7 +32,7 @@ def conclude(folder: Path, content: Mapping[str, Any]) -> None:
             console.print(f"  {line}", soft_wrap=True, markup=False)
         console.print()
     console.print(f"Comparison:  {folder}", soft_wrap=True, markup=False)
-    console.print("             comparison.json, comparison.csv, sweep.csv (all runs)", soft_wrap=True)
+    console.print(f"             {page.name}, comparison.json, comparison.csv, sweep.csv (all runs)", soft_wrap=True)
 
 
 def result_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, Table]:

@@ -24,6 +24,7 @@ from cellstate.comparison.sizes import Size, Sizes
 from cellstate.comparison.testing import tested
 from cellstate.composition import name_experiment
 from cellstate.config import plain
+from cellstate.report import comparison as report
 from cellstate.report.ranking import rank
 from cellstate.sweep import JobSweeper, naming
 from cellstate.sweep.identity import Job, overrides_of
@@ -189,8 +190,10 @@ class CompareSweeper(JobSweeper):
     def conclude(self) -> list[dict[str, Any]]:
         """Bring ``sweep.json`` up to date, print what came out, and return the rows of this command's jobs."""
         content = self.folder.refresh()
-        if not self.quiet and hasattr(self, "result"):
-            display.conclude(self.folder.path, self.result)
+        if hasattr(self, "result"):
+            page = report.write(self.folder.path)
+            if not self.quiet:
+                display.conclude(self.folder.path, self.result, page)
         return [row for row in content["jobs"] if row["key"] in self.keys]
 
     def stage(self, line: str) -> None:

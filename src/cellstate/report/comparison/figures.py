@@ -1,0 +1,253 @@
+"""What a comparison draws: scores with intervals, differences, curves over a condition, learning curves with bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cellstate.metrics.display import number
+from cellstate.report import canvas
+from cellstate.report.canvas import End
+from cellstate.report.comparison.reading import Comparison, Condition
+from cellstate.report.learning import Clock, curve
+from cellstate.report.material import Drawing
+from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.report.theme import Theme
+from cellstate.sweep.statistics import summarise
+
+HEIGHT = 3.6  # inches
+ROW = 0.30  # inches of a variant
+LOG_FROM = 20
+
+
+def hue(theme: Theme, place: int) -> str:
+    """Return the hue of a variant, the same in all figures."""
+    return theme.groups[place] if place < len(theme.groups) else theme.muted
+
+
+def lines_of(condition: Condition) -> dict[str, float]:
+    """Return the optimum and the best baseline: the scores between which a network can be expected."""
+    reference, metric = condition.content["reference"], condition.metric
+    baselines = [name for name in reference if name not in OPTIMA]
+    best = min(baselines, key=lambda name: rank(metric, reference[name]), default=None)
+    return {name: value for name, value in reference.items() if name == "optimum" or name == best}
+
+
+def better(metric: str) -> str:
+    """Return in which direction a metric is better."""
+    return "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
+
+
+def axis_name(condition: Condition, split: str) -> str:
+    """Return the label of an axis of scores."""
+    return f"{'validation' if split == 'val' else split} {condition.metric.replace('_', ' ')}"
+
+
+# ---------------------------------------------------------------------- scores
+
+
+def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
+    """Return the scores of all variants under one condition."""
+    if not condition.scored:
+        return []
+    name = "scores" if not condition.name else f"scores_{slug(condition.name)}"
+    return [
+        Drawing(
+            name,
+            "Small dots: a seed each; large ones: their mean, with its 95 % interval (Student's). Dashed: the optimum, "
+            "and the best predictor that needs no network.",
+            lambda theme: draw_scores(theme, comparison, condition),
+        )
+    ]
+
+
+def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> Figure:
+    """Draw a row for each variant."""
+    lines, variants = lines_of(condition), condition.scored
+    heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
+    height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * (len(variants) + 1)
+    title = condition.name or "What each reached"
+    figure = canvas.new_figure(
+        theme, height, title, f"{axis_name(condition, comparison.split)}; {better(condition.metric)}"
+    )
+    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
+    axes.set_ylim(len(variants) - 0.3, -0.7)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.set_yticks(range(len(variants)), [canvas.shortened(figure, variant["name"], 1.6) for _, variant in variants])
+    drawn: list[float] = [*lines.values()]
+    for row, (place, variant) in enumerate(variants):
+        score, values = variant["score"], list(variant["scores"].values())
+        drawn += values
+        colour = hue(theme, place)
+        axes.plot(values, [row] * len(values), "o", color=colour, ms=3, mew=0, alpha=0.6)
+        axes.plot(score["mean"], row, "o", color=colour, ms=7, mew=0, zorder=4)
+        if score["low"] is not None:
+            axes.hlines(row, score["low"], score["high"], color=colour, lw=2.2, alpha=0.55)
+    canvas.scale_x(axes, drawn, log_from=math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM)
+    low, high = axes.get_xlim()
+    for row, (place, variant) in enumerate(variants):
+        half = variant["score"]["high"] - variant["score"]["mean"] if variant["score"]["high"] is not None else None
+        text = number(variant["score"]["mean"]) + (f" ± {number(half)}" if half is not None else "")
+        axes.annotate(
+            text, (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
+            va="center_baseline", color=theme.text(hue(theme, place)), annotation_clip=False,
+        )  # fmt: skip
+    for name, value in lines.items():
+        colour = theme.optimum if name in OPTIMA else theme.muted
+        axes.axvline(value, color=colour, lw=1.0, dashes=(5, 2.5), zorder=1.5)
+        start = value < (low + high) / 2
+        axes.annotate(
+            f"{spoken(name)} {number(value)}", (value, 1), xycoords=("data", "axes fraction"),
+            xytext=(2 if start else -2, 3), textcoords="offset points", ha="left" if start else "right", va="bottom",
+            color=theme.text(colour), annotation_clip=False,
+        )  # fmt: skip
+    return canvas.fit(figure)
+
+
+# ---------------------------------------------------------------------- along a condition
+
+
+def along(comparison: Comparison) -> list[Drawing]:
+    """Return the score over each number that conditions differ in, such as the length of the sequences."""
+    found = []
+    for (shared, key), points in comparison.series().items():
+        found.append(
+            Drawing(
+                f"along_{slug(f'{shared} {key}')}",
+                "Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum. Grey: the best "
+                "predictor that needs no network: where a curve reaches it, nothing of what matters is remembered.",
+                lambda theme, shared=shared, key=key, points=points: draw_along(theme, comparison, shared, key, points),
+            )
+        )
+    return found
+
+
+def draw_along(
+    theme: Theme, comparison: Comparison, shared: str, key: str, points: Sequence[tuple[float, Condition]]
+) -> Figure:
+    """Draw a curve for each variant."""
+    condition, short = points[0][1], key.rpartition(".")[2].replace("_", " ")
+    what = axis_name(condition, comparison.split)
+    title = f"{what[0].upper()}{what[1:]} by {short}"
+    figure = canvas.new_figure(theme, HEIGHT, title, f"{shared + '; ' if shared else ''}{better(condition.metric)}")
+    axes = canvas.single_axes(figure)
+    by_name = {name: score_points(points, name) for name in comparison.names}
+    references = {
+        name: [(at, lines_of(one)[name]) for at, one in points if name in lines_of(one)] for name in lines_of(condition)
+    }
+    values = [value for own in by_name.values() for _, summary in own for value in (summary["mean"],)]
+    values += [value for own in references.values() for _, value in own]
+    canvas.scale_y(axes, values, log_from=math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM)
+    low, high = axes.get_ylim()
+    ends = []
+    for place, (name, own) in enumerate(by_name.items()):
+        if not own:
+            continue
+        colour, xs = hue(theme, place), [at for at, _ in own]
+        means = [summary["mean"] for _, summary in own]
+        lows = [max(low, summary["low"] if summary["low"] is not None else summary["mean"]) for _, summary in own]
+        highs = [min(high, summary["high"] if summary["high"] is not None else summary["mean"]) for _, summary in own]
+        axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, lw=0)
+        axes.plot(xs, means, color=colour, marker="o", ms=4, lw=1.6, clip_on=False, zorder=4)
+        ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
+    for name, own in references.items():
+        colour = theme.optimum if name in OPTIMA else theme.muted
+        axes.plot(*zip(*own, strict=True), color=colour, lw=1.0, dashes=(5, 2.5), zorder=1.5)
+        ends.append(End(own[-1][1], spoken(name), theme.text(colour)))
+    ats = [at for at, _ in points]
+    canvas.scale_x(axes, ats, log_from=4)
+    axes.set_xticks(ats, canvas.plain_numbers(ats) if len(ats) < 10 else [f"{at:g}" for at in ats])
+    axes.set_xlabel(key)
+    canvas.label_ends(axes, ends)
+    return canvas.fit(figure)
+
+
+def score_points(points: Sequence[tuple[float, Condition]], name: str) -> list[tuple[float, Mapping[str, Any]]]:
+    """Return number -> summary of one variant's scores."""
+    return [
+        (at, variant["score"])
+        for at, condition in points
+        for variant in condition.variants
+        if variant["name"] == name and variant["score"]
+    ]
+
+
+# ---------------------------------------------------------------------- learning
+
+
+def learned(comparison: Comparison, condition: Condition) -> list[Drawing]:
+    """Return the learning curves of all variants under one condition."""
+    bands = {
+        variant["name"]: (place, band(comparison, variant, condition.metric)) for place, variant in condition.scored
+    }
+    drawn = {name: own for name, own in bands.items() if own[1][0]}
+    if not drawn or all(len(own[1][0]) < 2 for own in drawn.values()):
+        return []
+    name = "learning_curves" + (f"_{slug(condition.name)}" if condition.name else "")
+    return [
+        Drawing(
+            name,
+            "On the validation split. Lines: means over the seeds, as far as all of them go; bands: the 95 % interval "
+            "of the mean.",
+            lambda theme: draw_learned(theme, condition, drawn),
+        )
+    ]
+
+
+def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tuple[list[int], list[Mapping[str, Any]]]:
+    """Return the steps that all of a variant's runs have scores of, and the summary of these scores."""
+    clock: Clock = "step"
+    curves = [
+        dict(zip(*curve(comparison.history(variant["folders"][repeat]), f"val/{metric}", clock), strict=True))
+        for repeat in variant["scores"]
+    ]
+    shared = sorted(set.intersection(*(set(one) for one in curves))) if curves else []
+    return shared, [summarise([one[at] for one in curves]) for at in shared]
+
+
+def draw_learned(theme: Theme, condition: Condition, bands: Mapping[str, tuple[int, Any]]) -> Figure:
+    """Draw a line and a band for each variant."""
+    figure = canvas.new_figure(
+        theme,
+        HEIGHT,
+        condition.name or "How they learned",
+        f"validation {condition.metric.replace('_', ' ')}; {better(condition.metric)}",
+    )
+    axes = canvas.single_axes(figure)
+    lines = lines_of(condition)
+    values = [summary["mean"] for _, (_, summaries) in bands.values() for summary in summaries]
+    optimum = {name: value for name, value in lines.items() if name in OPTIMA}
+    log_from = math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM
+    canvas.scale_y(axes, [*values, *optimum.values()], log_from=log_from)
+    low, high = axes.get_ylim()
+    ends = []
+    for name, (place, (steps, summaries)) in bands.items():
+        colour = hue(theme, place)
+        means = [summary["mean"] for summary in summaries]
+        if all(summary["low"] is not None for summary in summaries):
+            lows = [max(low, summary["low"]) for summary in summaries]
+            axes.fill_between(steps, lows, [min(high, s["high"]) for s in summaries], color=colour, alpha=0.16, lw=0)
+        axes.plot(steps, means, color=colour, lw=1.6, clip_on=False)
+        ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
+    draw_optimum(theme, axes, optimum, ends)
+    every = [step for _, (steps, _) in bands.values() for step in steps]
+    canvas.whole_ticks(axes, min(every), max(every), "step")
+    canvas.label_ends(axes, ends)
+    return canvas.fit(figure)
+
+
+def draw_optimum(theme: Theme, axes: Axes, optimum: Mapping[str, float], ends: list[End]) -> None:
+    """Draw the optimum as a dashed line."""
+    for name, value in optimum.items():
+        axes.axhline(value, color=theme.optimum, lw=1.0, dashes=(5, 2.5), zorder=1.5)
+        ends.append(End(value, spoken(name), theme.text(theme.optimum)))
+
+
+def slug(text: str) -> str:
+    """Return a text as part of a file's name."""
+    return "_".join("".join(sign if sign.isalnum() else " " for sign in text).split())

@@ -1,0 +1,110 @@
+"""A comparison as its page sees it: what ``comparison.json`` holds. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellstate.errors import RequestError
+from cellstate.report.asked import shown
+from cellstate.report.sweep.reading import brief
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What all variants were tried on, with the content that ``comparison.json`` has of it."""
+
+    content: Mapping[str, Any]
+
+    @property
+    def metric(self) -> str:
+        """What it is judged by."""
+        return self.content["metric"]
+
+    @property
+    def name(self) -> str:
+        """Its values as one writes them; empty where there is one condition only."""
+        return ", ".join(f"{key} {brief(value)}" for key, value in self.content["overrides"].items())
+
+    @property
+    def variants(self) -> Sequence[Mapping[str, Any]]:
+        """What each variant reached."""
+        return self.content["variants"]
+
+    @property
+    def scored(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """The variants that have a score, with their places, which their hues go by."""
+        return [(place, variant) for place, variant in enumerate(self.variants) if variant["score"]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison and its conditions."""
+
+    folder: Path
+    content: Mapping[str, Any]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """All of them."""
+        return [Condition(one) for one in self.content["conditions"]]
+
+    @property
+    def split(self) -> str:
+        """The split that was scored."""
+        return self.content["split"]
+
+    @property
+    def names(self) -> list[str]:
+        """The variants, in the order in which they were given."""
+        return [variant["name"] for variant in self.conditions[0].variants] if self.content["conditions"] else []
+
+    def series(self) -> dict[tuple[str, str], list[tuple[float, Condition]]]:
+        """Return the conditions that differ in one number alone, by what they share and the number's key.
+
+        Each has two numbers at least, in ascending order: over them the score is drawn as a curve.
+        """
+        found: dict[tuple[str, str], list[tuple[float, Condition]]] = {}
+        for condition in self.conditions:
+            values = condition.content["overrides"]
+            for key in (key for key, value in values.items() if is_number(value)):
+                shared = ", ".join(f"{name} {shown(value)}" for name, value in values.items() if name != key)
+                found.setdefault((shared, key), []).append((float(values[key]), condition))
+        return {
+            name: sorted(points, key=lambda point: point[0])
+            for name, points in found.items()
+            if len({at for at, _ in points}) > 1
+        }
+
+    def history(self, folder: str) -> list[dict[str, float]]:
+        """Return the rows of a run's ``metrics.csv``; nothing where it has none that can be read."""
+        try:
+            with (self.folder / folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+                return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError):
+            return []
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value can be drawn along an axis."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def read(folder: Path) -> Comparison:
+    """Return the comparison of a folder.
+
+    Raises:
+        RequestError: it holds none that ``cellstate compare`` wrote.
+    """
+    file = folder / "comparison.json"
+    try:
+        found = Comparison(folder, json.loads(file.read_text(encoding="utf-8")))
+        for condition in found.conditions:
+            _ = condition.name, condition.metric, condition.scored, condition.content["differences"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RequestError(f"{file}: cannot be read as a comparison ({error}); it was changed") from error
+    return found

@@ -1,0 +1,30 @@
+"""What the variants of a language model write, side by side: each with its best run, after the same beginning."""
+
+from __future__ import annotations
+
+from cellstate.errors import CellstateError
+from cellstate.model import LanguageModel
+from cellstate.report.comparison.reading import Comparison
+from cellstate.report.material import Sample
+from cellstate.report.ranking import rank
+from cellstate.stored import open_checkpoint
+
+LENGTH, TEMPERATURE, SEED = 400, 0.7, 0
+
+
+def side_by_side(comparison: Comparison) -> list[Sample]:
+    """Return a sample of each variant under the first condition; nothing where they are no language models."""
+    samples = []
+    for condition in comparison.conditions[:1]:
+        for _, variant in condition.scored:
+            scores = variant["scores"]
+            best = min(scores, key=lambda repeat: rank(condition.metric, scores[repeat]))
+            try:
+                model = open_checkpoint(comparison.folder / variant["folders"][best]).model()
+            except CellstateError:  # of classes of the user's own, or removed since: the numbers are there without it
+                continue
+            if not isinstance(model, LanguageModel):
+                return []
+            text = model.generate(None, LENGTH, temperature=TEMPERATURE, seed=SEED)
+            samples.append(Sample(f"{variant['name']}, {condition.metric} {scores[best]:.3f}", text))
+    return samples
