@@ -86,7 +86,7 @@ class MemoryCurve:
         ]
         tail = (1 - level) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
-        return HalfMemory(steps, float(low), float(high), censored=steps >= self.lags[-1])
+        return HalfMemory(steps, float(low), float(high), censored=bool(steps >= self.lags[-1]))
 
     def _draws(self, seed: int) -> np.ndarray:
         """Return the measure over sequences that are drawn with replacement, ``(DRAWS, K)``."""
