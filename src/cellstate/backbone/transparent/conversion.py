@@ -92,10 +92,10 @@ def _blank(cls: type[Network], source: Any) -> Network:
     if issubclass(cls, (RNN, TransparentRNN)):
         options["nonlinearity"] = source.nonlinearity
     parameter = next(source.parameters())
-    with torch.random.fork_rng(devices=[]):  # what it draws is written over, and must not change what others draw
+    with torch.device("meta"):  # what is drawn at first would be written over: nothing is, and no generator moves
         sizes = source.input_size, source.hidden_size, source.num_layers
         built: Any = cls(*sizes, source.bidirectional, source.dropout, **options)  # type: ignore[call-arg]
-    return built.to(parameter)
+    return built.to(parameter.dtype).to_empty(device=parameter.device)
 
 
 @torch.no_grad()

@@ -48,6 +48,14 @@ class Stacked(NamedTuple):
     b: Tensor  # (3H,)
     b_hn: Tensor  # (H,)
 
+    @classmethod
+    def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
+        """Return a layer of torch, whose gates stand in the same order."""
+        sums = bias_hh.clone()
+        size = len(sums) // 3
+        sums[2 * size :] = 0
+        return cls(weight_ih, weight_hh, bias_ih + sums, bias_hh[2 * size :])
+
 
 class Trace(NamedTuple):
     """All that a pass over ``T`` steps went through; time first."""
@@ -92,6 +100,21 @@ def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor
         n = candidates[t].addcmul_(resets[t], m).tanh_()  # n_t = tanh(W_n x_t + b_n + r_t * m_t)
         torch.lerp(n, hidden[t], updates[t], out=hidden[t + 1])  # h_t = n_t + z_t * (h_{t-1} - n_t)
     return trace
+
+
+def retrace(inputs: Tensor, hidden: Tensor, weights: Stacked, padding: Tensor | None = None) -> Trace:
+    """Return the trace of a pass whose hidden states h_0 ... h_T ``(T + 1, B, H)`` are known; see ``lstm.retrace``."""
+    steps, rows, size = len(inputs), *hidden.shape[1:]
+    gates = torch.addmm(weights.b, inputs.reshape(steps * rows, -1), weights.W.t())
+    before = hidden[:-1].flatten(0, 1)
+    gates[:, : 2 * size].addmm_(before, weights.U[: 2 * size].t())
+    past = torch.addmm(weights.b_hn, before, weights.U[2 * size :].t())
+    reset, update, candidate = gates.chunk(3, dim=-1)
+    if padding is not None:
+        update.masked_fill_(padding.reshape(-1, 1), SATURATE)
+    gates[:, : 2 * size].sigmoid_()
+    candidate.addcmul_(reset, past).tanh_()
+    return Trace(gates.view(steps, rows, 3 * size), hidden, past.view(steps, rows, size))
 
 
 def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final: tuple[Tensor | None, ...]) -> Deltas:
@@ -171,11 +194,6 @@ class GRULayer(Layer):
             inputs, *state, padding, *(at_autocast_precision(parameter) for parameter in (*weights, self.b_hn))
         )
         return outputs, (h,)
-
-    @torch.no_grad()
-    def stacked(self) -> Stacked:
-        """Return the weights as ``forward_pass`` takes them."""
-        return Stacked(*map(torch.cat, map(self.family, "WUb")), b_hn=self.b_hn)
 
     @torch.no_grad()
     def take_over(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:

@@ -49,6 +49,7 @@ from cellstate.backbone.autocast import at_autocast_precision
 from cellstate.backbone.padding import SATURATE
 from cellstate.backbone.transparent.layer import Layer, State, derived_once, sequence_gradients
 
+NARROW = 512  # rows times units, up to which a step of a scan costs hardly more than the call
 ORDER = ("o", "f", "i", "c")  # the gates in our buffers: a slab o, f, i under one sigmoid, and f, i, c behind delta_c
 
 # sigmoid_backward(a, s) = a * s (1 - s) and tanh_backward(a, t) = a * (1 - t^2): torch's names for these two products
@@ -61,6 +62,12 @@ class Stacked(NamedTuple):
     W: Tensor  # (4H, F)
     U: Tensor  # (4H, H)
     b: Tensor  # (4H,)
+
+    @classmethod
+    def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
+        """Return a layer of torch, whose gates stand as input, forget, candidate, output."""
+        parts = [tensor.chunk(4) for tensor in (weight_ih, weight_hh, bias_ih + bias_hh)]
+        return cls(*(torch.cat((o, f, i, g)) for i, f, g, o in parts))
 
 
 class Trace(NamedTuple):
@@ -110,6 +117,61 @@ def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor
         torch.tanh(c, out=tanh_c)
         torch.mul(outs[t], tanh_c, out=hidden[t + 1])  # h_t = o_t * tanh(c_t)
     return trace
+
+
+def retrace(inputs: Tensor, hidden: Tensor, cell: Tensor, weights: Stacked, padding: Tensor | None = None) -> Trace:
+    """Return the trace of a pass whose hidden states are known, as a fast layer's own outputs are.
+
+    With every h_{t-1} at hand no gate waits for the one before: the arguments of all gates are one sum of products,
+    and what is left of the recurrence is c_t = f_t * c_{t-1} + i_t * g_t, one operation a step.
+
+    Args:
+        inputs: ``(T, B, F)``.
+        hidden: ``(T + 1, B, H)``, h_0 ... h_T.
+        cell: c_0, ``(B, H)``.
+        weights: in ``ORDER``.
+        padding: as ``forward_pass`` takes it.
+    """
+    steps, rows, size = len(inputs), *cell.shape
+    gates = torch.addmm(weights.b, inputs.reshape(steps * rows, -1), weights.W.t())
+    gates = gates.addmm_(hidden[:-1].flatten(0, 1), weights.U.t()).view(steps, rows, 4 * size)
+    if padding is not None:
+        freeze(gates, padding)
+    gates[..., : 3 * size].sigmoid_()
+    gates[..., 3 * size :].tanh_()
+    _, forget, write, candidate = gates.chunk(4, dim=-1)
+    cells = torch.cat([cell.unsqueeze(0), scan(forget, write * candidate, cell)])
+    return Trace(gates, hidden, cells, cells[1:].tanh())
+
+
+def scan(kept: Tensor, written: Tensor, start: Tensor) -> Tensor:
+    """Return c_1 ... c_T of c_t = f_t * c_{t-1} + w_t, ``(T, B, H)``, from c_0 ``(B, H)``.
+
+    Time is cut into about sqrt(T) blocks. All blocks are walked side by side, each from zero, along with what it keeps
+    of where it began; then they are joined, one after the other:
+
+        c_t = c_t from zero + (f_{first of its block} ... f_t) * c_{end of the block before}
+
+    These products of gates only shrink, so that nothing is divided and nothing overflows. It takes 3 sqrt(T) operations
+    in the place of T, which counts where the network is narrow and a step costs no more than the call.
+    """
+    steps, rows, size = written.shape
+    block = max(1, round(steps**0.5)) if rows * size <= NARROW else steps
+    missing = -steps % block
+    if missing:
+        kept, written = (torch.cat([part, part.new_zeros(missing, rows, size)]) for part in (kept, written))
+    f, w = (part.reshape(-1, block, rows, size) for part in (kept, written))  # (blocks, steps of one, B, H)
+    cells, products = torch.empty_like(w), torch.empty_like(w)
+    before = torch.zeros_like(w[:, 0]) if len(f) > 1 else start.unsqueeze(0)
+    for keeps, writes, after in zip(f.unbind(1), w.unbind(1), cells.unbind(1), strict=True):
+        before = torch.addcmul(writes, keeps, before, out=after)
+    if len(f) > 1:
+        torch.cumprod(f, dim=1, out=products)
+        ends = [start]
+        for product, end in zip(products[:-1, -1].unbind(), cells[:-1, -1].unbind(), strict=True):
+            ends.append(torch.addcmul(end, product, ends[-1]))
+        cells.addcmul_(products, torch.stack(ends).unsqueeze(1))
+    return cells.flatten(0, 1)[:steps]
 
 
 def freeze(arguments: Tensor, padding: Tensor) -> None:
@@ -206,8 +268,3 @@ class LSTMLayer(Layer):
         weights = [at_autocast_precision(parameter) for letter in "WUb" for parameter in self.family(letter, ORDER)]
         outputs, h, c = LSTMFunction.apply(inputs, *state, padding, *weights)
         return outputs, (h, c)
-
-    @torch.no_grad()
-    def stacked(self) -> Stacked:
-        """Return the weights as ``forward_pass`` takes them."""
-        return Stacked(*(torch.cat(self.family(letter, ORDER)) for letter in "WUb"))

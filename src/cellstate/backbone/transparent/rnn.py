@@ -37,6 +37,11 @@ class Stacked(NamedTuple):
     U: Tensor  # (H, H)
     b: Tensor  # (H,)
 
+    @classmethod
+    def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
+        """Return a layer of torch."""
+        return cls(weight_ih, weight_hh, bias_ih + bias_hh)
+
 
 class Trace(NamedTuple):
     """All that a pass over ``T`` steps went through; time first."""
@@ -148,8 +153,3 @@ class RNNLayer(Layer):
         weights = [at_autocast_precision(parameter) for letter in "WUb" for parameter in self.family(letter)]
         outputs, h = RNNFunction.apply(inputs, *state, padding, self.nonlinearity, *weights)
         return outputs, (h,)
-
-    @torch.no_grad()
-    def stacked(self) -> Stacked:
-        """Return the weights as ``forward_pass`` takes them."""
-        return Stacked(*(part for letter in "WUb" for part in self.family(letter)))

@@ -1,0 +1,41 @@
+"""What a trained network does inside: gates and states, the flow of gradients, memory, and what a forecast can see.
+
+Reads networks and checkpoints; nothing below imports it.
+"""
+
+from cellstate.analysis.captured import Captured, capture, influence_on
+from cellstate.analysis.gradient_flow import GradientFlow, LayerFlow, gradient_flow, loss_flow
+from cellstate.analysis.memory_horizon import HalfMemory, MemoryCurve, influence, prediction_recall, recall
+from cellstate.analysis.plain import load_plain
+from cellstate.analysis.receptive_field import ReceptiveField, ReceptiveFieldError, check_forecaster, receptive_field
+from cellstate.analysis.states import LayerStates, States, open_states
+from cellstate.analysis.units import Saturation, Units, describe_units, order_by_memory, saturation, time_constants
+
+__all__ = [
+    "Captured",
+    "GradientFlow",
+    "HalfMemory",
+    "LayerFlow",
+    "LayerStates",
+    "MemoryCurve",
+    "ReceptiveField",
+    "ReceptiveFieldError",
+    "Saturation",
+    "States",
+    "Units",
+    "capture",
+    "check_forecaster",
+    "describe_units",
+    "gradient_flow",
+    "influence",
+    "influence_on",
+    "load_plain",
+    "loss_flow",
+    "open_states",
+    "order_by_memory",
+    "prediction_recall",
+    "recall",
+    "receptive_field",
+    "saturation",
+    "time_constants",
+]

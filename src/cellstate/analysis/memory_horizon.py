@@ -1,0 +1,360 @@
+"""How far back a network remembers, and how far back its predictions depend on the input.
+
+Three curves over the delay k, each with one number to sum it up, the half-memory length:
+
+- ``recall``: what of x_{t-k} a linear readout finds in the state at t; its accuracy for symbols, its R^2 for numbers,
+  on sequences that it was not fitted on. For numbers it is the memory function of Jaeger ("Short term memory in echo
+  state networks", 2001). It says what is *there*.
+- ``prediction_recall``: how often the prediction at t *is* the symbol of t - k: what is recalled, without a probe.
+- ``influence``: by how much the prediction changes where x_{t-k} is replaced by what another sequence has there, as a
+  Kullback-Leibler divergence. It says what is *used*.
+
+**Half-memory length**: the longest delay at which at least half of the curve's peak is left, both above chance, and
+log-linear between whole delays: exact for a curve that decays as a^k, and N - 1 for a register that holds the newest N
+inputs (delays 0 ... N - 1). What is not above chance counts as nothing. Its interval is that of a bootstrap over
+sequences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Divergence = Callable[[Tensor, Tensor], Tensor]
+DRAWS = 500  # of the bootstrap
+SHUFFLES = 40  # of the sequences, to see what chance gives
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class HalfMemory:
+    """The half-memory length, in steps, and its interval; None where nothing is remembered at any delay asked for.
+
+    ``censored``: half of the peak is still there at the longest delay asked for, so that the length is at least this.
+    """
+
+    steps: float | None
+    low: float | None
+    high: float | None
+    censored: bool
+
+
+@dataclass(frozen=True)
+class MemoryCurve:
+    """A measure of memory against delay: ``sum of gains / sum of weights`` over sequences."""
+
+    what: str  # accuracy, R^2 or KL (nats)
+    lags: np.ndarray  # (K,), delays in steps, increasing
+    gains: np.ndarray  # (N, K), of each sequence that counts
+    weights: np.ndarray  # (N, K)
+    chance: np.ndarray  # (K,), what a state that knows nothing gives
+    chance_high: float  # above chance, what it exceeds at none of the delays in 95 of 100 cases
+
+    @property
+    def values(self) -> np.ndarray:
+        """The measure at each delay, ``(K,)``; NaN where no sequence is long enough."""
+        return _ratio(self.gains.sum(0), self.weights.sum(0))
+
+    @property
+    def above_chance(self) -> np.ndarray:
+        """The measure less chance, 0 where it is within what chance gives, ``(K,)``."""
+        return _above(self.values, self.chance, self.chance_high)
+
+    @property
+    def within_chance(self) -> bool:
+        """Whether nothing is remembered, as far as these sequences tell."""
+        return not self.above_chance.any()
+
+    def interval(self, level: float = LEVEL, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bounds of ``values`` by a bootstrap over sequences, ``(K,)`` each."""
+        tail = (1 - level) / 2
+        low, high = np.nanquantile(self._draws(seed), [tail, 1 - tail], axis=0)
+        return low, high
+
+    def half_memory(self, level: float = LEVEL, seed: int = 0) -> HalfMemory:
+        """Return the half-memory length and its interval."""
+        steps = half_length(self.lags, self.above_chance)
+        if steps is None:
+            return HalfMemory(None, None, None, censored=False)
+        drawn = [
+            half_length(self.lags, _above(values, self.chance, self.chance_high)) or 0.0 for values in self._draws(seed)
+        ]
+        tail = (1 - level) / 2
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+        return HalfMemory(steps, float(low), float(high), censored=bool(steps >= self.lags[-1]))
+
+    def _draws(self, seed: int) -> np.ndarray:
+        """Return the measure over sequences that are drawn with replacement, ``(DRAWS, K)``."""
+        count = len(self.gains)
+        times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+        return _ratio(times @ self.gains, times @ self.weights)
+
+
+def half_length(lags: np.ndarray, remembered: np.ndarray) -> float | None:
+    """Return the longest delay at which half of the peak is left, log-linear between delays; None if all is 0."""
+    remembered = np.nan_to_num(remembered)
+    half = remembered.max(initial=0.0) / 2
+    if half <= 0:
+        return None
+    last = int(np.flatnonzero(remembered >= half * (1 - 1e-9))[-1])
+    if last == len(lags) - 1:
+        return float(lags[last])
+    here, there = remembered[last], remembered[last + 1]
+    share = 0.0 if there <= 0 else math.log(here / half) / math.log(here / there)
+    return float(lags[last] + max(0.0, share) * (lags[last + 1] - lags[last]))
+
+
+def default_lags(steps: int, most: int = 32) -> list[int]:
+    """Return delays from 0 to ``steps - 1``: all up to ``most``, else as many, closer together where they are short."""
+    if steps <= most:
+        return list(range(steps))
+    return sorted({round(lag) for lag in np.geomspace(1, steps, most + 8) - 1})
+
+
+# ---------------------------------------------------------------------- what is there
+
+
+def recall(
+    states: Tensor,
+    items: Tensor,
+    lags: Sequence[int] | None = None,
+    *,
+    valid: Tensor | None = None,
+    ridge: float = 1e-6,
+    seed: int = 0,
+) -> MemoryCurve:
+    """Return how well the input of ``k`` steps before is read off the state, by a linear readout for each delay.
+
+    Half of the sequences, drawn by ``seed``, are for fitting, the others for the curve. It is ridge regression on
+    standardised states; of symbols on one column each, of which the largest is the answer.
+
+    Args:
+        states: ``(B, T, D)``, such as the outputs of a backbone, or h and c of a layer side by side.
+        items: what is to be recalled, ``(B, T)`` integer symbols, or ``(B, T)`` or ``(B, T, F)`` numbers.
+        lags: delays, in steps; None: ``default_lags`` of half of T.
+        valid: ``(B, T)`` bool, steps that count; None: all. Leave out first steps where states still rise from zero, as
+            what they have in common with the time is no memory.
+        ridge: penalty on the weights, as a share of the states' variance. Below it, a memory that is exact but as faint
+            as that is no memory.
+        seed: of the split into halves and of the shuffles that say what chance gives.
+
+    Raises:
+        ValueError: there are fewer than 4 sequences, or a delay is longer than all of them.
+    """
+    rows, steps, _ = states.shape
+    delays = sorted(default_lags(steps // 2) if lags is None else lags)
+    if rows < 4:
+        raise ValueError(f"recall is measured on sequences that it was not fitted on: give 4 or more, not {rows}")
+    if delays[0] < 0 or delays[-1] >= steps:
+        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {steps} steps")
+    symbols = not items.is_floating_point()
+    targets = (torch.nn.functional.one_hot(items.long()) if symbols else items).double().reshape(rows, steps, -1)
+    counts = torch.ones(rows, steps, dtype=torch.bool, device=states.device) if valid is None else valid
+    used = counts.clone()
+    used[:, : delays[-1]] = False  # the same steps for all delays
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(rows, generator=generator).to(states.device)
+    fitting, testing = order[: rows // 2], order[rows // 2 :]
+    probe = _Probe(states, used, fitting, testing, ridge)
+    gains, weights = probe.scores(targets, delays, symbols)
+    shuffled = []
+    for _ in range(SHUFFLES):  # the sequences of others in the place of their own
+        fake = targets.clone()
+        for part in (fitting, testing):
+            fake[part] = targets[part[torch.randperm(len(part), generator=generator).to(part.device)]]
+        shuffled.append(_ratio(*(part.sum(0) for part in probe.scores(fake, delays, symbols))))
+    chance = _chance(targets, used, fitting, testing, delays) if symbols else np.zeros(len(delays))
+    above = np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)
+    return MemoryCurve(
+        "accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, max(0.0, float(above))
+    )
+
+
+class _Probe:
+    """Linear readouts of the same states for any targets: the normal equations are factorised once."""
+
+    def __init__(self, states: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, ridge: float) -> None:
+        self.used, self.fitting, self.testing = used, fitting, testing
+        known = states[fitting][used[fitting]].double()
+        self.mean, std = known.mean(0), known.std(0, correction=0)
+        self.std = torch.where(std > 0, std, 1.0)
+        self.states = (states.double() - self.mean) / self.std
+        design = self.states[fitting][used[fitting]]
+        penalty = ridge * len(design) * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
+        self.factor = torch.linalg.cholesky(design.T @ design + penalty)
+        self.design = design
+
+    def scores(self, targets: Tensor, delays: Sequence[int], symbols: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return gains and weights of each testing sequence at each delay, ``(N, K)`` each."""
+        gains, weights = [], []
+        count = self.used[self.testing].double()
+        for lag in delays:
+            moved = torch.roll(targets, lag, dims=1)  # the steps where it would wrap are not used
+            known = moved[self.fitting][self.used[self.fitting]]
+            offset = known.mean(0)
+            readout = torch.cholesky_solve(self.design.T @ (known - offset), self.factor)
+            told, truth = self.states[self.testing] @ readout + offset, moved[self.testing]
+            if symbols:
+                gain, weight = (told.argmax(-1) == truth.argmax(-1)).double() * count, count
+            else:
+                spread = (truth - offset).square().sum(-1) * count
+                gain, weight = spread - (truth - told).square().sum(-1) * count, spread
+            gains.append(gain.sum(1))
+            weights.append(weight.sum(1))
+        return torch.stack(gains, 1).cpu().numpy(), torch.stack(weights, 1).cpu().numpy()
+
+
+def _chance(targets: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, delays: Sequence[int]) -> np.ndarray:
+    """Return how often the commonest symbol of the fitting sequences is right on the others, at each delay."""
+    found = []
+    for lag in delays:
+        moved = torch.roll(targets, lag, dims=1)
+        commonest = moved[fitting][used[fitting]].sum(0).argmax()
+        found.append(moved[testing][used[testing]][:, commonest].mean().item())
+    return np.array(found)
+
+
+def prediction_recall(
+    predicted: Tensor, items: Tensor, lags: Sequence[int], *, valid: Tensor | None = None, seed: int = 0
+) -> MemoryCurve:
+    """Return how often the prediction at t is the symbol of t - k, over all sequences.
+
+    Chance is what the predictions have in common with the symbols of other sequences.
+
+    Args:
+        predicted: ``(B, T)``, integer symbols, such as the likeliest of a model's output at each step.
+        items: ``(B, T)``, the symbols that were read.
+        lags: delays, in steps.
+        valid: ``(B, T)`` bool, steps whose predictions count; None: all.
+        seed: of the shuffles that say what chance gives.
+
+    Raises:
+        ValueError: there are fewer than 2 sequences, or a delay is longer than all of them.
+    """
+    rows, steps = items.shape
+    delays = sorted(lags)
+    if rows < 2:
+        raise ValueError("chance is measured by the symbols of other sequences: give 2 or more")
+    if delays[0] < 0 or delays[-1] >= steps:
+        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {steps} steps")
+    counts = torch.ones_like(items, dtype=torch.bool) if valid is None else valid
+
+    def scores(symbols: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        hits, weights = [], []
+        for lag in delays:
+            used = counts[:, lag:]
+            hits.append(((predicted[:, lag:] == symbols[:, : steps - lag]) & used).sum(1))
+            weights.append(used.sum(1))
+        return torch.stack(hits, 1).double().cpu().numpy(), torch.stack(weights, 1).double().cpu().numpy()
+
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = np.stack(
+        [
+            _ratio(*(part.sum(0) for part in scores(items[_derangement(rows, generator).to(items.device)])))
+            for _ in range(SHUFFLES)
+        ]
+    )
+    chance = shuffled.mean(0)
+    above = float(np.quantile((shuffled - chance).max(1), LEVEL))
+    return MemoryCurve("accuracy", np.array(delays), *scores(items), chance, max(0.0, above))
+
+
+# ---------------------------------------------------------------------- what is used
+
+
+@torch.no_grad()
+def influence(
+    predict: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    lags: Sequence[int] | None = None,
+    *,
+    divergence: Divergence | None = None,
+    lengths: Tensor | None = None,
+    replacements: int = 1,
+    seed: int = 0,
+) -> MemoryCurve:
+    """Return by how much the last prediction changes where the input of ``k`` steps before it is replaced.
+
+    The replacement is what another sequence has at that step, so that it stays one that occurs there.
+
+    Args:
+        predict: from inputs to the prediction after each sequence's last step, ``(B, ...)``: logits, or numbers.
+        inputs: ``(B, T)`` symbols, or ``(B, T, F)``.
+        lags: delays, counted from each sequence's last step, 0; None: ``default_lags`` of T.
+        divergence: between two predictions, ``(B, ...)`` each, to ``(B,)``; None: ``categorical_divergence``.
+        lengths: valid steps of each row, ``(B,)``; None: all.
+        replacements: other sequences to take from, one after the other.
+        seed: which these are.
+
+    Raises:
+        ValueError: there are fewer than 2 sequences, or a delay is longer than all of them.
+    """
+    rows, steps = inputs.shape[:2]
+    stops = torch.full((rows,), steps, device=inputs.device) if lengths is None else lengths.to(inputs.device)
+    longest = int(stops.max())
+    delays = sorted(default_lags(longest) if lags is None else lags)
+    if rows < 2:
+        raise ValueError("a step is replaced by that of another sequence: give 2 or more")
+    if delays[0] < 0 or delays[-1] >= longest:
+        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {longest} steps")
+    compare = categorical_divergence if divergence is None else divergence
+    before = predict(inputs)
+    generator, each = torch.Generator().manual_seed(seed), torch.arange(rows, device=inputs.device)
+    others = [_derangement(rows, generator).to(inputs.device) for _ in range(replacements)]
+    gains, weights = np.zeros((rows, len(delays))), np.zeros((rows, len(delays)))
+    for number, lag in enumerate(delays):
+        there = stops - 1 - lag
+        exists = there >= 0
+        for other in others:
+            changed = inputs.clone()
+            step = there.clamp(min=0)
+            found = inputs[other, torch.minimum(step, stops[other] - 1)]
+            changed[each[exists], step[exists]] = found[exists]
+            distance = compare(before, predict(changed)).double() * exists
+            gains[:, number] += distance.cpu().numpy()
+            weights[:, number] += exists.double().cpu().numpy()
+    return MemoryCurve("KL (nats)", np.array(delays), gains, weights, np.zeros(len(delays)), 0.0)
+
+
+def categorical_divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Return KL(before || after) of distributions over classes by their logits ``(B, V)``, nats, ``(B,)``."""
+    first, second = before.double().log_softmax(-1), after.double().log_softmax(-1)
+    return (first.exp() * (first - second)).sum(-1)
+
+
+def point_divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Return |before - after|^2 / 2, ``(B,)``: KL of normal distributions of variance 1 about two predictions.
+
+    For values in units of the training split's standard deviation, as models give them.
+    """
+    return (before.double() - after.double()).square().flatten(1).sum(-1) / 2
+
+
+def gaussian_divergence(before: Tensor, after: Tensor) -> Tensor:
+    """Return KL(before || after) of independent normal distributions, ``(B, ..., 2)`` with mean and std, ``(B,)``."""
+    (mean, std), (other, wide) = (part.double().unbind(-1) for part in (before, after))
+    parts = (wide / std).log() + (std.square() + (mean - other).square()) / (2 * wide.square()) - 0.5
+    return parts.flatten(1).sum(-1)
+
+
+def _derangement(rows: int, generator: torch.Generator) -> Tensor:
+    """Return an order of the rows in which none stands at its own place."""
+    order = torch.randperm(rows, generator=generator)
+    result = torch.empty_like(order)
+    result[order] = order.roll(1)
+    return result
+
+
+def _ratio(gains: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weights > 0, gains / weights, np.nan)
+
+
+def _above(values: np.ndarray, chance: np.ndarray, chance_high: float) -> np.ndarray:
+    above = values - chance
+    return np.where(above > chance_high, above, 0.0)

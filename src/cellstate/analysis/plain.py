@@ -1,0 +1,127 @@
+"""Networks that a plain PyTorch script trained: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` out of a file of weights."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cellstate.backbone.recurrent import GRU, LSTM, RNN, Recurrent
+from cellstate.errors import RequestError
+
+NAME = re.compile(r"(?P<prefix>.*?)(?P<what>weight|bias)_(?P<part>ih|hh|hr)_l(?P<layer>\d+)(?P<way>_reverse)?")
+USUAL = ("state_dict", "model_state_dict", "model", "net", "weights")  # where scripts keep weights beside other things
+
+
+def load_plain(
+    source: str | Path | Mapping[str, Any],
+    *,
+    prefix: str | None = None,
+    nonlinearity: Literal["tanh", "relu"] = "tanh",
+) -> Recurrent:
+    """Return the recurrent network in weights that were saved with ``torch.save``, ready for every analysis here.
+
+    Kind, sizes, layers and directions follow from the weights' names and shapes, as torch writes them
+    (``lstm.weight_ih_l0`` ...): four blocks a layer are an LSTM, three a GRU, one a simple RNN. The weights of other
+    parts, such as a head, are left alone.
+
+        torch.save(model.state_dict(), "model.pt")  # in the script, whose model has self.lstm = nn.LSTM(...)
+        network = load_plain("model.pt")  # here
+        states = open_states(network, inputs)  # (B, T, F), what the nn.LSTM read
+
+    Args:
+        source: a file, of which no code is run (``weights_only=True``), or a state dict. The weights may stand under
+            ``state_dict``, ``model_state_dict`` or ``model`` beside other things.
+        prefix: which network, such as ``encoder.lstm``, where the weights hold several.
+        nonlinearity: of a simple RNN, whose weights do not tell.
+
+    Raises:
+        RequestError: no such file, not weights, no recurrent network among them or several, projections
+            (``proj_size``), or weights whose shapes do not fit together.
+    """
+    named = source if isinstance(source, Mapping) else _read(Path(source).expanduser())
+    where = "the weights" if isinstance(source, Mapping) else str(source)
+    groups = _groups(_weights(named, where))
+    if prefix is not None:
+        groups = {found: parts for found, parts in groups.items() if found.rstrip(".") == prefix.rstrip(".")}
+    if len(groups) != 1:
+        found = ", ".join(sorted(name.rstrip(".") or "(no prefix)" for name in groups))
+        raise RequestError(
+            f"{where}: hold several recurrent networks; name one with prefix=…: {found}"
+            if groups
+            else f"{where}: hold no recurrent network{f' {prefix}' if prefix else ''}; weights such as "
+            "lstm.weight_ih_l0 are looked for, as nn.LSTM, nn.GRU and nn.RNN name them"
+        )
+    return _built(next(iter(groups.values())), where, nonlinearity)
+
+
+def _read(file: Path) -> Any:
+    if not file.is_file():
+        raise RequestError(f"{file}: no such file")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RequestError(
+            f"{file}: holds more than weights, which could run code; save model.state_dict() alone"
+        ) from error
+    except Exception as error:  # torch raises all kinds of errors on what it does not know
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RequestError(f"{file}: cannot be read as weights ({reason[:200]}); save model.state_dict()") from error
+
+
+def _weights(named: Any, where: str) -> dict[str, Tensor]:
+    """Return the tensors by name, wherever a script has put them."""
+    if isinstance(named, Mapping):
+        for key in USUAL:
+            if isinstance(named.get(key), Mapping):
+                return _weights(named[key], where)
+        return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
+    raise RequestError(f"{where}: hold a {type(named).__name__}, and no weights by name; save model.state_dict()")
+
+
+def _groups(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Return prefix -> torch's own name -> tensor, of every recurrent network."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        if match := NAME.fullmatch(name):
+            groups.setdefault(match["prefix"], {})[name[len(match["prefix"]) :]] = tensor
+    return groups
+
+
+def _built(parts: Mapping[str, Tensor], where: str, nonlinearity: Literal["tanh", "relu"]) -> Recurrent:
+    """Return the network that torch's names and shapes describe."""
+    if any("_hr_" in name for name in parts):
+        raise RequestError(f"{where}: the network has projections (proj_size), which cannot be opened")
+    first, recurrent = parts.get("weight_ih_l0"), parts.get("weight_hh_l0")
+    if first is None or recurrent is None or first.ndim != 2 or recurrent.ndim != 2 or 0 in recurrent.shape:
+        raise RequestError(f"{where}: weight_ih_l0 and weight_hh_l0 are no matrices of a recurrent network")
+    if not all(tensor.is_floating_point() for tensor in parts.values()):
+        raise RequestError(f"{where}: its weights are no floating-point numbers")
+    hidden = recurrent.shape[1]
+    gates, rest = divmod(len(recurrent), hidden)
+    layers = 1 + max(int(match["layer"]) for name in parts if (match := NAME.fullmatch(name)))
+    bidirectional = any(name.endswith("_reverse") for name in parts)
+    options: dict[str, Any] = {"num_layers": layers, "bidirectional": bidirectional}
+    kinds: dict[int, Any] = {4: LSTM, 3: GRU, 1: RNN}
+    if layers > len(parts):
+        raise RequestError(f"{where}: weights of layer {layers - 1} are there, of those below not all")
+    if rest or gates not in kinds:
+        raise RequestError(f"{where}: weight_hh_l0 of {tuple(recurrent.shape)} is that of no LSTM, GRU or simple RNN")
+    if gates == 1:
+        options["nonlinearity"] = nonlinearity
+    with torch.device("meta"):
+        network: Any = kinds[gates](first.shape[1], hidden, **options)
+    expected = {name: tuple(parameter.shape) for name, parameter in network.network.named_parameters()}
+    biases = {name: torch.zeros(shape, dtype=first.dtype) for name, shape in expected.items() if name[:4] == "bias"}
+    given = {**({} if any(name[:4] == "bias" for name in parts) else biases), **parts}
+    found = {name: tuple(tensor.shape) for name, tensor in given.items()}
+    if wrong := sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name)):
+        raise RequestError(f"{where}: {wrong[0]} is {found.get(wrong[0])}, expected {expected.get(wrong[0])}")
+    network = network.to(first.dtype).to_empty(device="cpu")
+    network.network.load_state_dict(given)
+    return network.eval()
