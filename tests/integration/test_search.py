@@ -173,7 +173,7 @@ def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: S
     reported = [pruned.intermediate_values[place] for place in range(1, len(pruned.intermediate_values) + 1)]
     assert reported == [float(line["val/loss"]) for line in validations]
     assert len(validations) < 8
-    assert row["reason"] == f"pruned after validation {len(validations)}: val/loss {reported[-1]:.4g}"
+    assert row["reason"] == f"after validation {len(validations)}: val/loss {reported[-1]:.4g}"
 
 
 def test_a_pruned_run_is_whole_and_can_be_gone_on_with(search: Search, cellstate: Command) -> None:
