@@ -31,10 +31,12 @@ def check(search: Any) -> None:
     """
     for one in search["trials"]:
         _ = one["number"], one["state"], one["search"], one["params"].items(), one["job"], one["reason"]
-        [float(value) for value in one["values"] or ()]
+        _ = {one["job"], one["search"], one["state"]}, [float(value) for value in one["values"] or ()]
     for one in search["scores"].values():
         _ = one["params"].items(), {key: float(value) for key, value in one["test"].items()}
-    _ = search["space"].keys(), [*search["objectives"]], [*search["best"]], [*search["directions"]]
+    for parameter in search["space"].values():
+        _ = [*(parameter.get("choices") or ())], (parameter.get("when") or {}).items()
+    _ = search.keys(), [*search["objectives"]], [*search["best"]], [*search["directions"]]
 
 
 def last_part(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -69,10 +71,8 @@ def facts(search: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found + [(f"space of {key}", range_of(parameter)) for key, parameter in search["space"].items()]
 
 
-def range_of(parameter: Any) -> str:
+def range_of(parameter: Mapping[str, Any]) -> str:
     """Return a parameter's values in words."""
-    if not isinstance(parameter, Mapping):
-        return ""
     if parameter.get("choices") is not None:
         text = ", ".join(map(shown, parameter["choices"]))
     else:
