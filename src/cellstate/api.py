@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellstate import checkpoint as checkpoints
 from cellstate.backtesting import Backtest, refuse_other_tasks, roll
 from cellstate.checkpoint.trust import Trust
 from cellstate.composition import compose, refuse_search
@@ -18,6 +17,7 @@ from cellstate.model import SequenceModel
 from cellstate.resuming import resume as go_on
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.ledger import Ledger
+from cellstate.stored import open_checkpoint
 
 __all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "resume", "train"]
 
@@ -74,7 +74,7 @@ def load(checkpoint: str | Path, *, trust: Trust = ()) -> SequenceModel:
     Raises:
         RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
     """
-    return checkpoints.rebuild_model(checkpoints.read(checkpoint), trust=trust)
+    return open_checkpoint(checkpoint, trust=trust).model()
 
 
 def backtest(
@@ -99,22 +99,22 @@ def backtest(
     Raises:
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
     """
-    content = path = None
+    stored = None
     if isinstance(model, SequenceModel):
         if data is None or isinstance(data, Mapping):
             raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
         trained = model
     else:
-        path = checkpoints.find(model)
-        content = checkpoints.read(path)
-        trained = checkpoints.rebuild_model(content, trust=trust)
+        stored = open_checkpoint(model, trust=trust)
+        trained = stored.model()
         if data is None or isinstance(data, Mapping):
             refuse_other_tasks(trained)  # before data is read in vain
-            data = checkpoints.read_data(content, trust=trust, **(data or {}))
+            data = stored.read_data(**(data or {}))
     if not isinstance(data, SequenceData) or data.reported_split != "test":
         return roll(trained, data, stride)
     book = Ledger(ledger)
     book.check()
     result = roll(trained, data, stride)
-    book.add(look("backtest", content, path, trained, data, result.scores))
+    content, file = (None, None) if stored is None else (stored.content, stored.file)
+    book.add(look("backtest", content, file, trained, data, result.scores))
     return result

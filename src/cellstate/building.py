@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import lightning as L
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
 from omegaconf import DictConfig
 
 from cellstate import checkpoint
 from cellstate import config as checking
 from cellstate.callbacks import GradientNorm, Progress
 from cellstate.data import SequenceData
+from cellstate.debug import Preset
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
 from cellstate.processes import check_number, environment
@@ -33,18 +36,16 @@ def build_data(config: DictConfig) -> SequenceData:
     return data
 
 
+def model_builder(config: DictConfig, data: SequenceData) -> Callable[[], SequenceModel]:
+    """Return what makes the untrained model; every size that follows from the data comes from ``data.spec``."""
+    parts = {name: configured(config[name]) for name in ("optimizer", "scheduler") if config[name]}
+    model = get_object(config.model._target_)
+    return partial(model, data.spec, configured(config.backbone), **parts, **arguments(config.model))
+
+
 def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
-    """Return the untrained model; every size that follows from the data comes from ``data.spec``."""
-    optimizer = partial(get_object(config.optimizer._target_), **arguments(config.optimizer))
-    scheduler = None
-    if config.scheduler:
-        scheduler = partial(get_object(config.scheduler._target_), **arguments(config.scheduler))
-    backbone = partial(get_object(config.backbone._target_), **arguments(config.backbone))
-    model_class = get_object(config.model._target_)
-
-    def build() -> SequenceModel:
-        return model_class(data.spec, backbone, optimizer=optimizer, scheduler=scheduler, **arguments(config.model))
-
+    """Return the untrained model."""
+    build = model_builder(config, data)
     try:
         refuse_oversized(build)
         model = build()
@@ -55,20 +56,27 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
             raise
         raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
     try:
-        optimizer(model.parameters())
+        configured(config.optimizer)(model.parameters())
     except (TypeError, ValueError) as error:
         raise RequestError(f"optimizer: {error}") from error
     return model
 
 
-def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback]) -> L.Trainer:
+def build_preset(config: DictConfig) -> Preset:
+    """Return the preset of ``debug=NAME``, else the one that adds nothing."""
+    return instantiate(config.debug) if config.get("debug") else Preset()
+
+
+def build_trainer(
+    config: DictConfig, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
+) -> L.Trainer:
     """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
-    configured = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
+    chosen = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
     if config.quiet:
-        configured = [callback for callback in configured if not isinstance(callback, Progress)]
+        chosen = [callback for callback in chosen if not isinstance(callback, Progress)]
     loggers = build_loggers(config)
     if not loggers:
-        configured = [callback for callback in configured if not isinstance(callback, GradientNorm)]
+        chosen = [callback for callback in chosen if not isinstance(callback, GradientNorm)]
     here = environment()
     if here is not None and config.trainer.get("num_nodes", 1) != 1:
         raise RequestError(
@@ -79,11 +87,11 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[L.Callback])
         trainer = instantiate(
             config.trainer,
             # Checkpoints come last: what refuses a step has spoken before they are written.
-            callbacks=[*configured, *callbacks],
+            callbacks=[*chosen, *callbacks],
             logger=loggers or False,
             default_root_dir=str(folder),
             plugins=[checkpoint.AtomicCheckpointIO(), *([] if here is None else [here])],
-            profiler=config.trainer.get("profiler") or NoProfiler(),
+            profiler=profiler or config.trainer.get("profiler") or NoProfiler(),
         )
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]
@@ -108,6 +116,11 @@ def build_loggers(config: DictConfig) -> list[Logger]:
                 raise error.__cause__ from error
             raise RequestError(f"logger.{name}: {str(error.__cause__ or error).splitlines()[0]}") from error
     return loggers
+
+
+def configured(section: DictConfig) -> Callable[..., Any]:
+    """Return what a section names, with its arguments."""
+    return partial(get_object(section._target_), **arguments(section))
 
 
 def arguments(section: DictConfig) -> dict[str, Any]:

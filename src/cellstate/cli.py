@@ -14,6 +14,7 @@ from cellstate.errors import CellstateError, did_you_mean
 COMMANDS = {
     "train": "train a model, test it, and leave a run folder",
     "evaluate": "score a checkpoint again, from nothing but the checkpoint",
+    "compare": "run variants under the same seeds with equal parameters, and say whether a difference is shown",
     "predict": "write what a trained model predicts for a file",
     "generate": "write text with a trained language model",
     "report": "write the page of a run anew, or that of a sweep",

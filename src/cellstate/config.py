@@ -16,9 +16,9 @@ from cellstate.errors import RequestError, did_you_mean
 from cellstate.request import explain
 from cellstate.signatures import FILLED_IN, argument_problems, shown, value_problems
 
-SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer")
-
-
+SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer", "debug")
+# Keys that say how a command is given and watched, not what it trains.
+HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
 LARGEST_SEED = 2**32 - 1  # what numpy takes
 
 
@@ -36,6 +36,16 @@ def recorded(config: DictConfig) -> dict[str, Any]:
         if isinstance(data, dict) and data.get(key):
             data[key] = str(Path(data[key]).expanduser().resolve())
     return values
+
+
+def debugged(config: Mapping[str, Any]) -> str | None:
+    """Return the name of the preset in a run's config, which may come from anywhere; None where there is none."""
+    section = config.get("debug")
+    if not section:
+        return None
+    target = section.get("_target_") if isinstance(section, Mapping) else None
+    name = str(target).rpartition(".")[2].lower()
+    return name if name.isidentifier() and len(name) < 40 else "unknown"
 
 
 def check(config: DictConfig, known: Collection[str]) -> None:
@@ -57,7 +67,7 @@ def check(config: DictConfig, known: Collection[str]) -> None:
     for section in SECTIONS:
         if values.get(section):
             problems += _problems(section, _without_wrong_seed(values[section], values), FILLED_IN[section])
-        elif section != "scheduler":
+        elif section not in ("scheduler", "debug"):
             problems.append(f"{section}: is missing; choose one with {section}=NAME (see: cellstate list {section})")
     problems += _trainer_problems(values.get("trainer") or {})
     for group in ("callbacks", "logger"):

@@ -13,18 +13,18 @@ from typing import Any
 import lightning as L
 import torch
 
-from cellstate import checkpoint as checkpoints
 from cellstate.checkpoint.rebuild import refusing
-from cellstate.checkpoint.trust import Trust
-from cellstate.config import shown
+from cellstate.checkpoint.trust import Trust, trusted_packages
+from cellstate.config import debugged, shown
 from cellstate.data import DataSpec, SequenceData
-from cellstate.errors import RequestError, did_you_mean
-from cellstate.experiment import look, quiet_libraries, references
+from cellstate.errors import RequestError, RunError, did_you_mean
+from cellstate.experiment import Run, look, quiet_libraries, references
 from cellstate.model import SequenceModel
 from cellstate.processes import check_number, environment, together
 from cellstate.runs.folder import machine, versions
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
+from cellstate.stored import Stored, naming, open_checkpoint
 
 ALIASES = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 PRECISIONS = (
@@ -53,6 +53,7 @@ class Evaluation:
         test_locked: whether the test split was left alone, as asked.
         new_splits: splits that the checkpoint has no scores of, as the run never read them.
         looks: how often this data's test split had been looked at by then; None where it was not.
+        debug: the preset that the run was debugged with; None for a run whose scores are results.
     """
 
     checkpoint: Path
@@ -67,6 +68,7 @@ class Evaluation:
     test_locked: bool = False
     new_splits: tuple[str, ...] = ()
     looks: int | None = None
+    debug: str | None = None
 
     @property
     def compared(self) -> list[tuple[str, float, float]]:
@@ -115,34 +117,25 @@ def evaluate(
         RequestError: the checkpoint cannot be used, its data is not what it was trained on, or there is no such device
             or precision.
     """
-    file = checkpoints.find(checkpoint)
-    content = checkpoints.read(file)
-    record = content[checkpoints.KEY]
+    stored = open_checkpoint(checkpoint, trust=trust)
+    file, record = stored.file, stored.record
     changes = dict(data or {})
     check_batch_size(changes)
     with quiet_libraries():
         L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
-        datamodule = matching_data(file, content, changes, allow_changed=allow_changed_data, trust=trust)
-        if not test:
-            datamodule.lock_test()
-        model = checkpoints.rebuild_model(content, trust=trust)
-        trainer = evaluation_trainer(record, precision=precision, accelerator=accelerator, devices=devices)
-        job = {
-            **{"checkpoint": str(file), "data": changes, "precision": precision, "accelerator": accelerator},
-            **{
-                "devices": trainer.world_size,
-                "allow_changed_data": allow_changed_data,
-                "test": test,
-                "trust": list(trust),
-            },
-        }
+        datamodule = matching_data(stored, changes, allow_changed=allow_changed_data, test=test)
+        model = stored.model()
+        trainer = evaluation_trainer(stored, precision=precision, accelerator=accelerator, devices=devices)
+        job = {"checkpoint": str(file), "data": changes, "precision": precision, "accelerator": accelerator}
+        job |= {"allow_changed_data": allow_changed_data, "test": test, "trust": list(trusted_packages(trust))}
+        job |= {"devices": trainer.world_size}
         book, looks = Ledger(ledger), None
         if datamodule.reported_split == "test" and trainer.is_global_zero:
             book.open()
         with together(trainer, "evaluate", job):
             metrics, causes = score(trainer, model, datamodule, record)
         if "test" in metrics and trainer.is_global_zero:
-            looks = book.add(look("evaluate", content, file, model, datamodule, metrics["test"]))
+            looks = book.add(look("evaluate", stored.content, file, model, datamodule, metrics["test"]))
         recorded, found = record["fingerprint"], datamodule.fingerprint
         other = None if found == recorded else (source(record, changes), recorded, found)
         was_locked = bool(record.get("test_locked"))
@@ -160,7 +153,26 @@ def evaluate(
         test_locked=datamodule.test_locked,
         new_splits=("test",) if was_locked and "test" in metrics else (),
         looks=looks,
+        debug=debugged(record["config"]),
     )
+
+
+def evaluate_again(run: Run) -> Evaluation:
+    """Score the validation split again from the best checkpoint of a run that was just made, as ``evaluate`` does.
+
+    Raises:
+        RunError: a score is another.
+    """
+    targets = [str(run.config[part].get("_target_")) for part in ("data", "model", "backbone")]
+    own = {target.partition(".")[0] for target in targets} - {"cellstate"}  # whose code the run has run already
+    again = evaluate(run.checkpoint, test=False, trust=sorted(own))
+    if again.differing:
+        name, recorded, now = again.differing[0]
+        raise RunError(
+            f"{run.checkpoint}: scored again from the checkpoint alone, {name} is {now!r}, and was {recorded!r} in the "
+            "run; the likeliest reason is a part of the model that its state_dict does not hold"
+        )
+    return again
 
 
 def check_batch_size(changes: Mapping[str, Any]) -> None:
@@ -170,10 +182,8 @@ def check_batch_size(changes: Mapping[str, Any]) -> None:
         raise RequestError(f"data.batch_size={shown(size)}: should be a whole number greater than 0")
 
 
-def matching_data(
-    file: Path, content: Mapping[str, Any], changes: Mapping[str, Any], *, allow_changed: bool, trust: Trust = ()
-) -> SequenceData:
-    """Return a checkpoint's data, or other data where that is allowed.
+def matching_data(stored: Stored, changes: Mapping[str, Any], *, allow_changed: bool, test: bool) -> SequenceData:
+    """Return a checkpoint's data, or other data where that is allowed; without ``test``, its test split is locked.
 
     Other data keeps its own fingerprint, and is read with scaler, vocabulary and classes that the model was trained
     with.
@@ -181,51 +191,48 @@ def matching_data(
     Raises:
         RequestError: it is other data, and that is not allowed, or nothing that the model can read.
     """
-    record = content[checkpoints.KEY]
-    datamodule = checkpoints.read_data(content, trust=trust, **changes)
+    record, datamodule = stored.record, stored.read_data(**changes)
     found = datamodule.fingerprint
-    if found == record["fingerprint"]:
-        return datamodule
-    if not allow_changed:
+    if found != record["fingerprint"] and not allow_changed:
         raise RequestError(
-            f"{file}: {source(record, changes)} is not the data that this model was trained and tested on "
+            f"{stored.file}: {source(record, changes)} is not the data that this model was trained and tested on "
             f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the file as it was with "
             "data.path=FILE, or score the model on this one with allow_changed_data=true"
         )
-    datamodule = checkpoints.rebuild_data(content, trust=trust, **changes)
-    with refusing("data"):
-        datamodule.fitted = DataSpec.from_dict(record["spec"])
-        _ = datamodule.prepared
-    datamodule.fingerprint = found
+    if found != record["fingerprint"]:
+        datamodule = stored.data(**changes)
+        with naming(stored.file), refusing("data"):
+            datamodule.fitted = DataSpec.from_dict(record["spec"])
+            _ = datamodule.prepared
+        datamodule.fingerprint = found
+    if not test:
+        datamodule.lock_test()
     return datamodule
 
 
 def evaluation_trainer(
-    record: Mapping[str, Any],
+    stored: Stored,
     *,
     precision: str | int | None = None,
     accelerator: str | None = None,
     devices: int | None = None,
 ) -> L.Trainer:
-    """Return a Trainer that scores as the run of this record did, or as asked.
+    """Return a Trainer that scores as the run of this checkpoint did, or as asked.
 
     Raises:
         RequestError: there is no such precision or device.
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
-    recorded = part_of(record["config"], "trainer")
-    chosen: Any
-    if precision is None:
-        chosen, key = unified(recorded.get("precision")), "the checkpoint's config: trainer.precision"
-    else:
-        chosen, key = unified(precision), "precision"
+    recorded = part_of(stored.record["config"], "trainer")
+    key = f"{stored.file}: the checkpoint's config: trainer.precision" if precision is None else "precision"
+    asked = recorded.get("precision") if precision is None else precision
+    chosen: Any = unified(asked)
     if chosen not in PRECISIONS:
-        hint = did_you_mean(chosen, PRECISIONS)
-        raise RequestError(f"{key}={shown(precision or recorded.get('precision'))}: there is no such precision{hint}")
+        raise RequestError(f"{key}={shown(asked)}: there is no such precision{did_you_mean(chosen, PRECISIONS)}")
     # A run that looked at a part of a split only has recorded the scores of that part.
     limits = {key: recorded[key] for key in ("limit_val_batches", "limit_test_batches") if is_limit(recorded.get(key))}
-    accelerator, devices = computed_on(record, accelerator, devices)
+    accelerator, devices = computed_on(stored.record, accelerator, devices)
     here = environment()
     try:
         trainer = L.Trainer(

@@ -20,27 +20,28 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
 from cellstate import config as checking
-from cellstate.building import arguments, build_data, build_model, build_trainer
+from cellstate.building import arguments, build_data, build_model, build_preset, build_trainer
 from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
 from cellstate.callbacks.position import whole_epochs
 from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
-from cellstate.config import recorded
+from cellstate.config import debugged, recorded
 from cellstate.data import SequenceData
+from cellstate.debug import Preset, drop_unknown
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.processes import together
 from cellstate.report import summary
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.folder import Bystander, RunFolder, shortest
 from cellstate.runs.ledger import Ledger, Look, source_of, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.stopping import Stopped, StopRequest
 from cellstate.runs.watching import PrunedError, present_watcher
 
 KEYS = (
-    *("experiment", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
     *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
     *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
@@ -80,30 +81,28 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     """
     began = time.monotonic()
     lock_in_sweep(config)
+    if config.get("debug"):
+        drop_unknown(config)
     checking.check(config, KEYS)
+    preset = build_preset(config)
     with quiet_libraries():
         L.seed_everything(config.seed, workers=True, verbose=False)
         data = build_data(config)
         if not config.test:
             data.lock_test()
         model = build_model(config, data)
-        record = {
-            "config": recorded(config),
-            "spec": data.spec.as_dict(),
-            "fingerprint": data.fingerprint,
-            "split": data.split_record,
-            "test_locked": data.test_locked,
-            "reference": references(data, model),
-            **provenance(),
-        }
+        record = recorded_facts(config, data, model, preset)
         checking.check_monitors(config, record["reference"])
+        preset.prepare(data)
         stop = StopRequest()
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         tracking = Tracking(history, keeper.monitor)
         watcher = present_watcher()
         watched = [] if watcher is None else [Watched(watcher, history, stop)]
-        trainer = build_trainer(config, folder, [history, FiniteLoss(), keeper, tracking, *watched])
+        callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watched]
+        trainer = build_trainer(config, folder, callbacks, preset.profiler())
+        preset.check(trainer, again=again)
         ledger = Ledger(config.ledger)
         if data.reported_split == "test" and trainer.is_global_zero:
             ledger.check()
@@ -113,7 +112,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.recording(),
             stop.listening(),
             tracking.recording(trainer, claimed, record, resumed=again),
-            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason)),
+            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason), f"; {way_on(folder)}"),
         ):
             if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
@@ -125,14 +124,33 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             seconds["test"] = time.monotonic() - before_test
             seconds["total"] = time.monotonic() - began
             metrics = collect(record, model, trainer, keeper, seconds)
+            if preset.name:
+                metrics["debug"] = {"preset": preset.name, **preset.record()}
             claimed.write_json("metrics.json", metrics)
+            if trainer.is_global_zero:
+                keeper.previous_path.unlink(missing_ok=True)  # nothing goes on from it again
+            preset.conclude(folder, quiet=config.quiet or not trainer.is_global_zero)
         if config.report and trainer.is_global_zero:
             write_report(folder, metrics, history.rows, data, model)
         tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
     if not config.quiet and trainer.is_global_zero:
-        summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
+        if preset.scores_splits:
+            summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
         tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"], looks)
+
+
+def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
+    """Return what cellstate keeps in every checkpoint of a run, beside Lightning's own state."""
+    return {
+        "config": recorded(config),
+        "spec": data.spec.as_dict(),
+        "fingerprint": data.fingerprint,
+        "split": data.split_record,
+        "test_locked": data.test_locked,
+        "reference": references(data, model) if preset.scores_splits else {},
+        **provenance(),
+    }
 
 
 def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
@@ -140,11 +158,15 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
     if not trainer.is_global_zero:
         discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
         return Bystander(folder)
-    config, fingerprint = record["config"], record["fingerprint"]
+    config, data = record["config"], {"data": record["fingerprint"]}
     if again:
-        claimed = RunFolder.reclaim(folder, data=fingerprint)
+        claimed = RunFolder.reclaim(folder, **data)
     else:
-        claimed = RunFolder.claim(folder, experiment=config["experiment"], seed=config["seed"], data=fingerprint)
+        where_from = {name: record[name] for name in ("versions", "git", "machine")}
+        debug = {"debug": preset} if (preset := debugged(config)) else {}
+        claimed = RunFolder.claim(
+            folder, experiment=config["experiment"], seed=config["seed"], **data, **where_from, **debug
+        )
         OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
     return claimed
@@ -157,10 +179,12 @@ def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
-    newest = str(keeper.last_path) if keeper.last_path.exists() else None
+    newest = keeper.newest()
+    if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
+        print(f"cellstate: warning: {keeper.last_path} is damaged; going on from {newest}", file=sys.stderr)
     with passing_on_interruption(trainer, keeper):
         try:
-            trainer.fit(model, datamodule=data, ckpt_path=newest, weights_only=True)
+            trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
             if keeper.scored_step != trainer.global_step:
                 trainer.validate(model, datamodule=data, verbose=False)
                 history.add(trainer, model)
@@ -186,11 +210,16 @@ def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator
         held = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
             f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
-            + (f"; {held} holds what was reached; go on with: cellstate train run={held.parent.parent}" if held else "")
+            + (f"; {held} holds what was reached; {way_on(held.parent.parent)}" if held else "")
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
             signal.signal(signal.SIGINT, on_interrupt)
+
+
+def way_on(folder: Path) -> str:
+    """Return in words how a run is gone on with."""
+    return f"go on with: cellstate train run={shortest(folder)}"
 
 
 def tester_of(
@@ -258,7 +287,7 @@ def look(
 
     config = {} if content is None else content[checkpoint.KEY]["config"]
     return Look(
-        command=command,
+        command=f"{command} debug={preset}" if (preset := debugged(config)) else command,
         experiment=config.get("experiment", ""),
         seed=config.get("seed", ""),
         checkpoint="" if path is None else str(path),

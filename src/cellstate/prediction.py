@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cellstate import checkpoint as checkpoints
 from cellstate.checkpoint.trust import Trust
 from cellstate.data import SequenceData, SeriesData
 from cellstate.data.files import labelled
@@ -25,6 +24,7 @@ from cellstate.data.files.states import StatesData
 from cellstate.data.files.table import Table, read_table
 from cellstate.errors import RequestError
 from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
+from cellstate.stored import open_checkpoint
 
 ROWS = 256  # sequences that are predicted at once
 TABLES = (".csv", ".tsv", ".parquet", ".pq")
@@ -43,8 +43,8 @@ def predict_file(checkpoint: str | Path, path: str, *, trust: Trust = ()) -> pl.
     Raises:
         RequestError: the checkpoint or the file cannot be used, or nothing can be predicted from it.
     """
-    content = checkpoints.read(checkpoint)
-    model = checkpoints.rebuild_model(content, trust=trust)
+    stored = open_checkpoint(checkpoint, trust=trust)
+    model = stored.model()
     if isinstance(model, LanguageModel):
         raise RequestError(
             f"checkpoint={checkpoint}: holds a language model, which predicts no table; have it write with "
@@ -54,7 +54,7 @@ def predict_file(checkpoint: str | Path, path: str, *, trust: Trust = ()) -> pl.
     if predict is None:
         raise RequestError(f"checkpoint={checkpoint}: a {type(model).__name__} cannot predict from a file yet")
     existing_file(path, key="input")
-    return predict(model, checkpoints.rebuild_data(content, trust=trust), path)
+    return predict(model, stored.data(), path)
 
 
 # ---------------------------------------------------------------------- series

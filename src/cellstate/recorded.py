@@ -8,7 +8,7 @@ interpolations, and nothing in it decides where something is written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,19 @@ from torch import optim
 from cellstate import logger, scheduler
 from cellstate.callbacks import Checkpoints, GradientNorm, Progress
 from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
-from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved, trusted_packages, within
+from cellstate.checkpoint.trust import (
+    Listed,
+    RecordError,
+    Trust,
+    check_name,
+    check_plain,
+    is_of,
+    resolved,
+    trusted_packages,
+    within,
+)
 from cellstate.data import TextData
+from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
@@ -65,7 +76,9 @@ LOGGER_ARGUMENTS = {
 }
 TRAINERS = Listed("trainer", ("lightning", "lightning.pytorch"), (L.Trainer,), L.Trainer)
 KEEPERS = Listed("checkpoint", ("cellstate.callbacks",), (Checkpoints,), Checkpoints)
-PARTS = (DATA, MODELS, BACKBONES, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS)
+BUILT = (DATA, MODELS, BACKBONES)  # to score and to predict
+PRESETS = Listed("debug", ("cellstate.debug",), (Fast, Overfit, Profile), Preset)
+PARTS = (*BUILT, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS, PRESETS)
 SECTIONS = {"data", "model", "backbone", "optimizer", "trainer", "checkpoint"}
 GROUPS = (CALLBACKS, LOGGERS)  # of which there may be several
 LEDGER = "outputs/ledger.csv"
@@ -107,10 +120,45 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     return OmegaConf.create(values)
 
 
-def nodes(values: Mapping[str, Any]) -> Iterator[tuple[Listed, str, Any]]:
-    """Yield all parts of a config that name a class: the list for it, its key, and what stands there."""
+def check_names(config: Mapping[str, Any], trust: Trust = ()) -> None:
+    """Refuse the config of a checkpoint that names, in any part and at any depth, what is neither listed nor trusted.
+
+    Of most parts nothing is built to score or to predict, so that nothing is imported to tell, and a package that is
+    trusted need not be installed.
+
+    Raises:
+        RequestError: names the part.
+    """
+    packages = trusted_packages(trust)
+    for listed, place, node in nodes(config, needed={listed.part for listed in BUILT}):
+        if not isinstance(node, Mapping):
+            raise RecordError(f"{place}: names no class; it was changed")
+        check_name(node.get("_target_"), listed, trust)
+        arguments = {key: value for key, value in node.items() if key != "_target_"}
+        if listed in BUILT or not all(is_of(one.get("_target_"), packages) for one in of_hydra(arguments)):
+            check_plain(arguments, place)
+
+
+def of_hydra(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all mappings in plain values that have keys which mean something to Hydra."""
+    if isinstance(value, Mapping):
+        if any(str(key).startswith("_") for key in value):
+            yield value
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from of_hydra(part)
+
+
+def nodes(values: Mapping[str, Any], needed: Container[str] = SECTIONS) -> Iterator[tuple[Listed, str, Any]]:
+    """Yield all parts of a config that name a class: the list for it, its key, and what stands there.
+
+    Args:
+        values: the config.
+        needed: parts that it must have; of others there may be none.
+    """
     for listed in PARTS:
-        if listed.part in SECTIONS or values.get(listed.part):  # there may be no scheduler
+        if listed.part in needed or values.get(listed.part):  # there may be no scheduler, and no preset
             yield listed, listed.part, values[listed.part]
     for listed in GROUPS:
         group = values.get(listed.part) or {}

@@ -60,16 +60,16 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
 
     import lightning as L
 
-    from cellstate import checkpoint as checkpoints
     from cellstate import report
     from cellstate.evaluation import evaluation_trainer
     from cellstate.experiment import quiet_libraries
+    from cellstate.stored import open_checkpoint
 
-    content = checkpoints.read(folder)
-    record = content[checkpoints.KEY]
+    stored = open_checkpoint(folder, trust=trust)
+    record = stored.record
     with quiet_libraries():
         L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
-        datamodule = checkpoints.read_data(content, trust=trust, **changes)
+        datamodule = stored.read_data(**changes)
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(
                 f"{folder}: its data is not what it was trained and tested on; give the file as it was with "
@@ -77,8 +77,8 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
             )
         if not metrics["test"]:
             datamodule.lock_test()
-        model = checkpoints.rebuild_model(content, trust=trust)
-        trainer = evaluation_trainer(record, devices=1)
+        model = stored.model()
+        trainer = evaluation_trainer(stored, devices=1)
         if metrics["test"]:
             trainer.test(model, datamodule=datamodule, verbose=False)
         else:

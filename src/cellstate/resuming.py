@@ -11,15 +11,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from cellstate import checkpoint
+from cellstate.callbacks.checkpoints import newest_whole
 from cellstate.checkpoint.trust import Trust
+from cellstate.config import HOW_GIVEN
 from cellstate.errors import RequestError
 from cellstate.experiment import Run, recorded, run
 from cellstate.recorded import check_links, read_config
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
-
-# What says how a command was given, not what it trains.
-ASIDE = {"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"}
 
 
 def resume(
@@ -49,15 +48,16 @@ def resume(
 
 
 def check_checkpoints(folder: Path) -> None:
-    """Refuse to go on from checkpoints that are damaged, or are none, before anything is done.
+    """Refuse to go on where no checkpoint is whole, or one is none, before anything is done.
 
     Raises:
         RequestError: says which one, and how to go on.
     """
-    last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+    best = folder / "checkpoints" / "best.ckpt"
     try:
-        if last.exists():
-            checkpoint.read(last, to_go_on=True)
+        newest = newest_whole(folder / "checkpoints")
+        if newest is not None:
+            checkpoint.read(newest, to_go_on=True)
         if best.exists():
             checkpoint.verify(best)
     except checkpoint.DamagedError as error:
@@ -77,7 +77,7 @@ def telling_what_was_changed(folder: Path) -> Iterator[None]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RequestError(
             f"{folder / 'checkpoints' / 'last.ckpt'}: the run cannot go on from it ({reason}); it was changed, or "
-            "is that of another run: remove it, and the run begins anew"
+            f"is that of another run: remove {folder / 'checkpoints'}, and run={folder} begins anew"
         ) from error
 
 
@@ -109,4 +109,4 @@ def is_run_of(place: Path, wanted: dict[str, Any]) -> bool:
 
 def trained(config: dict[str, Any]) -> dict[str, Any]:
     """Return what of a config decides on the training."""
-    return {key: value for key, value in config.items() if key not in ASIDE}
+    return {key: value for key, value in config.items() if key not in HOW_GIVEN}

@@ -23,6 +23,7 @@ FILLED_IN = {
     "scheduler": {"optimizer", "total_steps"},
     "checkpoint": {"folder", "record", "stop"},
     "trainer": {"callbacks", "logger", "plugins", "default_root_dir"},
+    "debug": set(),
 }
 LARGEST = 2**63 - 1  # what sizes and counts are held in
 SHOWN = 200  # characters of a value in a message

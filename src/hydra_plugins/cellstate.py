@@ -5,6 +5,7 @@ Hydra imports this module at every command, so that what it stands for is loaded
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -13,9 +14,12 @@ from omegaconf import DictConfig
 
 
 class Delegate(Sweeper):
-    """Passes all on to the sweeper that it stands for."""
+    """Passes on what Hydra asks to a sweeper of the same name, which it loads."""
 
-    _sweeper: Sweeper
+    home: str
+
+    def __init__(self, **options: Any) -> None:
+        self._sweeper = getattr(import_module(self.home), type(self).__name__)(**options)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Pass on what Hydra knows."""
@@ -27,18 +31,18 @@ class Delegate(Sweeper):
 
 
 class GridSweeper(Delegate):
-    """Every combination of the values on the command line; see ``cellstate.sweep.grid``."""
+    """Every combination of the values on the command line."""
 
-    def __init__(self, **options: Any) -> None:
-        from cellstate import sweep
-
-        self._sweeper = sweep.GridSweeper(**options)
+    home = "cellstate.sweep"
 
 
 class SearchSweeper(Delegate):
-    """Trials that Optuna proposes; see ``cellstate.sweep.search``."""
+    """Trials that Optuna proposes."""
 
-    def __init__(self) -> None:
-        from cellstate.sweep.search.sweeper import SearchSweeper
+    home = "cellstate.sweep.search.sweeper"
 
-        self._sweeper = SearchSweeper()
+
+class CompareSweeper(Delegate):
+    """Every variant under every seed, and which differences are shown."""
+
+    home = "cellstate.comparison.sweeper"

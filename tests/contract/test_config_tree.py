@@ -1,5 +1,6 @@
 """What must hold of every config there is: its classes exist, its place mirrors the code, its experiment runs."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_every_experiment_trains_tests_and_evaluates_to_its_own_numbers(experime
     assert run.metrics["steps"] == 2
     assert run.metrics[run.data.reported_split]["loss"] > 0
     assert run.metrics["reference"], "no number stands alone"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains_with_the_lstm_from_its_equations(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [f"experiment={experiment}", *small(experiment), "report=false"]
+    run = cellstate.train([*words, "backbone=lstm_transparent", "hydra.run.dir=run"])
+    assert run.metrics["steps"] == 2
+    assert math.isfinite(run.metrics["val"]["loss"])
+    evaluation = cellstate.evaluate(run.checkpoint, test=False)
+    assert evaluation.compared
+    assert not evaluation.differing
+
+
+@pytest.mark.parametrize("backbone", ["lstm_transparent", "gru_transparent", "rnn_transparent"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_networks_from_their_equations_train_in_other_precisions(backbone, precision, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for experiment in ("pattern_bilstm", "next_state"):
+        words = [f"experiment={experiment}", *small(experiment), "report=false", f"backbone={backbone}"]
+        run = cellstate.train([*words, f"trainer.precision={precision}", f"hydra.run.dir={experiment}"])
+        assert math.isfinite(run.metrics["val"]["loss"])
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")

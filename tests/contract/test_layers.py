@@ -18,6 +18,7 @@ FORBIDDEN = {
     "scheduler": {"hydra", "cellstate.model", "cellstate.data"},
     "checkpoint": {"hydra", "cellstate.callbacks", "cellstate.experiment"},
     "callbacks": {"hydra", "cellstate.experiment", "cellstate.api"},
+    "debug": {"cellstate.experiment", "cellstate.building", "cellstate.evaluation", "cellstate.checkpoint"},
     "logger": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
     "runs": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
 }

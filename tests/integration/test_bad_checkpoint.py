@@ -155,7 +155,7 @@ def write_newer(file: Path, good: Path) -> None:
     ("write", "complaint"),
     [
         (write_garbage, "not a checkpoint that cellstate wrote, or a damaged one"),
-        (write_nothing, "is empty; give a file that cellstate wrote"),
+        (write_nothing, "is empty; take another copy of it"),
         (write_half, "damaged or cut short: it does not end with a checksum; take another copy of it"),
         (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
         (write_without_checksum, "has no checksum: cellstate did not write it, or did so in format 1"),
@@ -250,7 +250,7 @@ def test_numbers_that_do_not_come_out_again_are_told(cellstate: Command, good: P
     assert answer.status == 1
     assert "reproduced: 7 of 8 metrics identical" in answer.stdout
     (line,) = answer.errors
-    assert "1 metrics differ from what was recorded, such as test/loss" in line
+    assert "1 of 8 metrics differ from what was recorded, such as test/loss" in line
 
 
 def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_cfg_job_prints_the_config_of_the_experiment(cellstate: Command) -> None
     [
         ("cellstate tr", ["train"]),
         ("cellstate ", ["train", "evaluate", "list"]),
-        ("cellstate train backbone=l", ["backbone=lstm"]),
+        ("cellstate train backbone=l", ["backbone=lstm", "backbone=lstm_transparent"]),
         ("cellstate train experiment=pattern_", ["experiment=pattern_bilstm", "experiment=pattern_stacked"]),
         ("cellstate train backbone.hid", ["backbone.hidden_size="]),
         ("cellstate evaluate chec", ["checkpoint="]),

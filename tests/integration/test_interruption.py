@@ -25,7 +25,8 @@ def manifest_of(folder: str | Path) -> dict:
 
 
 def weights_are_finite(checkpoint: Path) -> bool:
-    return all(bool(torch.isfinite(weight).all()) for weight in package.load(checkpoint).state_dict().values())
+    weights = package.load(checkpoint, trust="tests").state_dict()  # "explode" is no schedule of cellstate's
+    return all(bool(torch.isfinite(weight).all()) for weight in weights.values())
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(train: Command) -> None:
@@ -50,7 +51,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_weights(
     for name in ("best", "last"):
         file = Path(f"run/checkpoints/{name}.ckpt")
         assert weights_are_finite(file)
-        assert package.evaluate(file).differing == []
+        assert package.evaluate(file, trust="tests").differing == []
     assert not Path("run/metrics.json").exists()
 
 
@@ -97,8 +98,9 @@ main(sys.argv[1:])
     assert manifest["status"] == "failed"
     assert "File too large" in manifest["reason"]
     assert list(folder.rglob("*.tmp")) == []
-    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
-    for name in ("best.ckpt", "last.ckpt"):
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    for name in names:
         assert package.evaluate(folder / "checkpoints" / name).differing == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,11 +176,12 @@ def test_a_stop_within_a_validation_keeps_the_epoch_before_it(
 
 @pytest.fixture
 def halted(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run that ended after its fourth step."""
+    """A run that ended after its fourth step; it was saved there, and after its second one."""
 
     def ending(self: Checkpoints, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == 4:
+        if trainer.global_step in (2, 4):
             self._save_last(trainer)
+        if trainer.global_step == 4:
             raise KilledError
 
     with monkeypatch.context() as patched:
@@ -247,8 +249,27 @@ def test_a_run_does_not_go_on_with_other_data(halted: Path, monkeypatch: pytest.
     assert json.loads((halted / "manifest.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_where_the_newest_checkpoint_is_damaged_it_goes_on_from_the_one_before(
+    damage: str, halted: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    last, previous = (halted / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
+    content = last.read_bytes()
+    assert checkpoint.read(previous)[checkpoint.KEY]["step"] < checkpoint.read(last)[checkpoint.KEY]["step"]
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    last.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[damage])
+    run = package.resume(halted)
+    assert run is not None
+    assert f"warning: {last} is damaged; going on from {previous}" in capfd.readouterr().err
+    whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
+    assert kills.digests(halted) == kills.digests(whole.folder)
+    assert sorted(path.name for path in (halted / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
 def test_without_a_whole_checkpoint_it_begins_anew_and_ends_the_same(halted: Path) -> None:
-    (halted / "checkpoints" / "last.ckpt").unlink()
+    shutil.rmtree(halted / "checkpoints")
+    (halted / "checkpoints").mkdir()
     package.resume(halted)
     whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
     assert kills.digests(halted) == kills.digests(whole.folder)

@@ -15,6 +15,7 @@ MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml")
 PRESETS = [name for name in MODELS if "_target_" not in OmegaConf.load(config_folder() / "model" / f"{name}.yaml")]
 EXPERIMENTS = sorted(file.stem for file in (config_folder() / "experiment").glob("*.yaml"))
 BACKBONES = ("rnn", "lstm", "gru")
+ALL_BACKBONES = sorted(file.stem for file in (config_folder() / "backbone").glob("*.yaml"))
 SMALL = {"data.train_size": 128, "data.val_size": 32, "data.test_size": 32, "backbone.hidden_size": 4}
 
 
@@ -114,7 +115,7 @@ def data_of(experiment):
     return build_data(composed(f"experiment={experiment}", *small))
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ALL_BACKBONES)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_two_steps_with_every_backbone(model, backbone):
     data = data_of(experiment_of(model))

@@ -2,5 +2,18 @@
 
 from cellstate.backbone.contract import Backbone, State, detach, last_outputs, reset_rows
 from cellstate.backbone.recurrent import GRU, LSTM, RNN
+from cellstate.backbone.transparent import TransparentGRU, TransparentLSTM, TransparentRNN
 
-__all__ = ["GRU", "LSTM", "RNN", "Backbone", "State", "detach", "last_outputs", "reset_rows"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Backbone",
+    "State",
+    "TransparentGRU",
+    "TransparentLSTM",
+    "TransparentRNN",
+    "detach",
+    "last_outputs",
+    "reset_rows",
+]

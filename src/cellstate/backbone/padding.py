@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Added to the pre-activation of a gate, it makes sigmoid 1 to the bit; subtracted, 0 (or 1e-38, in oneDNN). In every
+# float type: sigmoid saturates at 37 in float64 and sooner in the others, and float16 reaches up to 65504.
+SATURATE = 1e4
+
 
 @dataclass(frozen=True)
 class Padding:

@@ -18,13 +18,10 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from cellstate.annotations import Layers, PositiveInt, Probability
+from cellstate.backbone.autocast import at_autocast_precision
 from cellstate.backbone.contract import Backbone, State, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit, initialise, set_chrono_bias, set_gate_bias
-from cellstate.backbone.padding import Padding, length_range
-
-# Added to the pre-activation of a gate, it makes sigmoid 1 to the bit; subtracted, 0 (or 1e-38, in oneDNN). In every
-# float type: sigmoid saturates at 37 in float64 and sooner in the others, and float16 reaches up to 65504.
-SATURATE = 1e4
+from cellstate.backbone.padding import SATURATE, Padding, length_range
 
 
 class Recurrent(Backbone):
@@ -52,9 +49,9 @@ class Recurrent(Backbone):
         self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run over ``inputs`` ``(B, T, F)``; see ``Backbone.forward``."""
-        inputs = _at_autocast_precision(inputs)
+        inputs = at_autocast_precision(inputs)
         if state is not None:
-            state = tuple(map(_at_autocast_precision, state))
+            state = tuple(map(at_autocast_precision, state))
         if lengths is None:
             return self._run(inputs, state)
         shortest, longest = length_range(lengths, inputs)
@@ -237,15 +234,3 @@ def _as_torch_has_it(state: State) -> State | Tensor:
     """Return ``(h, c)`` as it is, and ``(h,)`` as the bare tensor h: so torch's GRU and RNN take it."""
     first, *others = state
     return state if others else first
-
-
-def _at_autocast_precision(tensor: Tensor) -> Tensor:
-    """Cast as autocast is going to, if it is on.
-
-    Left to torch, a float32 input under bfloat16 autocast fails on CPUs without bfloat16 instructions (oneDNN is
-    picked by the input's type and runs in autocast's), and states of mixed types give outputs of mixed types.
-    """
-    device = tensor.device.type
-    if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(device))

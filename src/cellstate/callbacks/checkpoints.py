@@ -1,9 +1,10 @@
-"""Keeps two checkpoints: the best by the validation loss, and the last, from which a run goes on as if never stopped.
+"""Keeps the best checkpoint by the validation loss, and the last, from which a run goes on as if never stopped.
 
 ``best.ckpt`` is written within the validation that found it. ``last.ckpt`` is written only between two steps with
 nothing half done: no validation due, no epoch about to end, no gradient half accumulated. What Lightning keeps of its
 loops is exact there, whereas it would skip the validation that a step is about to run, or a step of a schedule that
-waits for its result. Where several processes train, all of them stop and save at the same step.
+waits for its result. Where several processes train, all of them stop and save at the same step. The one before it stays
+as ``previous.ckpt`` until the run is complete: a disk may lose what it said it had written.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
-from cellstate.checkpoint import FORMAT, KEY, random_state, restore_random_state
+from cellstate.checkpoint import FORMAT, KEY, DamagedError, keep, random_state, restore_random_state, verify
 from cellstate.processes import Agreement, gather, own_of
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
@@ -62,6 +63,7 @@ class Checkpoints(Checkpoint):
         self._finished = False  # whether training is over
         self._random_state: dict[str, Any] | None = None  # to go on with
         self._steps_agreed, self._batches_agreed = Agreement(), Agreement()
+        self._whole: Path | None = None  # the newest checkpoint that is known to be what was written
         self._stopping = False  # whether some process was told to stop, as all of them know
         self._overdue = False  # and has waited for too long
         self._time_is_up = False  # whether the minutes since the newest last.ckpt have passed for some process
@@ -75,6 +77,20 @@ class Checkpoints(Checkpoint):
     def last_path(self) -> Path:
         """The newest checkpoint."""
         return self.folder / "last.ckpt"
+
+    @property
+    def previous_path(self) -> Path:
+        """The one before it."""
+        return self.folder / "previous.ckpt"
+
+    def newest(self) -> Path | None:
+        """Return the newest checkpoint that is whole, for a run to go on from; None where there is none yet.
+
+        Raises:
+            DamagedError: there are some, and all of them are damaged.
+        """
+        self._whole = newest_whole(self.folder)
+        return self._whole
 
     # ------------------------------------------------------------------ when
 
@@ -168,7 +184,10 @@ class Checkpoints(Checkpoint):
     def _save_last(self, trainer: L.Trainer) -> None:
         self._due = self._time_is_up = False
         self._saved = (trainer.global_step, time.monotonic())
+        if self._whole == self.last_path and trainer.is_global_zero:
+            keep(self.last_path, self.previous_path.name)
         trainer.save_checkpoint(self.last_path)
+        self._whole = self.last_path
         if self._stopping and not self._finished:
             raise Stopped
 
@@ -193,6 +212,25 @@ class Checkpoints(Checkpoint):
         self.best, self._finished = record["best"], record["finished"]
         self._random_state = own_of(record["random_state"])
         self.scored_step = record["step"] if record["metrics"] else -1
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest of the checkpoints in a folder that a run can go on from; None where there is none.
+
+    Raises:
+        DamagedError: all that are there are damaged; says so of the newest.
+    """
+    damage = None
+    for path in (folder / "last.ckpt", folder / "previous.ckpt"):
+        try:
+            if path.exists():
+                verify(path)
+                return path
+        except DamagedError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    return None
 
 
 def begin_counting(trainer: L.Trainer) -> None:

@@ -2,97 +2,211 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import lightning as L
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from lightning.pytorch.callbacks import Timer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cellstate.callbacks.checkpoints import Checkpoints
+from cellstate.callbacks.pace import Pace, clock_time
+from cellstate.metrics.display import number
 
 REFRESH = 0.25  # seconds between updates of a terminal
-LINE_EVERY = 10.0  # seconds between lines where the output is a file
+LINE_EVERY = 10.0  # seconds between lines where the output is a file, at first
+LINES_AN_AGE = 20  # then a line whenever the run is a twentieth older
+LINE_AT_LEAST = 600.0  # or so many seconds have passed
+LONG_EPOCH = 10.0  # seconds: the time left of shorter ones is not worth reading
+WIDEST_BAR = 40
 
 
 class Progress(L.Callback):
-    """A bar with loss, best, speed and time left on a terminal; now and then a line where the output is a file."""
+    """Two lines on a terminal, now and then a line where the output is a file.
+
+    They tell epoch and step, the training loss since the last validation, the newest and the best value of the metric
+    that the best checkpoint is chosen by, samples or tokens a second, and the time left. Nothing is read back from the
+    device but what is shown, when it is shown.
+    """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self._bar: Bar | None = None
-        self._shown = 0.0
-        self._began = (0.0, 0)  # seconds and step at which this fit began
-        self._best: float | None = None
-        self._line_epoch = -1
+        self._live: Live | None = None
+        self._pace = Pace()
+        self._total = math.inf  # optimiser steps of the run
+        self._items = 0  # that this process has trained on
+        self._unit = "samples"
+        self._shown = 0.0  # time of the newest display
+        self._wait = math.inf  # seconds from one to the next
+        self._validating: tuple[int, int] | None = None  # batches done, of how many
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
-        """Open the bar."""
-        self._began = (time.monotonic(), trainer.global_step)
-        self._shown = time.monotonic()
-        if not trainer.is_global_zero or not self.console.is_terminal:
+    # ------------------------------------------------------------------ when
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Open the display."""
+        self._pace, self._shown = Pace(), time.monotonic()
+        if not trainer.is_global_zero:
             return
-        self._bar = Bar(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            transient=True,
-            auto_refresh=False,
-        )
-        total = trainer.estimated_stepping_batches
-        self._bar.add_task("", total=None if total == float("inf") else int(total), epoch=1, state="")
-        self._bar.start()
+        self._total = trainer.estimated_stepping_batches
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
+            self._wait = LINE_EVERY
+            return
+        self._wait = REFRESH
+        self._live = Live(console=self.console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._live.start()
+        self._show(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Update the display if its time has come."""
+        """Count, and update the display if its time has come."""
+        self._items += batch.inputs.numel() if batch.reset is not None else len(batch.inputs)
         now = time.monotonic()
-        if now - self._shown >= (REFRESH if self._bar else LINE_EVERY):
-            self._shown = now
+        if now - self._shown >= self._wait or not self._pace.begun:
+            self._pace.mark(trainer.global_step, self._items)
+            self._unit = "samples" if batch.reset is None else "tokens"
+            if now - self._shown >= self._wait:
+                self._show(trainer, pl_module)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        """Stop the clock of training."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._pace.mark(trainer.global_step, self._items)
+            self._pace.validation_begins()
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Any, *place: Any) -> None:
+        """Show how far a long validation is."""
+        if self._live and time.monotonic() - self._shown >= self._wait and not trainer.sanity_checking:
+            self._validating = (place[2] + 1, int(sum(trainer.num_val_batches)))
             self._show(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Take note of the best."""
-        loss = pl_module.results.get("val", {}).get("loss")
-        if loss is not None and (self._best is None or loss < self._best):
-            self._best = loss
-        if self._bar:
-            self._show(trainer, pl_module)
+        """Go on with the clock of training."""
+        self._validating = None
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._pace.validation_ends()
+            if self._live or time.monotonic() - self._shown >= LINE_EVERY:
+                self._show(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
+        """Close the display."""
+        self._close()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
+        """Close the display, so that what follows is readable."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    # ------------------------------------------------------------------ what
 
     def _show(self, trainer: L.Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:
             return
-        losses = pl_module.train_results()
-        validated = pl_module.results.get("val", {}).get("loss")
-        speed = (trainer.global_step - self._began[1]) / max(time.monotonic() - self._began[0], 1e-9)
-        parts = [
-            f"train {losses['loss']:.4f}" if losses else "",
-            f"val {validated:.4f}" if validated is not None else "",
-        ]
-        parts += [
-            f"best {self._best:.4f}" if self._best is not None else "",
-            f"{speed:,.{0 if speed >= 10 else 1}f} steps/s",
-        ]
-        state = "  ".join(part for part in parts if part)
-        if self._bar:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=trainer.global_step, epoch=trainer.current_epoch + 1, state=state)
-            self._bar.refresh()
+        numbers = self._numbers(trainer, pl_module)
+        if self._live:
+            self._live.update(self._picture(trainer, numbers), refresh=True)
         else:
-            self.console.print(
-                f"epoch {trainer.current_epoch + 1}  step {trainer.global_step:,}  {state}", highlight=False
-            )
+            line = [self._place(trainer), *numbers, self._time_left(trainer)]
+            self.console.print("  ".join(filter(None, line)), soft_wrap=True, highlight=False, markup=False)
+            self._wait = min(max(LINE_EVERY, self._pace.elapsed / LINES_AN_AGE), LINE_AT_LEAST)
+        self._shown = time.monotonic()
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
-        """Close the bar."""
-        self._close()
+    def _picture(self, trainer: L.Trainer, numbers: list[str]) -> Group:
+        """Return the two lines of a terminal, cut where it is too narrow for them: none ever wraps."""
+        place, left = self._place(trainer), self._time_left(trainer)
+        room = self.console.width - len(place) - len(left) - 4
+        line = Table.grid(padding=(0, 2, 0, 0))
+        cells = [Text(place, no_wrap=True, overflow="ellipsis"), Text(left, style="cyan", no_wrap=True)]
+        if room >= 5:
+            cells.insert(1, ProgressBar(total=1.0, completed=self._share(trainer), width=min(room, WIDEST_BAR)))  # type: ignore[arg-type]
+        line.add_row(*cells)
+        return Group(line, Text("  ".join(numbers), no_wrap=True, overflow="ellipsis"))
 
-    def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
-        """Close the bar, so that what follows is readable."""
-        self._close()
+    def _place(self, trainer: L.Trainer) -> str:
+        """Return where training is, in epochs and steps."""
+        epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
+        epoch = f"epoch {trainer.current_epoch + 1}" + (f"/{epochs}" if epochs else "")
+        if not math.isfinite(self._total):
+            return f"{epoch}  step {trainer.global_step:,}"
+        total = f"{int(self._total):,}"
+        return f"{epoch}  step {trainer.global_step:>{len(total)},}/{total}"
 
-    def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+    def _share(self, trainer: L.Trainer) -> float:
+        """Return how much of the run is done, of one without a known end how much of the epoch."""
+        if math.isfinite(self._total):
+            return trainer.global_step / max(1.0, self._total)
+        return trainer.fit_loop.epoch_loop.batch_progress.current.ready / max(1, trainer.num_training_batches)
+
+    def _numbers(self, trainer: L.Trainer, pl_module: Any) -> list[str]:
+        """Return losses, best and speed in words; what is not known yet is left out."""
+        # Right after a validation no step has been summed up yet: the mean before it stays.
+        training = pl_module.train_results() or pl_module.results.get("train")
+        monitor, value, best = monitored(trainer, pl_module)
+        speed = self._pace.items_a_second
+        words = [f"loss {number(training['loss'])}"] if training else []
+        if value is not None:
+            words.append(f"{monitor} {number(value)}")
+        if best:
+            words.append(f"best {best}")
+        if speed is not None:
+            speed *= trainer.world_size
+            words.append(f"{speed:,.{0 if speed >= 10 else 1}f} {self._unit}/s")
+        return words
+
+    def _time_left(self, trainer: L.Trainer) -> str:
+        """Return how long epoch and run will take; nothing before there is a basis for it."""
+        if self._validating:
+            return "validating {}/{}".format(*self._validating)
+        batches, progress = trainer.num_training_batches, trainer.fit_loop.epoch_loop.batch_progress
+        accumulated = trainer.accumulate_grad_batches
+        of_epoch, steps = (batches - progress.current.ready) / accumulated, self._total - trainer.global_step
+        epoch, _ = self._pace.left(of_epoch) if of_epoch < steps else (None, False)  # the last one ends with the run
+        run, exact = self._run_left(trainer, steps)
+        words = []
+        if epoch is not None and (self._pace.seconds_a_step or 0.0) * batches / accumulated >= LONG_EPOCH:
+            words.append(f"epoch {clock_time(epoch)}")
+        if run is not None and math.isfinite(run):
+            words.append(("run " if words else "") + ("" if exact else "at least ") + clock_time(run))
+        return f"{', '.join(words)} left" if words else ""
+
+    def _run_left(self, trainer: L.Trainer, steps: float) -> tuple[float | None, bool]:
+        """Return the seconds that the run will take, as ``Pace.left`` does; ``trainer.max_time`` may end it before."""
+        between = validated_every(trainer)
+        validations = steps / between if between else 0
+        run, exact = self._pace.left(steps, math.ceil(validations) if math.isfinite(validations) else validations)
+        for timer in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(timer, Timer) and (rest := timer.time_remaining()) is not None and rest <= (run or math.inf):
+                return rest, True
+        return run, exact
+
+
+def monitored(trainer: L.Trainer, pl_module: Any) -> tuple[str, float | None, str]:
+    """Return the metric that the best checkpoint is chosen by, its newest value, and the best and where that was."""
+    keeper = next((part for part in trainer.callbacks if isinstance(part, Checkpoints)), None)  # type: ignore[attr-defined]
+    if keeper is None:
+        return "", None, ""
+    split, _, metric = keeper.monitor.partition("/")
+    value, best = pl_module.results.get(split, {}).get(metric), keeper.best
+    if value is not None and value < best["value"]:  # the keeper is told of a validation after the display is
+        best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
+    if best["step"] is None:
+        return keeper.monitor, value, ""
+    where = f"epoch {best['epoch'] + 1}" if trainer.check_val_every_n_epoch else f"step {best['step']:,}"
+    return keeper.monitor, value, f"{number(best['value'])} ({where})"
+
+
+def validated_every(trainer: L.Trainer) -> float:
+    """Return the optimiser steps from one validation to the next; 0 where there is none, or time decides."""
+    batches, every = trainer.val_check_batch, trainer.check_val_every_n_epoch
+    if not trainer.enable_validation or batches is None or not any(trainer.num_val_batches or [1]):
+        return 0
+    if every is not None:
+        batches = min(batches, trainer.num_training_batches) * every
+    return batches / trainer.accumulate_grad_batches

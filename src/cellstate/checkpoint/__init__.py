@@ -1,6 +1,6 @@
 """The checkpoint file: its format, safe reading, and building an experiment again from it."""
 
-from cellstate.checkpoint.file import AtomicCheckpointIO, DamagedError, find, read, verify, write
+from cellstate.checkpoint.file import AtomicCheckpointIO, DamagedError, find, keep, read, verify, write
 from cellstate.checkpoint.randomness import random_state, restore_random_state
 from cellstate.checkpoint.rebuild import read_data, rebuild_data, rebuild_model
 from cellstate.checkpoint.record import FORMAT, KEY
@@ -11,6 +11,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "DamagedError",
     "find",
+    "keep",
     "random_state",
     "read",
     "read_data",

@@ -220,7 +220,7 @@ def _wide(extra: bytes, *numbers: int) -> list[int]:
 
 def _without_seal(file: BinaryIO, size: int) -> RefusedError:
     if not size:
-        return RefusedError("is empty; give a file that cellstate wrote")
+        return BrokenError("is empty")  # as a file system leaves what it had not written when the power went
     if between(file, 0, 4) != b"PK\3\4":
         return RefusedError("not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run")
     last = between(file, max(size - END.size, 0), size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,6 +58,26 @@ def is_plain_tensor(value: Any) -> bool:
     if type(value) is not torch.Tensor or value.layout is not torch.strided or value.is_quantized or value.is_meta:
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def keep(path: Path, name: str) -> None:
+    """Keep a checkpoint, about to be replaced, under another name beside it; what had that name before is gone.
+
+    Raises:
+        RunError: nothing can be written there; both are as they were.
+    """
+    draft = path.with_name(f"{name}.tmp")
+    try:
+        draft.unlink(missing_ok=True)
+        try:
+            draft.hardlink_to(path)  # no byte is written
+        except OSError:  # a file system that knows no such links
+            shutil.copyfile(path, draft)
+        draft.replace(path.with_name(name))
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise not_written(path.with_name(name), error, "; the checkpoint before it is whole") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -18,7 +18,7 @@ from typing import Any
 from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
 from cellstate.checkpoint.record import KEY
-from cellstate.checkpoint.trust import Listed, Trust, check_plain, resolved
+from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, resolved
 from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
@@ -46,7 +46,19 @@ DATA = Listed(
     ),
     SequenceData,
 )
-BACKBONES = Listed("backbone", ("cellstate.backbone",), (backbone.RNN, backbone.LSTM, backbone.GRU), Backbone)
+BACKBONES = Listed(
+    "backbone",
+    ("cellstate.backbone",),
+    (
+        backbone.RNN,
+        backbone.LSTM,
+        backbone.GRU,
+        backbone.TransparentRNN,
+        backbone.TransparentLSTM,
+        backbone.TransparentGRU,
+    ),
+    Backbone,
+)
 MODELS = Listed(
     "model",
     ("cellstate.model",),
@@ -67,13 +79,13 @@ def named(listed: Listed, config: Any, trust: Trust = ()) -> tuple[Any, dict[str
     """
     part = listed.part
     if not isinstance(config, Mapping):
-        raise RequestError(f"the checkpoint's config has no {part}; it was changed")
+        raise RecordError(f"the checkpoint's config has no {part}; it was changed")
     arguments = {str(key): value for key, value in config.items() if key != "_target_"}
     cls = resolved(config.get("_target_"), listed, trust)
     check_plain(arguments, part)
     problems = list(argument_problems(part, cls, arguments, FILLED_IN[part]))
     if problems:
-        raise RequestError(*(f"the checkpoint's config: {problem}; {CHANGED}" for problem in problems))
+        raise RecordError(*(f"the checkpoint's config: {problem}; {CHANGED}" for problem in problems))
     return cls, arguments
 
 
@@ -147,7 +159,7 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
     try:
         spec = DataSpec.from_dict(record["spec"])
     except RequestError as error:
-        raise RequestError(*(f"the checkpoint's {problem}; it was changed" for problem in error.problems)) from error
+        raise RecordError(*(f"the checkpoint's {problem}; it was changed" for problem in error.problems)) from error
 
     def build() -> SequenceModel:
         return model_class(spec, backbone=partial(backbone_class, **backbone_arguments), **arguments)
@@ -162,11 +174,11 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
 
 @contextmanager
 def refusing(part: str) -> Iterator[None]:
-    """Turn what a record cannot be built from into a RequestError: wrong arguments, weights of other shapes."""
+    """Turn what a record cannot be built from into a RecordError: wrong arguments, weights of other shapes."""
     try:
         yield
     except RequestError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"the checkpoint's {part} cannot be built from its record ({reason}); {CHANGED}") from error
+        raise RecordError(f"the checkpoint's {part} cannot be built from its record ({reason}); {CHANGED}") from error

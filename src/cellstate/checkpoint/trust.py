@@ -21,6 +21,10 @@ Trust = str | Sequence[str]  # names of packages
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
+class RecordError(RequestError):
+    """What is wrong with a recorded config, in words that go on after the name of its file."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """The classes (or functions) that a config may name for one of its parts.
@@ -40,7 +44,7 @@ class Listed:
     @property
     def names(self) -> str:
         """What may be named, in words."""
-        few = len(self.objects) <= 5
+        few = len(self.objects) <= 6
         return (
             ", ".join(found.__name__ for found in self.objects) if few else f"the {len(self.objects)} that are listed"
         )
@@ -60,7 +64,7 @@ def resolved(target: Any, listed: Listed, trust: Trust = ()) -> Any:
         trust: packages whose classes may be named besides, such as ``["my_package"]``; see ``trusted_packages``.
 
     Raises:
-        RequestError: it names something else, or nothing.
+        RecordError: it names something else, or nothing.
     """
     name = target if isinstance(target, str) and len(target) < 200 and DOTTED.fullmatch(target) else ""
     module, _, last = name.rpartition(".")
@@ -72,35 +76,50 @@ def resolved(target: Any, listed: Listed, trust: Trust = ()) -> Any:
     if module and within(module, packages):
         return of_trusted_package(module, last, listed, packages)
     shown = repr(target)[:80] if isinstance(target, (str, int, float, type(None))) else f"a {type(target).__name__}"
-    raise RequestError(
+    raise RecordError(
         f"the config asks for {listed.part}={shown}, which is none of {listed.names}; one of your own counts if you "
         "name its package: trust=[PACKAGE]"
     )
+
+
+def check_name(target: Any, listed: Listed, trust: Trust = ()) -> None:
+    """Refuse a ``_target_`` that ``resolved`` would refuse; of a trusted package, nothing is imported to tell.
+
+    Raises:
+        RecordError: it names something else, or nothing.
+    """
+    if not is_of(target, trusted_packages(trust)):
+        resolved(target, listed)
+
+
+def is_of(target: Any, packages: Sequence[str]) -> bool:
+    """Say whether a ``_target_`` is a name in one of ``packages``."""
+    return isinstance(target, str) and bool(DOTTED.fullmatch(target)) and within(target.rpartition(".")[0], packages)
 
 
 def of_trusted_package(module: str, name: str, listed: Listed, packages: Sequence[str]) -> Any:
     """Return the class of that name, from a module in a trusted package, which is imported now.
 
     Raises:
-        RequestError: it cannot be imported, or what it has of that name is no class for this part, or is not its own.
+        RecordError: it cannot be imported, or what it has of that name is no class for this part, or is not its own.
     """
     try:
         found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the user's own module raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(
+        raise RecordError(
             f"{listed.part}={module}.{name}: the trusted module cannot be imported here ({reason}); install it, or put "
             "its folder on PYTHONPATH"
         ) from error
     fits = callable(found) if listed.kind is None else isinstance(found, type) and issubclass(found, listed.kind)
     if not fits:
         wanted = "function" if listed.kind is None else f"subclass of {listed.kind.__name__}"
-        raise RequestError(
+        raise RecordError(
             f"{listed.part}={module}.{name}: is no {wanted}; it is refused, though its package is trusted"
         )
     own = str(getattr(found, "__module__", None))
     if not within(own, packages):
-        raise RequestError(
+        raise RecordError(
             f"{listed.part}={module}.{name}: comes from {own}, which is not trusted; add it to trust=[…] if it is to be"
         )
     return found
@@ -129,10 +148,10 @@ def check_plain(values: Any, part: str) -> None:
     """Refuse arguments with keys that mean something to Hydra, at any depth.
 
     Raises:
-        RequestError: names the part.
+        RecordError: names the part.
     """
     if _has_key_of_hydra(values):
-        raise RequestError(f"the config of {part} holds more than plain values; it is refused")
+        raise RecordError(f"the config of {part} holds more than plain values; it is refused")
 
 
 def _has_key_of_hydra(value: Any) -> bool:

@@ -59,6 +59,7 @@ def task(config: DictConfig) -> None:
         )  # fmt: skip
     split = "test" if "test" in result.metrics else "val"
     table = {"experiment": result.experiment, "seed": result.seed, "reference": result.reference, "val": {}}
+    table["debug"] = {"preset": result.debug}
     printed = result_table({**table, **result.metrics}, split)
     printed.title = f"{printed.title}, on other data" if result.other_data else printed.title
     console.print(printed)
@@ -77,7 +78,7 @@ def conclude(console: Console, result: Evaluation) -> None:
         console.print(f"the {split} split was locked in training: nothing is recorded to compare its scores with")
     compared, differing = result.compared, result.differing
     if not compared:
-        console.print("nothing to compare with: these weights were saved by an interruption, and never scored before")
+        console.print("nothing to compare with: the checkpoint records no scores, as one saved between two validations")
         return
     instead = ", ".join(f"{key}={now} in place of {then}" for key, (then, now) in result.overridden.items())
     how = f" ({instead})" if instead else ""
@@ -97,8 +98,8 @@ def conclude(console: Console, result: Evaluation) -> None:
         "processor, threads and versions are those of the record: the checkpoint or the code was changed"
     )  # fmt: skip
     raise RunError(
-        f"{result.checkpoint}: {len(differing)} metrics differ from what was recorded, such as {name}: "
-        f"{recorded!r} recorded, {now!r} now; {reason}"
+        f"{result.checkpoint}: {len(differing)} of {len(compared)} metrics differ from what was recorded, such as "
+        f"{name}: {recorded!r} recorded, {now!r} now; {reason}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -13,6 +14,9 @@ from cellstate.composition import in_sweep, lock_in_sweep, name_experiment, refu
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
+
+if TYPE_CHECKING:
+    from cellstate.experiment import Run
 
 
 def run(words: list[str]) -> int:
@@ -39,10 +43,21 @@ def task(config: DictConfig) -> None:
         from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
 
         if not go_on(config, folder):
-            experiment.run(config, shortest(folder))
+            score_again(experiment.run(config, shortest(folder)), quiet=config.quiet)
     except BaseException:
         discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
         raise
+
+
+def score_again(run: Run, *, quiet: bool) -> None:
+    """End a run of debug=fast with what its checkpoint is for."""
+    if run.metrics.get("debug", {}).get("preset") != "fast":
+        return
+    from cellstate.evaluation import evaluate_again
+
+    compared = evaluate_again(run).compared
+    if not quiet:
+        print(f"Evaluated from its checkpoint alone: {len(compared)} of {len(compared)} validation metrics identical.")
 
 
 def go_on(config: DictConfig, folder: Path) -> bool:
@@ -59,8 +74,11 @@ def go_on(config: DictConfig, folder: Path) -> bool:
     discard_unclaimed(folder)
     found = None if config.run is not None else config  # what auto finds has the config of this very command
     ledger = config.ledger if config.ledger != LEDGER else None
-    if resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found) is None:
+    done = resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found)
+    if done is None:
         print(f"{shortest(place)}: this run is complete; its results are in metrics.json")
+    else:
+        score_again(done, quiet=config.quiet)
     return True
 
 

@@ -13,8 +13,8 @@ import lightning as L
 import torch
 
 from cellstate.annotations import PositiveInt
-from cellstate.data.batch import DataSpec, digest_text
-from cellstate.data.loader import BatchLoader, ResumableLoader, Shard
+from cellstate.data.batch import Batch, DataSpec, digest_text
+from cellstate.data.loader import BatchLoader, RepeatedBatch, ResumableLoader, Shard
 from cellstate.data.samples import Samples
 from cellstate.errors import RequestError
 
@@ -63,6 +63,7 @@ class SequenceData(L.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.fitted: DataSpec | None = None
         self.test_locked = False
+        self._repeated: tuple[int, int] | None = None  # times that an epoch has its one batch, and rows of that
 
     def __str__(self) -> str:
         """Return the class, and once the data is read what there is to know of it; Lightning's own expects tuples."""
@@ -175,6 +176,8 @@ class SequenceData(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the shuffled batches of the training split."""
+        if self._repeated is not None:
+            return self.first_batch(*self._repeated)
         loader = self.loader("train", shuffle=True)
         if self.trainer is not None:  # which may end an epoch before the data does
             limit = self.trainer.limit_train_batches
@@ -183,6 +186,8 @@ class SequenceData(L.LightningDataModule):
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
         """Return the validation split in order."""
+        if self._repeated is not None:
+            return self.first_batch(1, self._repeated[1])
         return self.loader("val") if "val" in self.prepared.splits else []
 
     def test_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
@@ -192,6 +197,16 @@ class SequenceData(L.LightningDataModule):
     def loader(self, split: str, *, shuffle: bool = False) -> ResumableLoader:
         """Return a loader over one split for the process that asks."""
         return BatchLoader(self.resident(split), self.batch_size, shuffle=shuffle, seed=self.seed, shard=self.shard())
+
+    def repeat_first_batch(self, times: int, rows: int) -> None:
+        """Have an epoch of training be its first batch, cut to ``rows``, so many times, and validation be that once."""
+        self._repeated = times, rows
+
+    def first_batch(self, times: int, rows: int) -> RepeatedBatch:
+        """Return the first ``rows`` of the first batch of training, again and again."""
+        batch = next(iter(self.loader("train", shuffle=True)))
+        lengths, reset = (None if part is None else part[:rows] for part in (batch.lengths, batch.reset))
+        return RepeatedBatch(Batch(batch.inputs[:rows], batch.targets[:rows], lengths, reset), times)
 
     def resident(self, split: str) -> Samples:
         """Return the samples of a split, on the accelerator where they fit."""

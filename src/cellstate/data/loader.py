@@ -163,6 +163,21 @@ class BatchLoader(ResumableLoader):
             yield torch.arange(part.start + start, part.start + stop)
 
 
+class RepeatedBatch(ResumableLoader):
+    """One and the same batch ``times`` times an epoch."""
+
+    def __init__(self, batch: Batch, times: int) -> None:
+        super().__init__()
+        self.batch, self.times = batch, times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:  # noqa: ARG002
+        for _ in range(first, self.times):
+            yield self.batch
+
+
 class StreamLoader(ResumableLoader):
     """Batches for truncated backpropagation through time: row b of each batch goes on where row b of the last ended.
 

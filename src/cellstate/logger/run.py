@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from cellstate.config import debugged
 from cellstate.errors import RequestError
 
 Rows = Sequence[Mapping[str, Any]]
@@ -40,13 +41,19 @@ class TrackedRun:
     @property
     def name(self) -> str:
         """What the run is called where several stand side by side."""
-        return f"{self.config['experiment']}-{self.id}"
+        return "-".join(filter(None, (self.debug and f"debug-{self.debug}", str(self.config["experiment"]), self.id)))
 
     @property
     def tags(self) -> dict[str, str]:
         """What one looks for a run by."""
         found = {"cellstate_id": self.id, "experiment": str(self.config["experiment"]), "folder": str(self.folder)}
-        return {**found, "sweep": self.sweep} if self.sweep else found
+        further = {"sweep": self.sweep, "debug": self.debug}
+        return {**found, **{name: value for name, value in further.items() if value}}
+
+    @property
+    def debug(self) -> str | None:
+        """The preset that the run is debugged with; None for one whose scores are results."""
+        return debugged(self.config)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             RunError: ``mode=online`` and the server does not answer, or nothing can be written.
         """
         mode = chosen_mode(self._asked_mode)
-        tags = dict.fromkeys([str(run.config["experiment"]), *self._tags])
+        debug = [f"debug={run.debug}"] if run.debug else []
+        tags = dict.fromkeys([str(run.config["experiment"]), *debug, *self._tags])
         arguments = {
             **self._asked,
             "name": self._asked["name"] or run.name,

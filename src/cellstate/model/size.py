@@ -37,14 +37,16 @@ def refuse_misfit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor],
         need_memory: whether it may be a network that cannot be built without memory, of which nothing is said then.
 
     Raises:
-        ValueError: names a weight that is missing, too much, or of another shape.
+        ValueError: names a weight that is missing, too much, or of another shape; or no memory holds the network.
     """
     try:
         with shapes_alone():
             expected = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-    except (RuntimeError, TypeError, ValueError):
+    except (RuntimeError, TypeError, ValueError) as error:
         if need_memory:
             return
+        if "overflow" in str(error):  # torch's own words say neither of what nor why
+            raise ValueError("its sizes are larger than any memory") from error
         raise
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in (*expected, *found):

@@ -55,7 +55,11 @@ def check_number(trainer: L.Trainer, key: str) -> L.Trainer:
 
 @contextmanager
 def together(
-    trainer: L.Trainer, work: str, job: Mapping[str, Any], on_loss: Callable[[str], None] | None = None
+    trainer: L.Trainer,
+    work: str,
+    job: Mapping[str, Any],
+    on_loss: Callable[[str], None] | None = None,
+    remedy: str = "",
 ) -> Iterator[None]:
     """Have the other processes of ``trainer`` do ``work`` with ``job`` too, while this one does it inside.
 
@@ -66,6 +70,7 @@ def together(
         work: a key of ``worker.WORK``.
         job: its arguments, as plain values.
         on_loss: called with a line before this process is ended because another one was lost, and it cannot go on.
+        remedy: what the user can do then; it stands behind what is said.
 
     Raises:
         RunError: another process ended early; the error holds what it said.
@@ -78,7 +83,7 @@ def together(
     assert here is not None
     before = {name: os.environ.get(name) for name in VARIABLES}
     threads = torch.get_num_threads()
-    siblings = Siblings(trainer.world_size, here.main_port, {"work": work, "job": dict(job)}, on_loss)
+    siblings = Siblings(trainer.world_size, here.main_port, {"work": work, "job": dict(job)}, on_loss, remedy)
     torch.set_num_threads(siblings.threads)
     failed = True
     try:
@@ -120,9 +125,11 @@ class Siblings:
     tells the others where to stop.
     """
 
-    def __init__(self, world_size: int, port: int, job: dict[str, Any], on_loss: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, world_size: int, port: int, job: dict[str, Any], on_loss: Callable[[str], None] | None, remedy: str
+    ) -> None:
         self.threads = max(1, torch.get_num_threads() // world_size)
-        self._on_loss = on_loss
+        self._on_loss, self._remedy = on_loss, remedy
         self._leaving = self._asked = False
         self._loss: str | None = None
         surroundings = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -148,7 +155,7 @@ class Siblings:
         if self._leaving or status == 0:
             return
         words = said[-1].removeprefix("cellstate: error: ") if said else ended_by(status)
-        self._loss = self._loss or f"process {rank} of {len(self._processes) + 1} ended early: {words}"
+        self._loss = self._loss or f"process {rank} of {len(self._processes) + 1} ended early: {words}{self._remedy}"
         time.sleep(PATIENCE)  # gloo raises an error here by itself; NCCL, and a rendezvous, would wait
         if not (self._leaving or self._asked):
             if self._on_loss is not None:

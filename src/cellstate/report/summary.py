@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cellstate.config import debugged
 from cellstate.data import SequenceData
 from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
 from cellstate.model import LanguageModel, SequenceModel, parameters_of
@@ -42,6 +43,12 @@ MEANING = {
     "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
     "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
 }
+# What each preset of debug= is for.
+PURPOSE = {
+    "fast": "one batch of each split, to see that all of it runs",
+    "overfit": "one training batch by heart, to see that it can learn",
+    "profile": "some steps, to see where their time goes",
+}
 
 
 def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
@@ -56,6 +63,9 @@ def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folde
     )
     for fact in data.prepared.facts:
         console.print(f"  {fact}", soft_wrap=True, markup=False)
+    if preset := debugged(config):
+        purpose = PURPOSE.get(preset, "for debugging")
+        console.print(f"  debug={preset}: {purpose}; no result", soft_wrap=True, markup=False)
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
 
 
@@ -97,7 +107,9 @@ def result_table(metrics: Mapping[str, Any], split: str) -> Table:
     """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
     shown = shown_metrics(metrics[split])
-    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}")  # names may come from a checkpoint
+    preset = (metrics.get("debug") or {}).get("preset")
+    told = f", debug={preset}: no result" if preset else ""
+    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}{told}")  # names may come from a checkpoint
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:

@@ -35,7 +35,7 @@ class RunFolder:
     folder that holds a run is never written over.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock | None) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock) -> None:
         self.path, self.manifest, self._lock = path, manifest, lock
 
     @classmethod
@@ -44,7 +44,7 @@ class RunFolder:
 
         Args:
             path: the folder; it may exist, but must not hold a run.
-            facts: what is known before the work begins, such as seed and data fingerprint.
+            facts: what is known before the work begins, such as seed, data fingerprint, versions and machine.
 
         Raises:
             RequestError: the folder holds a run, or cannot be written.
@@ -56,9 +56,6 @@ class RunFolder:
             "started": now(),
             "finished": None,
             **facts,
-            "versions": versions(),
-            "git": git_state(),
-            "machine": machine(),
         }
         try:
             (path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -137,11 +134,9 @@ class RunFolder:
             raise
         else:
             self.update(status="completed", finished=now())
-            if self._lock is not None:
-                (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
+            (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            self._lock.release()
 
     def conclude(self, status: str, reason: str | None = None) -> None:
         """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
@@ -153,10 +148,15 @@ class Bystander(RunFolder):
     """The folder of a run as its other processes see it: the first one writes it."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, {}, None)
+        self.path, self.manifest = path, {}
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write nothing."""
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record nothing."""
+        yield
 
 
 def run_id(path: Path) -> str:

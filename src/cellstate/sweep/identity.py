@@ -14,10 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cellstate.config import recorded
+from cellstate.config import HOW_GIVEN, recorded
 
-# Keys that say how a run is given, watched and kept, not what it trains.
-ASIDE = frozenset({"run", "resume", "quiet", "report", "test", "ledger", "trust", "checkpoint", "logger", "sweep"})
+ASIDE = HOW_GIVEN | {"test", "checkpoint", "comparison"}  # no job is tested, and how often it is saved changes nothing
 # Keys of which several values are repetitions of one and the same experiment.
 REPEATS = ("seed", "data.fold")
 DIGITS = 10  # of a hash in hexadecimal: two of ten thousand jobs share one with a chance of 1 in 20 000

@@ -271,6 +271,8 @@ class JobSweeper(Sweeper):
         words: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
         if any(word.startswith("hydra.sweep.subdir=") for word in words):
             problems.append("hydra.sweep.subdir: a job's folder is named by its config; leave it out")
+        if any(word.key_or_group == "debug" and word.is_sweep_override() for word in self.overrides()):
+            problems.append("debug: has one value for all jobs, as theirs is another folder; give one")
         if any(
             word.key_or_group.partition(".")[0] == "sweep" and word.is_sweep_override() for word in self.overrides()
         ):

@@ -1,0 +1,16 @@
+"""Recurrent networks from their equations, with backward passes derived by hand; weights convert both ways."""
+
+from cellstate.backbone.transparent.conversion import fast, to_torch, transparent
+from cellstate.backbone.transparent.layer import Layer
+from cellstate.backbone.transparent.network import Transparent, TransparentGRU, TransparentLSTM, TransparentRNN
+
+__all__ = [
+    "Layer",
+    "Transparent",
+    "TransparentGRU",
+    "TransparentLSTM",
+    "TransparentRNN",
+    "fast",
+    "to_torch",
+    "transparent",
+]

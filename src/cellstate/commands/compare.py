@@ -1,0 +1,24 @@
+"""``cellstate compare``: variants under the same seeds with equal parameters, and whether a difference is shown."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from cellstate.commands import train
+from cellstate.commands.application import parse, run_application
+from cellstate.errors import RequestError
+
+
+def run(words: list[str]) -> int:
+    """Run the command: a multirun whose sweeper is that of comparisons."""
+    options = parse(words)
+    train.refuse_test(options.overrides)
+    if any(word.startswith("hydra/sweeper=") for word in options.overrides):
+        raise RequestError("hydra/sweeper: a comparison has its own; leave it out")
+    shows = options.cfg or options.info or options.help or options.hydra_help or options.multirun
+    return run_application("compare", task, words if shows else ["-m", *words])
+
+
+def task(config: DictConfig) -> None:
+    """Train one of its runs."""
+    train.task(config)

@@ -1,0 +1,74 @@
+"""What a comparison is asked for beside what it varies: the keys under ``comparison``, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from omegaconf import DictConfig
+
+from cellstate.annotations import PositiveFloat, PositiveInt
+from cellstate.config import check_values, plain
+from cellstate.errors import RequestError, did_you_mean
+
+TUNING_SEEDS_FROM = 1_000_000  # no seed of a search is one of those that are compared
+
+
+# The keys and their types.
+Options = TypedDict(
+    "Options",
+    {
+        "comparison.sweep": dict[str, Any] | None,
+        "comparison.seeds": PositiveInt,
+        "comparison.match": str | None,
+        "comparison.parameters": PositiveInt | None,
+        "comparison.tolerance": PositiveFloat,
+        "comparison.units": str,
+        "comparison.metric": str | None,
+        "comparison.tune": dict[str, Any] | None,
+        "comparison.tune_seeds": PositiveInt,
+        "comparison.test": bool,
+    },
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The keys; ``conf/comparison/default.yaml`` says what each of them means."""
+
+    seeds: int
+    match: str | None
+    parameters: int | None
+    tolerance: float
+    units: str
+    metric: str | None
+    tune: dict[str, list[Any]]
+    tune_seeds: int
+    test: bool
+
+    @property
+    def tuning_seeds(self) -> range:
+        """The seeds of the search."""
+        return range(TUNING_SEEDS_FROM, TUNING_SEEDS_FROM + self.tune_seeds)
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Request:
+        """Return the request of a config.
+
+        Raises:
+            RequestError: a value is not of its type, or means nothing.
+        """
+        values: dict[str, Any] = plain(config)
+        given = {f"comparison.{key}": value for key, value in values.items()}
+        known = set(Options.__annotations__)
+        if strange := [key for key in given if key not in known]:
+            raise RequestError(f"{strange[0]}: unknown key{did_you_mean(strange[0], known)}")
+        check_values(given, Options)
+        if values["match"] not in ("parameters", "time", None):
+            raise RequestError(f"comparison.match={values['match']}: should be parameters, time, or null")
+        wrong = [key for key, value in (values["tune"] or {}).items() if not isinstance(value, list) or len(value) < 2]
+        if wrong:
+            raise RequestError(
+                f"comparison.tune: {wrong[0]} needs several values to choose among, as {{{wrong[0]}: [1e-3, 1e-2]}}"
+            )
+        return cls(**{**{key: value for key, value in values.items() if key != "sweep"}, "tune": values["tune"] or {}})

@@ -1,0 +1,182 @@
+"""``cellstate compare``: the same data and seeds, one size, and no winner where there is none."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import TINY, Command
+
+import cellstate as package
+from cellstate.comparison.statistics import compare, difference
+from cellstate.model import parameters_of
+
+WORDS = [word for word in TINY if word not in ("quiet=true",)]
+PLACE = Path("outputs/comparisons")
+
+
+def content(name: str = "mine") -> dict[str, Any]:
+    return json.loads((PLACE / name / "comparison.json").read_text())
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def comparing(cellstate: Command, working_folder: Path) -> Command:
+    """Run a comparison in the folder ``mine``."""
+    del working_folder
+    return lambda *words: cellstate("compare", *WORDS, "sweep.name=mine", *words)
+
+
+def test_variants_have_the_same_data_seeds_and_size(comparing: Command) -> None:
+    answer = comparing("backbone=rnn,lstm,gru", "comparison.seeds=3", "comparison.parameters=1500")
+    assert answer.status == 0, answer.stderr
+    (condition,) = content()["conditions"]
+    assert [variant["name"] for variant in condition["variants"]] == ["rnn", "lstm", "gru"]
+    counts, fingerprints, orders = [], [], []
+    for variant in condition["variants"]:
+        assert list(variant["scores"]) == ["seed=0", "seed=1", "seed=2"]
+        folders = [PLACE / "mine" / folder for folder in variant["folders"].values()]
+        models = [package.load(folder) for folder in folders]
+        assert {parameters_of(model) for model in models} == {variant["parameters"]}
+        assert variant["state"] == models[0].backbone.state_size
+        counts.append(variant["parameters"])
+        fingerprints.append([json.loads((folder / "manifest.json").read_text())["data"] for folder in folders])
+        scores = [json.loads((folder / "metrics.json").read_text())["val"]["accuracy"] for folder in folders]
+        assert list(variant["scores"].values()) == scores
+        orders.append([torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["loops"] for folder in folders])
+    assert max(counts) - min(counts) <= 0.01 * counts[0]
+    assert fingerprints[0] == fingerprints[1] == fingerprints[2]
+    assert len(set(fingerprints[0])) == 3, "each seed draws its own data"
+    assert condition["reference"]["majority"] == pytest.approx(0.5, abs=0.01)
+    for line in ("optimum", "majority", "hidden_size", "parameters"):
+        assert line in answer.stdout
+
+
+def test_differences_are_those_of_the_scores(comparing: Command) -> None:
+    assert comparing("backbone=rnn,lstm", "comparison.seeds=3").status == 0
+    (condition,) = content()["conditions"]
+    (row,) = condition["differences"]
+    one, other = (list(variant["scores"].values()) for variant in condition["variants"])
+    assert row["mean"] == pytest.approx(np.mean(np.subtract(one, other)))
+    found = difference(one, other)
+    assert (row["low"], row["high"], row["p"], row["shown"]) == (found.low, found.high, found.p, found.shown)
+    rows = table(PLACE / "mine" / "comparison.csv")
+    assert [row["variant"] for row in rows] == ["rnn", "lstm"]
+    assert float(rows[1]["mean"]) == pytest.approx(np.mean(other))
+
+
+def test_what_cannot_learn_is_told_from_what_can(comparing: Command) -> None:
+    words = ("optimizer.lr=1e-9,0.02", "trainer.max_epochs=10", "data.train_size=512", "data.length=6")
+    assert comparing(*words, "backbone.hidden_size=16", "comparison.match=null").status == 0
+    (condition,) = content()["conditions"]
+    assert condition["verdict"] == ["optimizer.lr=0.02 is better than optimizer.lr=1e-09"]
+
+
+def test_keys_of_the_data_are_conditions(comparing: Command) -> None:
+    assert comparing("backbone=rnn,gru", "data.length=8,12", "comparison.seeds=2").status == 0
+    found = content()["conditions"]
+    assert [condition["overrides"] for condition in found] == [{"data.length": 8}, {"data.length": 12}]
+    assert all(len(condition["variants"]) == 2 for condition in found)
+
+
+def test_a_comparison_goes_on_and_adds_seeds(comparing: Command) -> None:
+    assert comparing("backbone=rnn,gru", "comparison.seeds=2").status == 0
+    folders = {path.name: path.stat().st_mtime_ns for path in (PLACE / "mine").glob("*/metrics.json")}
+    before = content()
+    assert comparing("backbone=rnn,gru", "comparison.seeds=3").status == 0
+    now = content()
+    assert {path.name: path.stat().st_mtime_ns for path in (PLACE / "mine").glob("*/metrics.json")} == folders
+    for old, new in zip(before["conditions"][0]["variants"], now["conditions"][0]["variants"], strict=True):
+        assert old["scores"].items() < new["scores"].items()
+
+
+def test_each_variant_is_given_the_best_of_its_own_search(comparing: Command) -> None:
+    tune = "comparison.tune={optimizer.lr:[1e-9,0.01]}"
+    answer = comparing("backbone=rnn,gru", "comparison.seeds=2", "comparison.tune_seeds=2", tune)
+    assert answer.status == 0, answer.stderr
+    (condition,) = content()["conditions"]
+    assert [variant["given"]["optimizer.lr"] for variant in condition["variants"]] == [0.01, 0.01]
+    jobs = json.loads((PLACE / "mine" / "sweep.json").read_text())["jobs"]
+    tried = [job for job in jobs if job["repeat"]["seed"] >= 1_000_000]
+    assert len(tried) == 2 * 2 * 2
+    assert len(jobs) - len(tried) == 2 * 2, "no seed of the search is compared"
+
+
+def test_time_is_matched_by_epochs(comparing: Command) -> None:
+    words = ("backbone=rnn,lstm", "comparison.seeds=2", "comparison.match=time", "trainer.max_epochs=4")
+    assert comparing(*words, "callbacks.early_stopping=null").status == 0
+    (condition,) = content()["conditions"]
+    jobs = {job["folder"]: job for job in json.loads((PLACE / "mine" / "sweep.json").read_text())["jobs"]}
+    first, other = condition["variants"]
+    pilots = {
+        job["overrides"]["backbone"]: job["seconds"]["fit"] / job["epochs"]
+        for job in jobs.values()
+        if job["repeat"]["seed"] == 0 and job["overrides"]["trainer.max_epochs"] == 4
+    }
+    assert other["given"]["trainer.max_epochs"] == max(1, round(4 * pilots["rnn"] / pilots["lstm"]))
+    assert first["parameters"] < other["parameters"]
+
+
+def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> None:
+    words = ("backbone=rnn,gru", "comparison.seeds=2", "ledger=book.csv")
+    assert comparing(*words).status == 0
+    assert not Path("book.csv").exists()
+    assert content()["split"] == "val"
+    for _ in range(2):
+        assert comparing(*words, "comparison.test=true").status == 0
+    rows = table(Path("book.csv"))
+    assert len(rows) == 4
+    (condition,) = content()["conditions"]
+    said = sorted(score for variant in condition["variants"] for score in variant["scores"].values())
+    assert said == sorted(float(row["value"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "nothing to compare: give something several values, such as backbone=rnn,lstm,gru"),
+        (("data.length=8,12",), "nothing to compare: give something several values"),
+        (("backbone=rnn,lsm",), "backbone=lsm"),
+        (("backbone=rnn,gru", "test=true"), "test=true: a multirun leaves the test split locked"),
+        (("backbone=rnn,gru", "comparison.match=size"), "comparison.match=size: should be parameters, time, or null"),
+        (("backbone=rnn,gru", "comparison.seeds=0"), "comparison.seeds=0: should be greater than 0"),
+        (("backbone=rnn,gru", "+comparison.seed=3"), "comparison.seed: unknown key; did you mean 'comparison.seeds'?"),
+        (("backbone=rnn,gru", "comparison.units=trainer.max_epochs"), "comparison.units=trainer.max_epochs: "),
+        (("backbone=rnn,gru", "comparison.units=model.pooling"), "comparison.units=model.pooling: is no whole number"),
+        (("backbone=rnn,gru", "comparison.tune={optimizer.lr:[1]}"), "comparison.tune: optimizer.lr needs several"),
+        (("backbone=rnn,gru", "comparison.metric=acuracy"), "did you mean 'accuracy'?"),
+        (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: a comparison has its own; leave it out"),
+        (("backbone=rnn,gru", "comparison=memry"), "comparison=memry"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(comparing: Command, words: tuple[str, ...], line: str) -> None:
+    answer = comparing(*words, "seed=0,1")
+    assert answer.status == 2, answer.stderr
+    (said,) = [one for one in answer.errors if one.startswith("cellstate: error")]
+    assert line in said
+
+
+def test_real_runs_of_one_thing_name_no_winner(working_folder: Path) -> None:
+    """Of 24 runs that differ in their seed alone, groups of five are compared 200 times: at most 5 % name a winner."""
+    losses = []
+    for seed in range(24):
+        run = package.train(
+            ["experiment=pattern", *TINY, f"seed={seed}", f"hydra.run.dir={working_folder / str(seed)}"]
+        )
+        losses.append(run.metrics["val"]["loss"])
+    assert len(set(losses)) == 24
+    rng, winners = np.random.default_rng(0), 0
+    for _ in range(200):
+        drawn = rng.permutation(losses)[:10].tolist()
+        one, other = ({f"seed={at}": loss for at, loss in enumerate(part)} for part in (drawn[:5], drawn[5:]))
+        winners += compare({"one": one, "other": other})["one", "other"].shown
+    assert winners <= 10
