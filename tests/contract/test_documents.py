@@ -30,12 +30,20 @@ def commands():
 
 @pytest.fixture
 def own_configs(tmp_path):
-    """The user's own experiment as the README prints it, in the folder that its first line names."""
-    (block,) = re.findall(r"```yaml\n# (\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    file = tmp_path / block[0]
-    file.parent.mkdir(parents=True)
-    file.write_text(block[1])
-    return tmp_path / Path(block[0]).parts[0]
+    """The user's own configs as the documents print them, in the folder that their first lines name."""
+    blocks = [
+        block
+        for document in DOCUMENTS
+        for block in re.findall(r"```yaml\n# (my_configs/\S+)\n(.*?)```", document.read_text(), re.DOTALL)
+    ]
+    assert {"long_pattern", "deep"} <= {Path(place).stem for place, _ in blocks}
+    for place, text in blocks:
+        file = tmp_path / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    # And the experiment that a search leaves in its folder.
+    (tmp_path / "my_configs/experiment/best.yaml").write_text("# @package _global_\ndefaults: [pattern]\n")
+    return tmp_path / "my_configs"
 
 
 def first(word):
@@ -43,6 +51,8 @@ def first(word):
     override = OverridesParser.create().parse_override(word)
     if not override.is_sweep_override():
         return word
+    if override.is_interval_sweep():
+        return f"{override.get_key_element()}={override.value().start}"
     return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
 
 

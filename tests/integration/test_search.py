@@ -173,7 +173,7 @@ def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: S
     reported = [pruned.intermediate_values[place] for place in range(1, len(pruned.intermediate_values) + 1)]
     assert reported == [float(line["val/loss"]) for line in validations]
     assert len(validations) < 8
-    assert row["reason"] == f"pruned after validation {len(validations)}: val/loss {reported[-1]:.4g}"
+    assert row["reason"] == f"after validation {len(validations)}: val/loss {reported[-1]:.4g}"
 
 
 def test_a_pruned_run_is_whole_and_can_be_gone_on_with(search: Search, cellstate: Command) -> None:
@@ -436,3 +436,17 @@ def test_of_trials_that_were_added_at_the_same_time_no_more_are_counted_than_the
     counted = [trial for trial in study().trials if not trial.user_attrs.get("surplus")]
     assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 2 + [TrialState.RUNNING]
     assert len(content()["jobs"]) == 2
+
+
+def test_the_best_of_an_experiment_of_ones_own_needs_nothing_of_ones_own(train: Command) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /data: first_parity\n  - override /model: lstm_classifier\n"
+        "  - override /scheduler: warmup_cosine\ndata:\n  length: 7\ntrainer:\n  max_epochs: 2\n"
+    )
+    words = ["-m", "--config-dir", "mine", "experiment=own", "sweep=search", "sweep.name=mine", "sweep.n_trials=1"]
+    assert train(*words, RATES, "~callbacks.gradient_norm", "+optimizer.eps=1e-6").status == 0
+    config, _ = compose("train", ["experiment=best", "~callbacks.gradient_norm"], config_dir=PLACE)
+    config.experiment = "own"
+    assert job_key(config) == study().best_trial.user_attrs["job"]["key"]
+    assert "It was trained with ~callbacks.gradient_norm" in (PLACE / "experiment/best.yaml").read_text()

@@ -116,7 +116,7 @@ class Watch:
 def outcome(row: Row) -> str:
     """Return in a few words how a job ended."""
     if row["status"] == "pruned" and row["reason"]:
-        return row["reason"]
+        return f"pruned {row['reason']}"
     if row["status"] != "completed":
         return row["status"] + (f": {row['reason']}" if row["reason"] else "")
     best, seconds = row["best"], (row["seconds"] or {}).get("fit")

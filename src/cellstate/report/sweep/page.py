@@ -12,6 +12,7 @@ from cellstate.errors import RequestError, not_written
 from cellstate.report.asked import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.report.ranking import OPTIMA, rank, spoken
+from cellstate.report.sweep import searching
 from cellstate.report.sweep.reading import Group, Row, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
@@ -35,6 +36,7 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
     sweep = read(folder, metric, task.metric if task else None)
     label = task.metric_label if task and sweep.metric == task.metric else sweep.metric.replace("_", " ")
     important = importance.importances(sweep)
+    search = sweep.content.get("search")
     try:
         shown_figures = {
             "ranking": pictures(board.drawing(sweep, label), folder),
@@ -58,7 +60,10 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
             best=sweep.scored[0] if sweep.scored else None,
             verdict=verdict(sweep),
             commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
-            varied=varied(sweep),
+            varied=[] if search else varied(sweep),
+            search=search,
+            searched=searching.facts(search) if search else [],
+            trials=searching.tables(search, board.LISTED) if search else [],
             choices=best_choices(sweep),
             metrics=board.columns(sweep),
             lines=board.lines(sweep),

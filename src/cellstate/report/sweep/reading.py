@@ -14,9 +14,10 @@ from typing import Any
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.report.asked import shown
 from cellstate.report.ranking import rank
+from cellstate.report.sweep import searching
 
 Row = Mapping[str, Any]
-STATUSES = ("completed", "running", "interrupted", "failed", "pending")
+STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending")
 ROW = {"folder", "group", "overrides", "repeat", "status", "reason", "val", "test", "best", "parameters", "seconds"}
 
 
@@ -81,8 +82,10 @@ class Sweep:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The overrides that not all configurations share, without those that repeat one."""
-        return varying([group["overrides"] for group in self.content["groups"]])
+        """The overrides that not all configurations share, without those that repeat one; of a search its space."""
+        found = varying([group["overrides"] for group in self.content["groups"]])
+        search = self.content.get("search")
+        return [key for key in found if key in search["space"]] if search else found
 
     @cached_property
     def repeats(self) -> list[str]:
@@ -177,7 +180,8 @@ def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
     Raises:
         RequestError: it is no list of a sweep's jobs, or no job has such a metric.
     """
-    content = read_list(folder / "sweep.json")
+    content = searching.last_part(read_list(folder / "sweep.json"))
+    preferred = searching.metric_of(content) or preferred
     done = [row for row in content["jobs"] if row["status"] == "completed"]
     tested = bool(done) and all(row["test"] for row in done)
     split, name = "test" if tested else "val", metric
@@ -205,6 +209,8 @@ def read_list(file: Path) -> dict[str, Any]:
                 raise KeyError(*(ROW - row.keys()))
         for group in content["groups"]:
             _ = group["overrides"].items(), [*group["jobs"]], [*group["missing"]]
+        if content.get("search"):
+            searching.check(content["search"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RequestError(f"{file}: cannot be read as the list of a sweep's jobs ({error}); it was changed") from error
     return content

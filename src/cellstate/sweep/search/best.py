@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from cellstate.composition import config_folder
 from cellstate.output import write_whole
 from cellstate.sweep.identity import ASIDE
 
@@ -34,8 +35,10 @@ def write_experiment(
         RunError: the disk is full, or cannot be written.
     """
     wanted, chosen = load(words)
-    base = str(chosen.get("experiment") or "pattern")
-    beside = [f"experiment={base}", "sweep=grid"]
+    base = chosen.get("experiment")
+    if base is None or not (config_folder() / FOLDER / f"{base}.yaml").is_file():
+        base = None  # of the user's own folder, which is not known where this file is used
+    beside = [f"experiment={base}" if base else "~experiment", "sweep=grid"]
     _, usual = load(beside)
     groups = {
         group: choice
@@ -50,7 +53,7 @@ def write_experiment(
     lines = ["# @package _global_", *(f"# {line}" for line in said)]
     if lacking:
         lines.append(f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot say: give that too.")
-    defaults = [base, *({f"override /{group}": choice} for group, choice in groups.items())]
+    defaults = [*([base] if base else []), *({f"override /{group}": choice} for group, choice in groups.items())]
     text = "\n".join(lines) + "\n" + dumped({"defaults": defaults}) + ("\n" + dumped(values) if values else "")
     file.parent.mkdir(exist_ok=True)
     write_whole(file, lambda draft: draft.write_text(text, encoding="utf-8"))

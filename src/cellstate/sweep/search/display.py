@@ -96,7 +96,7 @@ def outcome(study: Study, trial: Trial) -> str:
     if trial.state == "complete":
         return "  ".join(f"{name} {number(value)}" for name, value in scores(study, trial))
     if trial.state == "pruned":
-        return trial.reason or trial.state
+        return f"pruned {trial.reason or ''}".rstrip()
     return trial.state + (f": {trial.reason}" if trial.reason else "")
 
 

@@ -218,9 +218,9 @@ class SearchSweeper(JobSweeper):
         processes = self.config.hydra.launcher.get("n_jobs") or 1
         if processes > 0:
             return int(processes)
-        import os
+        from joblib import cpu_count  # whose launcher alone has the key: -1 stands for all cores
 
-        return max(1, (os.cpu_count() or 1) + 1 + int(processes))  # joblib's: -1 is all of them
+        return max(1, cpu_count() + 1 + int(processes))
 
     def _placed(self, folder: str) -> list[str]:
         """Return what puts a job into its place; where the study lies, with its password, is kept out of its config."""

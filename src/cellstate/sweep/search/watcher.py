@@ -65,7 +65,7 @@ class TrialWatcher:
                 print(f"cellstate: warning: a validation was not reported to the study ({line})", file=sys.stderr)
             self._told = True
             return None
-        return f"pruned after validation {validation}: {self._place.metric} {value:.4g}" if hopeless else None
+        return f"after validation {validation}: {self._place.metric} {value:.4g}" if hopeless else None
 
     def _ask(self, validation: int, value: float) -> bool:
         if self._study is None:
