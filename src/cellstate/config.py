@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import typing
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cellstate.errors import RequestError, did_you_mean
@@ -19,6 +20,8 @@ from cellstate.signatures import FILLED_IN, argument_problems, shown, value_prob
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer", "debug")
 # Keys that say how a command is given and watched, not what it trains.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
+# What a preset sets wherever there is such a key: not every network, optimiser or model has each of them.
+WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
 LARGEST_SEED = 2**32 - 1  # what numpy takes
 
 
@@ -48,8 +51,24 @@ def debugged(config: Mapping[str, Any]) -> str | None:
     return name if name.isidentifier() and len(name) < 40 else "unknown"
 
 
+def drop_unknown(config: DictConfig) -> None:
+    """Drop from a config those keys of ``WHERE_KNOWN`` that its classes do not have."""
+    for section, key in WHERE_KNOWN:
+        node = config.get(section)
+        if not OmegaConf.is_dict(node) or key not in node:
+            continue
+        if (factory := _locate(node.get("_target_"))) is None:  # which is told where the whole config is checked
+            continue
+        parameters = inspect.signature(factory).parameters
+        if key not in parameters and not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
+            with open_dict(node):
+                del node[key]
+
+
 def check(config: DictConfig, known: Collection[str]) -> None:
     """Hold every section of a config against the signature of its ``_target_``.
+
+    What a preset of ``debug`` sets in vain is dropped before.
 
     Args:
         config: the composed config.
@@ -58,6 +77,8 @@ def check(config: DictConfig, known: Collection[str]) -> None:
     Raises:
         RequestError: holds one line for each unknown key, wrong type and value out of range.
     """
+    if config.get("debug"):
+        drop_unknown(config)
     try:
         values = plain(config)
     except OmegaConfBaseException as error:

@@ -27,7 +27,7 @@ from cellstate.checkpoint.weights import weights_digest
 from cellstate.composition import lock_in_sweep
 from cellstate.config import debugged, recorded
 from cellstate.data import SequenceData
-from cellstate.debug import Preset, drop_unknown
+from cellstate.debug import Preset
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
@@ -81,8 +81,6 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     """
     began = time.monotonic()
     lock_in_sweep(config)
-    if config.get("debug"):
-        drop_unknown(config)
     checking.check(config, KEYS)
     preset = build_preset(config)
     with quiet_libraries():

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from cellstate.data.batch import Batch
+
 WINDOW = 30.0  # seconds of training that a speed is taken over
 BASIS = 1.0  # seconds of training without which nothing is said
 
@@ -89,6 +91,16 @@ class Pace:
             return 0.0, 0, 0
         (began, *before), (now, *after) = self._marks[0], self._marks[-1]
         return now - began, after[0] - before[0], after[1] - before[1]
+
+
+def items_of(batch: Batch) -> int:
+    """Return how much a batch is: of streams its tokens, as their rows never end, of all else its rows."""
+    return batch.inputs.numel() if batch.reset is not None else len(batch.inputs)
+
+
+def unit_of(batch: Batch) -> str:
+    """Return what ``items_of`` counts."""
+    return "samples" if batch.reset is None else "tokens"
 
 
 def clock_time(seconds: float) -> str:

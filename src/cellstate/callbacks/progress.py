@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cellstate.callbacks.checkpoints import Checkpoints
-from cellstate.callbacks.pace import Pace, clock_time
+from cellstate.callbacks.pace import Pace, clock_time, items_of, unit_of
 from cellstate.metrics.display import number
 
 REFRESH = 0.25  # seconds between updates of a terminal
@@ -63,11 +63,11 @@ class Progress(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Count, and update the display if its time has come."""
-        self._items += batch.inputs.numel() if batch.reset is not None else len(batch.inputs)
+        self._items += items_of(batch)
         now = time.monotonic()
         if now - self._shown >= self._wait or not self._pace.begun:
             self._pace.mark(trainer.global_step, self._items)
-            self._unit = "samples" if batch.reset is None else "tokens"
+            self._unit = unit_of(batch)
             if now - self._shown >= self._wait:
                 self._show(trainer, pl_module)
 

@@ -2,7 +2,7 @@
 
 from cellstate.debug.fast import Fast
 from cellstate.debug.overfit import Overfit
-from cellstate.debug.preset import Preset, drop_unknown
+from cellstate.debug.preset import Preset
 from cellstate.debug.profile import Profile
 
-__all__ = ["Fast", "Overfit", "Preset", "Profile", "drop_unknown"]
+__all__ = ["Fast", "Overfit", "Preset", "Profile"]

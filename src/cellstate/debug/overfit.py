@@ -63,10 +63,11 @@ class Overfit(Preset):
     def conclude(self, folder: Path, *, quiet: bool) -> None:  # noqa: ARG002
         """Say whether the batch was learnt."""
         if not self.memory.learnt:
+            left = 100 * min(1.0, self.memory.left)
             raise RunError(
-                f"NOT learnt: {self.memory.course()}; {100 * min(1.0, self.memory.left):.1f} % of what this batch has "
-                f"to teach is left, and {100 * self.memory.tolerance:g} % may be: try another optimizer.lr, a larger "
-                "backbone.hidden_size or debug.steps; where nothing helps, look for a mistake in data or model"
+                f"NOT learnt: {self.memory.course()}; {left:.1f} % of what this batch has to teach is left, and "
+                f"{100 * self.memory.tolerance:g} % may be: try another optimizer.lr, a larger backbone.hidden_size or "
+                "debug.steps; where nothing helps, look for a mistake in data or model"
             )
         if not quiet:
             print(f"learnt: {self.memory.course()}")

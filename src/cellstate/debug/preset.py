@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
-from hydra.utils import get_object
 from lightning.pytorch.profilers import Profiler
-from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cellstate.data import SequenceData
-
-# What a preset sets wherever there is such a key: not every network, optimiser or model has each of them.
-WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
 
 
 class Preset:
@@ -60,18 +54,3 @@ class Preset:
         Raises:
             RunError: the run did not do what the preset asks of it.
         """
-
-
-def drop_unknown(config: DictConfig) -> None:
-    """Drop from a config those keys of ``WHERE_KNOWN`` that its classes do not have."""
-    for section, key in WHERE_KNOWN:
-        node = config.get(section)
-        if not OmegaConf.is_dict(node) or key not in node:
-            continue
-        try:
-            parameters = inspect.signature(get_object(str(node.get("_target_")))).parameters
-        except Exception:  # no such class: that is told where the whole config is checked
-            continue
-        if key not in parameters and not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
-            with open_dict(node):
-                del node[key]

@@ -17,6 +17,7 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from cellstate.annotations import PositiveInt
+from cellstate.callbacks.pace import items_of, unit_of
 from cellstate.debug.phases import Phases
 from cellstate.debug.preset import Preset
 from cellstate.debug.tables import Operator, operator_rows, operators_of, part_rows, tables
@@ -94,24 +95,25 @@ class Stretches(L.Callback):
         self.phases, self.warm_up, self.apart, self.traced = phases, warm_up, apart, traced
         self.operators: list[Operator] = []
         self.whole = 0.0  # seconds of a step as it is
-        self.rows = 0.0  # sequences, windows or streams a step, of all processes
+        self.items, self.unit = 0.0, "samples"  # of all processes, a step
         self._torch: profile | None = None
-        self._seen = self._began_rows = 0
+        self._seen = self._seen_before = 0
         self._step, self._began = -1, 0.0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         """Begin and end the stretches."""
-        self._seen += len(batch.inputs)
+        self._seen += items_of(batch)
         if not trainer.is_global_zero or trainer.global_step == self._step:  # gradients are being accumulated
             return
         self._step = step = trainer.global_step
         tracing = trainer.max_steps - self.traced - BEFORE_TRACE
         if step == self.warm_up:
-            self._began, self._began_rows = self.phases.now(), self._seen
+            self._began, self._seen_before = self.phases.now(), self._seen
         if step == tracing - self.apart:
             steps = step - self.warm_up
             self.whole = (self.phases.now() - self._began) / steps
-            self.rows = trainer.world_size * (self._seen - self._began_rows) / steps
+            self.items = trainer.world_size * (self._seen - self._seen_before) / steps
+            self.unit = unit_of(batch)
             self.phases.begin()
         if step == tracing:
             self.phases.end()
@@ -140,11 +142,11 @@ class Stretches(L.Callback):
         self.operators = operators_of(self._torch.key_averages(), self.traced)
 
     def record(self) -> dict[str, Any]:
-        """Return milliseconds of a step as it is, and of its parts where they are timed; samples a second."""
+        """Return milliseconds of a step as it is, and of its parts; samples or tokens a second."""
         steps = max(1, self.apart)
         parts = {part: 1e3 * seconds / steps for part, seconds in self.phases.seconds.items()}
-        speed = self.rows / self.whole if self.whole else None
-        return {"step_ms": 1e3 * self.whole, "samples_per_second": speed, "parts_ms": parts}
+        speed = self.items / self.whole if self.whole else 0.0
+        return {"step_ms": 1e3 * self.whole, f"{self.unit}_per_second": speed, "parts_ms": parts}
 
     def export(self, path: Path) -> None:
         """Write the trace as Chrome's trace viewer and Perfetto read it."""

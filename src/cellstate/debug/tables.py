@@ -77,7 +77,8 @@ def part_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def tables(record: Mapping[str, Any], operators: Sequence[Operator]) -> list[Table | str]:
     """Return what is printed of a profile."""
-    speed = f", {record['samples_per_second']:,.0f} samples/s" if record["samples_per_second"] else ""
+    (unit,) = {"samples", "tokens"} & {key.removesuffix("_per_second") for key in record}
+    speed = f"{record[f'{unit}_per_second']:,.0f} {unit}/s"
     step = Table(title="the parts of a step", title_justify="left", box=box.SIMPLE_HEAD)
     step.add_column("")
     for title in ("ms", "share"):
@@ -85,7 +86,7 @@ def tables(record: Mapping[str, Any], operators: Sequence[Operator]) -> list[Tab
     for row in part_rows(record):
         bold = "bold" if row["part"] == "sum" else ""
         step.add_row(row["part"], f"{row['ms']:.3f}", f"{100 * row['share']:.1f} %", style=bold)
-    return [f"a step takes {record['step_ms']:.3f} ms{speed}", step, _operator_table(operators)]
+    return [f"a step takes {record['step_ms']:.3f} ms, {speed}", step, _operator_table(operators)]
 
 
 def _operator_table(operators: Sequence[Operator]) -> Table:

@@ -86,8 +86,9 @@ def conclude(
         console.print("\nA sample at temperature 0.8:")
         console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)
     seconds, best = metrics["seconds"], metrics["best"]
+    steps, epochs = ("s" if metrics[key] != 1 else "" for key in ("steps", "epochs"))
     console.print(
-        f"\n{metrics['steps']:,} steps, {metrics['epochs']} whole epoch{'s' if metrics['epochs'] != 1 else ''}, "
+        f"\n{metrics['steps']:,} step{steps}, {metrics['epochs']} whole epoch{epochs}, "
         f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
     )
     if looks is not None:
