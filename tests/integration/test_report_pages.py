@@ -15,6 +15,7 @@ from tests.sweeps import job, unfinished, write_sweep
 
 import cellstate
 from cellstate.cli import dispatch
+from cellstate.report.comparison import write as write_comparison
 from cellstate.report.sweep import write
 from cellstate.report.theme import DARK, LIGHT, channels
 
@@ -22,7 +23,10 @@ HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 LONG = "a-name-without-an-end" * 12
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=2"]
 SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
-KINDS = ("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep")
+KINDS = (
+    *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
+    *("comparison", "strange comparison"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,10 @@ class Pages:
             return real_sweep(place)
         if kind == "large sweep":
             return large_sweep(place, self.draws)
+        if kind == "comparison":
+            return real_comparison(place)
+        if kind == "strange comparison":
+            return strange_comparison(self["comparison"].parent, place)
         if kind == "empty sweep":
             return write(write_sweep(place, [unfinished({HOSTILE: LONG}, "failed", HOSTILE)]))
         cellstate.train([*self.words(kind), *SMALL, f"hydra.run.dir='{place}'"])
@@ -87,6 +95,34 @@ def real_sweep(folder: Path) -> Path:
     words = ["experiment=pattern", "backbone=gru,rnn", "seed=0,1", *SIZES, *SMALL, "report=false", "quiet=true"]
     assert dispatch(["train", "-m", *words, "sweep.name=real", f"hydra.sweep.dir='{folder}'"]) == 0
     return write(folder)
+
+
+def real_comparison(folder: Path) -> Path:
+    """The page of a comparison as the command line runs it, under two conditions."""
+    words = ["backbone=gru,rnn", "seed=0,1", "data.length=8,12", *SIZES, *SMALL, "quiet=true"]
+    assert dispatch(["compare", *words, "sweep.name=real", f"hydra.sweep.dir='{folder}'"]) == 0
+    return folder / "report.html"
+
+
+def strange_comparison(real: Path, folder: Path) -> Path:
+    """The page of a comparison of many things whose names attack and do not end, some without a score."""
+    folder.mkdir(exist_ok=True)
+    content = json.loads((real / "comparison.json").read_text())
+    first = content["conditions"][0]
+    names = [HOSTILE, LONG, *(f"variant {number}" for number in range(10))]
+    variant = first["variants"][0]
+    first["variants"] = [
+        {**variant, "name": name, "given": {LONG: LONG, HOSTILE: 3}, "score": variant["score"] if at % 3 else None}
+        for at, name in enumerate(names)
+    ]
+    pair = {"n": 5, "mean": -1e-9, "low": -1.0, "high": 2.0, "p": 0.5, "shown": False}
+    first["differences"] = [{"one": one, "other": other, **pair} for one, other in itertools.combinations(names, 2)]
+    first["verdict"] = [f"{one} and {other}: no difference shown" for one, other in itertools.combinations(names, 2)]
+    first["overrides"] = {LONG: HOSTILE}
+    empty = {**first, "variants": [{**variant, "score": None, "scores": {}, "missing": ["seed=0"]}], "reference": {}}
+    content["conditions"] = [first, empty]
+    (folder / "comparison.json").write_text(json.dumps(content))
+    return write_comparison(folder)
 
 
 def large_sweep(folder: Path, draws: random.Random) -> Path:

@@ -99,7 +99,8 @@ class CompareSweeper(JobSweeper):
     def tell_misfits(self, condition: Words, sizes: Sequence[Size]) -> None:
         """Print a line where no numbers of units make networks of one size."""
         counts = [size.parameters for size in sizes]
-        if self.request.match == "parameters" and max(counts) - min(counts) > self.request.tolerance * counts[0]:
+        misfits = [count for count in counts if abs(count - counts[0]) > self.request.tolerance * counts[0]]
+        if self.request.match == "parameters" and misfits:
             where = f"{' '.join(condition)}: " if condition else ""
             counted = ", ".join(f"{count:,}" for count in counts)
             self.say(

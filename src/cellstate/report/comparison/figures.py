@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from cellstate.sweep.statistics import summarise
 HEIGHT = 3.6  # inches
 ROW = 0.30  # inches of a variant
 LOG_FROM = 20
+LONGEST = 60  # characters of a part of a file's name
 
 
 def hue(theme: Theme, place: int) -> str:
@@ -249,5 +251,6 @@ def draw_optimum(theme: Theme, axes: Axes, optimum: Mapping[str, float], ends: l
 
 
 def slug(text: str) -> str:
-    """Return a text as part of a file's name."""
-    return "_".join("".join(sign if sign.isalnum() else " " for sign in text).split())
+    """Return a text as part of a file's name; a long one ends with what tells it from others that begin alike."""
+    plain = "_".join("".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text).split())
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
