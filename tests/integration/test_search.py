@@ -157,7 +157,7 @@ def test_a_study_in_a_database_is_shared_by_folders_that_do_not_know_each_other(
 # ---------------------------------------------------------------------- pruning and failing
 
 
-def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: Search) -> None:
+def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: Search, cellstate: Command) -> None:
     """By theory: a rate of 1e-9 leaves the loss at chance, where every validation of one that learns is better."""
     words = ["optimizer.lr=0.03,1e-9", "sweep.sampler=random", "sweep.pruner={name: median, n_startup_trials: 1}"]
     longer = ["trainer.max_epochs=8", "data.train_size=256", "callbacks.early_stopping=null", "sweep.seed=3"]
@@ -174,18 +174,11 @@ def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: S
     assert reported == [float(line["val/loss"]) for line in validations]
     assert len(validations) < 8
     assert row["reason"] == f"after validation {len(validations)}: val/loss {reported[-1]:.4g}"
-
-
-def test_a_pruned_run_is_whole_and_can_be_gone_on_with(search: Search, cellstate: Command) -> None:
-    words = ["optimizer.lr=0.03,1e-9", "sweep.sampler=random", "sweep.pruner={name: median, n_startup_trials: 1}"]
-    longer = ["trainer.max_epochs=8", "data.train_size=256", "callbacks.early_stopping=null", "sweep.seed=3"]
-    assert search(*words, *longer, "sweep.n_trials=8").status == 0
-    (row,) = [row for row in content()["jobs"] if row["status"] == "pruned"]
-    answer = cellstate("evaluate", f"checkpoint={PLACE / row['folder']}", "test=false")
+    answer = cellstate("evaluate", f"checkpoint={folder}", "test=false")  # it is whole, and can be gone on with
     assert answer.status == 0, answer.stderr
-    answer = cellstate("train", f"run={PLACE / row['folder']}")
+    answer = cellstate("train", f"run={folder}")
     assert answer.status == 0, answer.stderr
-    assert json.loads((PLACE / row["folder"] / "metrics.json").read_text())["epochs"] == 8
+    assert json.loads((folder / "metrics.json").read_text())["epochs"] == 8
 
 
 def test_a_trial_without_a_number_is_a_failed_trial_and_not_the_end(search: Search, trained: list[str]) -> None:
@@ -276,31 +269,14 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
     ("words", "error"),
     [
         ([], "sweep.space: holds nothing to search; choose a search with sweep=NAME"),
-        (["sweep.space={optimizer: {lr: {low: 1.0, high: 0.1}}}"], "sweep.space.optimizer.lr: low=1.0 is above high"),
-        (["sweep.space={optimizer: {lr: {low: 0, high: 1, log: true}}}"], "sweep.space.optimizer.lr.low=0: has no log"),
-        (["sweep.space={optimizer: {lr: {low: 0.1, hgih: 1}}}"], "sweep.space.optimizer.lr.hgih=1: is no parameter"),
         (["sweep.space={optimizer: {lrr: {low: 0.1, high: 1}}}"], "optimizer.lrr: unknown key; did you mean 'optim"),
         (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
         (["sweep.space={backbone: {num_layers: [0, 2]}}"], "backbone.num_layers=0: should be greater than 0"),
-        (["sweep.space={backbone: {num_layers: [2, many]}}"], "backbone.num_layers=many: should be a valid integer"),
-        (["sweep.space={seed: [0, 1]}"], "sweep.space.seed: repeats an experiment"),
         (["seed=0,1", RATES], "seed=0,1: the best of several would be the luckiest"),
-        ([RATES, "sweep.sampler=tpr"], "sweep.sampler=tpr: there is no such sampler; did you mean 'tpe'?"),
-        ([RATES, "sweep.sampler={name: tpe, n_starts: 5}"], "sweep.sampler.n_starts: unknown key"),
-        ([RATES, "sweep.pruner=mean"], "sweep.pruner=mean: there is no such pruner; did you mean 'median'?"),
-        ([RATES, "sweep.pruner={name: threshold}"], "sweep.pruner=threshold: "),
-        ([RATES, "sweep.n_trials=0"], "sweep.n_trials=0: should be a whole number of at least 1"),
         ([RATES, "+sweep.trials=5"], "sweep.trials: unknown key; did you mean 'n_trials'?"),
-        ([RATES, "sweep.objective=test/loss"], "sweep.objective=test/loss: a search never reads the test split"),
-        ([RATES, "sweep.objective=loss"], "sweep.objective=loss: should be val/METRIC"),
-        ([RATES, "sweep.directions=down"], "sweep.directions=down: should be minimize or maximize"),
         (
             [RATES, "sweep.storage=sqlite:////no/such/folder/s.db"],
             "sweep.storage=sqlite:////no/such/folder/s.db: cannot",
-        ),
-        (
-            [RATES, "sweep.pruner=median", "sweep.objective=[val/loss,parameters]"],
-            "sweep.pruner=median: trials are given up by one objective, and this search has 2; set sweep.pruner=null",
         ),
         (
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.layers: 2}}}}"],
@@ -387,7 +363,7 @@ def test_the_direction_of_a_metric_follows_from_it(search: Search) -> None:
     assert search(RATES, "sweep.n_trials=2", "sweep.objective=val/accuracy").status == 0
     assert study().direction == optuna.study.StudyDirection.MAXIMIZE
     found = [row["val"]["accuracy"] for row in content()["jobs"]]
-    assert sorted(trial.value for trial in study().trials) == sorted(found)
+    assert sorted(trial.values[0] for trial in study().trials if trial.values) == sorted(found)
 
 
 def test_a_metric_that_the_task_does_not_have_is_told_after_one_trial(search: Search) -> None:

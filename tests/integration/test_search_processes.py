@@ -113,6 +113,8 @@ def test_joblib_runs_as_many_trials_at_a_time_as_it_has_processes_and_prunes_in_
     assert statuses == ["pruned"] * 5
     # Two at a time: the second of a pair was proposed before the first was over.
     for first, second in zip(trials[::2], trials[1::2], strict=False):
+        assert second.datetime_start is not None
+        assert first.datetime_complete is not None
         assert second.datetime_start < first.datetime_complete
     assert "pruned after validation 2: val/loss" in told
 
