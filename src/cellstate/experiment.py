@@ -96,9 +96,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
         history = History(folder / "metrics.csv")
         tracking = Tracking(history, keeper.monitor)
-        watcher = present_watcher()
-        watched = [] if watcher is None else [Watched(watcher, history, stop)]
-        callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watched]
+        callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *onlookers(history, stop)]
         trainer = build_trainer(config, folder, callbacks, preset.profiler())
         preset.check(trainer, again=again)
         ledger = Ledger(config.ledger)
@@ -149,6 +147,12 @@ def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel,
         "reference": references(data, model) if preset.scores_splits else {},
         **provenance(),
     }
+
+
+def onlookers(history: History, stop: StopRequest) -> list[L.Callback]:
+    """Return what tells a search of each validation, if one looks on."""
+    watcher = present_watcher()
+    return [] if watcher is None else [Watched(watcher, history, stop)]
 
 
 def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
