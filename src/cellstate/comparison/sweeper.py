@@ -184,7 +184,9 @@ class CompareSweeper(JobSweeper):
                 for plan in own
             ]
             conditions.append(Condition(overrides_of(words), variants))
-        content = scored(self.folder.path, conditions, self.request, self.task.command)
+        content = scored(
+            self.folder.path, conditions, self.request, [word for word in self.task.command if word != "-m"]
+        )
         write(self.folder.path, content)
         return content
 
