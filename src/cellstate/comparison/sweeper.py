@@ -27,6 +27,7 @@ from cellstate.config import plain
 from cellstate.report import comparison as report
 from cellstate.report.ranking import rank
 from cellstate.sweep import JobSweeper, naming
+from cellstate.sweep.display import counted
 from cellstate.sweep.identity import Job, overrides_of
 
 WITHOUT = "~comparison"  # what a run is not told of
@@ -71,7 +72,8 @@ class CompareSweeper(JobSweeper):
                 self.tune(plans)
             if self.request.match == "time":
                 self.match_time(plans)
-            jobs = {(id(plan), repeat): self.job_of(plan, repeat) for plan in plans for repeat in self.axes.repeats}
+            runs = counted(list(product(plans, self.axes.repeats)), "configs", quiet=self.quiet)
+            jobs = {(id(plan), repeat): self.job_of(plan, repeat) for plan, repeat in runs}
             rows = dict(zip(jobs, self.run_jobs(list(jobs.values())), strict=True))
             if self.request.test:
                 self.test(rows)
@@ -83,7 +85,7 @@ class CompareSweeper(JobSweeper):
     def plans(self) -> Iterator[Plan]:
         """Yield every variant under every condition, with as many parameters each as was asked for."""
         request, sizes = self.request, Sizes(self.request.units)
-        for condition in self.axes.conditions:
+        for condition in counted(self.axes.conditions, "sizes", quiet=self.quiet):
             words = [(*self.axes.fixed, *condition, *variant) for variant in self.axes.variants]
             configs = [self.composed((*own, *self.axes.repeats[0])) for own in words]
             given: list[dict[str, Any]] = [{} for _ in words]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -30,6 +30,8 @@ STYLES = {
 }
 
 Row = Mapping[str, Any]
+Item = TypeVar("Item")
+MANY = 8  # items from which on a bar counts them
 
 
 class Watch:
@@ -111,6 +113,17 @@ class Watch:
     def _say(self, row: Row, total: int) -> None:
         line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
         self._console.print(line, soft_wrap=True, markup=False, style=STYLES[row["status"]] or None)
+
+
+def counted(items: Sequence[Item], what: str, *, quiet: bool) -> Iterator[Item]:
+    """Yield items, with a bar of how many were yielded where stderr is a terminal: configs take a while to read."""
+    console = Console(stderr=True, highlight=False)
+    if quiet or not console.is_terminal or len(items) < MANY:
+        yield from items
+        return
+    columns = (TextColumn(what), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield from bar.track(items)
 
 
 def outcome(row: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
+from cellstate.sweep import display
 from cellstate.sweep.sweeper import JobSweeper
 
 
@@ -32,6 +33,6 @@ class GridSweeper(JobSweeper):
         overrides = self.overrides()
         swept = [word.get_key_element() for word in overrides if word.is_sweep_override()]
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
-        jobs = [self.job(words, swept) for words in combinations]
+        jobs = [self.job(words, swept) for words in display.counted(combinations, "configs", quiet=self.quiet)]
         with self.whole():
             return self.run_jobs(jobs, at_a_time=self.max_batch_size)
