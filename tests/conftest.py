@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +105,19 @@ def write_csv(path: Path, rows: list[str], header: str = "time,load") -> Path:
     """Write a CSV file whose first row is line 2."""
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders of the trainings that took place, one after the other."""
+    from cellstate import experiment
+
+    folders: list[str] = []
+    fit = experiment.fit
+
+    def logged(trainer: Any, *parts: Any) -> None:
+        folders.append(Path(trainer.default_root_dir).name)
+        fit(trainer, *parts)
+
+    monkeypatch.setattr(experiment, "fit", logged)
+    return folders

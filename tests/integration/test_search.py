@@ -15,7 +15,6 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from tests.conftest import Answer, Command
 
-from cellstate import experiment
 from cellstate.composition import compose
 from cellstate.sweep.identity import job_key
 from cellstate.sweep.search.storage import open_storage
@@ -30,20 +29,6 @@ RATES = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
 def search(train: Command) -> Search:
     """Run a search on the smallest pattern task, in ``outputs/sweeps/mine``."""
     return lambda *words: train("-m", "sweep=search", "sweep.name=mine", "quiet=true", *words)
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders of the trainings that took place, one after the other."""
-    folders: list[str] = []
-    fit = experiment.fit
-
-    def logged(trainer: Any, *parts: Any) -> None:
-        folders.append(Path(trainer.default_root_dir).name)
-        fit(trainer, *parts)
-
-    monkeypatch.setattr(experiment, "fit", logged)
-    return folders
 
 
 def study(place: Path = PLACE, name: str | None = None) -> optuna.Study:

@@ -30,20 +30,6 @@ def sweep(train: Command) -> Sweep:
     return lambda *words: train("-m", "sweep.name=mine", *words)
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders of the trainings that took place, one after the other."""
-    folders: list[str] = []
-    fit = experiment.fit
-
-    def logged(trainer: Any, *parts: Any) -> None:
-        folders.append(Path(trainer.default_root_dir).name)
-        fit(trainer, *parts)
-
-    monkeypatch.setattr(experiment, "fit", logged)
-    return folders
-
-
 def content(place: Path = PLACE) -> dict[str, Any]:
     return json.loads((place / "sweep.json").read_text())
 

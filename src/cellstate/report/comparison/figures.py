@@ -17,6 +17,7 @@ from cellstate.report.comparison.reading import Comparison, Condition
 from cellstate.report.learning import Clock, curve
 from cellstate.report.material import Drawing
 from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.report.sweep.board import draw_references
 from cellstate.report.theme import Theme
 from cellstate.sweep.statistics import summarise
 
@@ -91,7 +92,6 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
         if score["low"] is not None:
             axes.hlines(row, score["low"], score["high"], color=colour, lw=2.2, alpha=0.55)
     canvas.scale_x(axes, drawn, log_from=math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM)
-    low, high = axes.get_xlim()
     for row, (place, variant) in enumerate(variants):
         half = variant["score"]["high"] - variant["score"]["mean"] if variant["score"]["high"] is not None else None
         text = number(variant["score"]["mean"]) + (f" ± {number(half)}" if half is not None else "")
@@ -99,15 +99,7 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
             text, (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
             va="center_baseline", color=theme.text(hue(theme, place)), annotation_clip=False,
         )  # fmt: skip
-    for name, value in lines.items():
-        colour = theme.optimum if name in OPTIMA else theme.muted
-        axes.axvline(value, color=colour, lw=1.0, dashes=(5, 2.5), zorder=1.5)
-        start = value < (low + high) / 2
-        axes.annotate(
-            f"{spoken(name)} {number(value)}", (value, 1), xycoords=("data", "axes fraction"),
-            xytext=(2 if start else -2, 3), textcoords="offset points", ha="left" if start else "right", va="bottom",
-            color=theme.text(colour), annotation_clip=False,
-        )  # fmt: skip
+    draw_references(theme, axes, lines)
     return canvas.fit(figure)
 
 
