@@ -26,7 +26,7 @@ def tables(found: Inspection) -> Iterator[Table]:
     head, *columns = layer_columns(found)
     table.add_column(head, no_wrap=True)
     for column in columns:
-        table.add_column(column.replace(" gate, ", "\n").replace("gradient, ", "gradient\n"), justify="right", no_wrap=True)
+        table.add_column(column.replace(" gate, ", "\n").replace("gradient, ", "gradient\n").replace("e c", "e\nc"), justify="right", no_wrap=True)
     for row in layer_rows(found):
         table.add_row(*row)
     yield table

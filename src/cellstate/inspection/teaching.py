@@ -2,7 +2,7 @@
 
 It answers whether the first of ten bits was 1. With bits x in {0, 1} and the logistic function s, its units are:
 
-    latch    remembers the first bit: i = s(4 - 12 h_begun) is open as long as nothing has been read, f = s(8) keeps,
+    latch    remembers the first bit: i = s(8 - 24 h_begun) is open as long as nothing has been read, f = s(8) keeps,
              g = tanh(5 x - 2.5) is +1 for a 1 and -1 for a 0
     begun    knows that something has been read: f = s(8), i = s(8), g = tanh(4), so that its c counts the steps
     newest   holds the newest bit and nothing else: f = s(-8) forgets at once, i = s(8), g = tanh(5 x - 2.5)
@@ -24,7 +24,7 @@ from cellstate.model import Classifier
 UNITS = ("latch", "begun", "newest")
 STEPS = 10
 GATES = {  # gate -> of each unit: weight of x, weights of h (latch, begun, newest), bias; in torch's order of gates
-    "input": ((0, (0, -12, 0), 4), (0, (0, 0, 0), 8), (0, (0, 0, 0), 8)),
+    "input": ((0, (0, -24, 0), 8), (0, (0, 0, 0), 8), (0, (0, 0, 0), 8)),
     "forget": ((0, (0, 0, 0), 8), (0, (0, 0, 0), 8), (0, (0, 0, 0), -8)),
     "candidate": ((5, (0, 0, 0), -2.5), (0, (0, 0, 0), 4), (5, (0, 0, 0), -2.5)),
     "output": ((0, (0, 0, 0), 6), (0, (0, 0, 0), 6), (0, (0, 0, 0), 6)),

@@ -216,23 +216,29 @@ def columns_mean(values: np.ndarray) -> np.ndarray:
 
 
 def decades(axes: Axes, logs: np.ndarray) -> None:
-    """Set a y axis of powers of ten for values given by their log10, which may lie below what a number can be."""
+    """Set a logarithmic y axis for values given by their log10, which may lie below what a number can be."""
     finite = logs[np.isfinite(logs)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 0.0)
-    room = max(0.15, (high - low) * 0.06)
-    axes.set_ylim(low - room, high + room)
-    ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(low, high) if low - room <= tick <= high + room]
-    if len(ticks) < 2:
-        ticks = [tick for tick in MaxNLocator(4).tick_values(low, high) if low - room <= tick <= high + room]
+    room = max(0.2 - (high - low) / 2, (high - low) * 0.06)
+    low, high = low - room, high + room
+    if high - low > 2.5:
+        ticks = [float(tick) for tick in MaxNLocator(5, integer=True).tick_values(low, high)]
+    else:  # within a few decades also 2, 5 and the like; all relative to one decade, as 10^-400 is no number
+        base = math.floor(low)
+        ticks = [base + math.log10(tick) for tick in canvas.log_ticks(10 ** (low - base), 10 ** (high - base))]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_ylim(low, high)
     axes.set_yticks(ticks, [power(tick) for tick in ticks])
 
 
-def power(decade: float) -> str:
-    """Return a power of ten as a label."""
-    if -3 <= decade <= 3:
-        return f"{10**decade:.3g}"
-    exponent = f"{round(decade)}" if abs(decade - round(decade)) < 1e-9 else f"{decade:.1f}"
-    return "10" + exponent.translate(str.maketrans("-0123456789.", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹·"))
+def power(log: float) -> str:
+    """Return a number, given by its log10, as a label."""
+    if -2.5 <= log <= 3:
+        return f"{10**log:.2g}" if log < 2 else f"{10**log:.0f}"
+    exponent = math.floor(log + 1e-9)
+    digits = 10 ** (log - exponent)
+    raised = f"{exponent}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if abs(digits - 1) < 0.05 else f"{digits:.2g}·10{raised}"
 
 
 def steps_back(axes: Axes, steps: int) -> None:
@@ -274,7 +280,7 @@ def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, step: i
     """Draw one curve with its interval, what chance gives, and the half-memory length."""
     measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(curve.what, "Kullback-Leibler divergence, nats")
     figure = canvas.new_figure(theme, HEIGHT, title, measure)
-    axes = canvas.single_axes(figure)
+    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2)
     low, high = curve.interval()
     lags = curve.lags.astype(float)
     wide = lags[-1] > 48
@@ -296,8 +302,8 @@ def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, step: i
         left = at > (place[0] + place[-1]) / 2
         axes.annotate(
             f"half-memory {least}{half.steps:.1f}", (at, 1), xycoords=("data", "axes fraction"),
-            xytext=(-5 if left else 5, -2), textcoords="offset points", ha="right" if left else "left", va="top",
-            color=theme.ink,
+            xytext=(3 if left else -3, 3), textcoords="offset points", ha="right" if left else "left", va="bottom",
+            color=theme.ink, annotation_clip=False,
         )  # fmt: skip
     delay_ticks(axes, lags, wide=wide)
     axes.set_xlabel(unit)
@@ -369,7 +375,7 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
     ticks = [tick for tick in ticks if first <= tick <= steps - field.known]
     axes.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks])
     axes.set_xlabel("input step, 0 the newest")
-    width, height = figure.get_size_inches()
+    width = figure.get_size_inches()[0]
     axes.set_position((0.62 / width, axes.get_position().y0, (width - 0.62 - 0.95) / width, axes.get_position().height))
     box = axes.get_position()
     scale = figure.add_axes((box.x1 + 0.12 / width, box.y0, 0.16 / width, box.height))
@@ -379,5 +385,4 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
     bar.set_ticks(marks, labels=[("≤ " if place == 0 and deepest == -12 else "") + power(round(mark, 1)) for place, mark in enumerate(marks)])
     scale.tick_params(length=0, pad=3)
     scale.grid(visible=False)
-    _ = height
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,14 @@ from cellstate.report.theme import Theme
 
 MOST_UNITS = 96  # rows of a heat map
 MOST_STEPS = 400  # columns
-STRIP, PANEL, GAP = 0.62, 1.15, 0.34  # inches: of the sequence above, of a heat map, between them
+NAMES, LINES, PANEL, GAP = 0.28, 0.62, 1.15, 0.34  # inches: of names or lines above, of a heat map, between them
+FEW_UNITS = 12  # that are named beside a heat map
+BENT = 3.0  # largest c from which on its scale is that of asinh, so that small ones are seen beside large ones
 BAR = 0.16  # inches of the colours' scale
 SIDE = 0.95  # inches beside the maps, for the scale
 LONG_NAME = 8  # characters of a symbol that is written along the time axis
+LEFT = 0.72  # inches left of the maps
+UNSEEN = ("␣", "↵", "⇥", "␍")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class Panel:
     title: str
     values: np.ndarray  # (H, T)
     signed: bool  # about 0, else from 0 to 1
-    limit: float  # of signed values
+    limit: float  # of signed values, on the scale that is drawn
+    rows: tuple[str, ...]  # names of the units, where they are few
+    bent: bool = False  # whether asinh of the values is drawn
 
 
 def drawings(found: Inspection) -> list[Drawing]:
@@ -75,15 +82,16 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
     panels = panels_of(found, layer, units)
     steps = panels[0].values.shape[1]
     top = canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE
-    height = top + STRIP + len(panels) * (PANEL + GAP) + canvas.AXIS + canvas.MARGIN
+    names, strip_height = names_of(found.reading, steps)
+    height = top + strip_height + len(panels) * (PANEL + GAP) + canvas.AXIS + canvas.MARGIN
     kind = layer.kind.upper() + (", backward" if layer.direction == "backward" else "")
     figure = canvas.new_figure(
         theme, height, f"Gates and states of {layer.name} ({kind})", found.keys[found.shown], width=canvas.FULL_WIDTH
     )
     place = height - top
-    strip = wide_axes(figure, place - STRIP, place)
-    draw_reading(theme, strip, found.reading, steps)
-    place -= STRIP
+    strip = wide_axes(figure, place - strip_height, place)
+    draw_reading(theme, strip, found.reading, steps, names)
+    place -= strip_height
     for number, panel in enumerate(panels):
         place -= GAP
         axes = wide_axes(figure, place - PANEL, place)
@@ -95,8 +103,7 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
 def wide_axes(figure: Figure, bottom: float, top: float) -> Axes:
     """Return axes as wide as the page, but for the scale beside them."""
     width, height = figure.get_size_inches()
-    left = 0.62
-    return figure.add_axes((left / width, bottom / height, (width - left - SIDE) / width, (top - bottom) / height))
+    return figure.add_axes((LEFT / width, bottom / height, (width - LEFT - SIDE) / width, (top - bottom) / height))
 
 
 def panels_of(found: Inspection, layer: LayerStates, units: Units) -> list[Panel]:
@@ -105,18 +112,27 @@ def panels_of(found: Inspection, layer: LayerStates, units: Units) -> list[Panel
     order = np.arange(size) if layer.keeping is None else order_by_memory(units).numpy()
     if size > MOST_UNITS:
         order = order[np.linspace(0, size - 1, MOST_UNITS).round().astype(int)]
+    rows = tuple(canvas.name(unit_label(found, layer, unit), 12) for unit in order.tolist()) if size <= FEW_UNITS else ()
     steps = min(found.shown_steps, MOST_STEPS)
     titles = {"h": "hidden state h", "c": "cell state c"}
     shown = []
     for name, tensor in layer.named().items():
         values = tensor[found.shown, :steps].double().cpu().numpy().T[order]
         is_signed = name in ("h", "c", "candidate")
-        limit = 1.0 if name != "c" else max(1e-9, float(np.quantile(np.abs(values), 0.99)))
-        if name == "h" and layer.kind == "rnn":
-            limit = max(1e-9, float(np.abs(values).max()))
-        what = name if name == "candidate" else f"{name} gate"
-        shown.append(Panel(titles.get(name, what), values, is_signed, limit))
+        largest = max(1e-9, float(np.abs(values).max()))
+        limit = 1.0 if name == "candidate" else largest
+        bent = name == "c" and limit > BENT
+        title = titles.get(name, name if name == "candidate" else f"{name} gate")
+        if bent:
+            title, values, limit = f"{title}, on the scale of asinh", np.arcsinh(values), math.asinh(limit)
+        shown.append(Panel(title, values, is_signed, limit, rows, bent))
     return shown
+
+
+def unit_label(found: Inspection, layer: LayerStates, unit: int) -> str:
+    """Return what to call a unit beside a heat map."""
+    named = found.unit_names if layer.name == found.walk.layer.name else ()
+    return named[unit] if named else str(unit)
 
 
 def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, top: float, *, last: bool) -> None:
@@ -131,8 +147,11 @@ def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, top: floa
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     axes.set_title(panel.title, loc="left", fontsize=9, color=theme.ink, pad=4)
-    axes.set_yticks([])
-    axes.set_ylabel(f"{rows:,} unit{'s' if rows > 1 else ''}")
+    if panel.rows:
+        axes.set_yticks(range(1, rows + 1), panel.rows, fontsize=min(9.0, PANEL * 72 / rows * 0.9))
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{rows:,} units")
     time_ticks(axes, steps, shown=last)
     width, height = figure.get_size_inches()
     box = axes.get_position()
@@ -140,7 +159,7 @@ def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, top: floa
     bar = figure.colorbar(image, cax=scale)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     ticks = [low, 0.0, high] if panel.signed else [0.0, 0.5, 1.0]
-    bar.set_ticks(ticks, labels=[scale_label(tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=[scale_label(math.sinh(tick) if panel.bent else tick) for tick in ticks])
     scale.tick_params(length=0, pad=3)
     scale.grid(visible=False)
 
@@ -162,14 +181,33 @@ def time_ticks(axes: Axes, steps: int, *, shown: bool) -> None:
     axes.set_xlabel("step")
 
 
-def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int) -> None:
+def names_of(reading: Reading, steps: int) -> tuple[list[str], float]:
+    """Return the symbols to write above, if they are to be written, and the inches that what stands there takes."""
+    if reading.values is not None and not few_values(reading, steps):
+        return [], LINES
+    names = [canvas.name(readable(one) if len(one) == 1 else one, LONG_NAME) or " " for one in reading.names[:steps]]
+    return names, LINES if is_upright(names) else NAMES
+
+
+def room_of(names: list[str]) -> float:
+    """Return the points that a step has along the time axis."""
+    return (canvas.FULL_WIDTH - LEFT - SIDE) * 72 / max(len(names), 1)
+
+
+def is_upright(names: list[str]) -> bool:
+    """Say whether names are too long to lie along the time axis."""
+    longest = max(map(len, names), default=1)
+    return longest > 1 and room_of(names) < longest * 6
+
+
+def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: list[str]) -> None:
     """Draw what was read: symbols by their names, numbers as lines."""
     axes.set_xlim(0.5, steps + 0.5)
     axes.grid(visible=False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
-    if reading.values is None or few_values(reading, steps):
-        draw_names(theme, axes, [readable(one) if len(one) == 1 else one for one in reading.names[:steps]])
+    if names or reading.values is None:
+        draw_names(theme, axes, names)
         return
     segment = reading.segment
     values = reading.values[: steps * segment]
@@ -201,19 +239,12 @@ def draw_names(theme: Theme, axes: Axes, names: list[str]) -> None:
     """Write the symbols, each over its step, as large as they fit; upright where they are long."""
     axes.set_yticks([])
     axes.set_ylim(0, 1)
-    steps = len(names)
-    room = axes.bbox.width / canvas.DPI * 72 / max(steps, 1)  # points
-    longest = max(map(len, names), default=1)
-    upright = longest > 1 and room < longest * 6
-    size = min(11.0, room / 0.62) if not upright else min(9.0, room * 0.85)
-    if size < 4.5:  # too many to be read: each second, third ...
-        every = int(np.ceil(4.5 / size))
-        size = 4.5
-    else:
-        every = 1
-    for step in range(0, steps, every):
-        text = canvas.name(names[step], LONG_NAME) or " "
+    room, upright = room_of(names), is_upright(names)
+    size = min(9.0, room * 0.85) if upright else min(11.0, room / 0.62)
+    every = max(1, math.ceil(4.5 / size))  # too many to be read: each second, third ...
+    for step in range(0, len(names), every):
+        unseen = names[step] in UNSEEN
         axes.text(
-            step + 1, 0.06, text, ha="center", va="bottom", fontsize=size, color=theme.ink,
-            rotation=90 if upright else 0, family="DejaVu Sans Mono",
+            step + 1, 0.06, names[step], ha="center", va="bottom", fontsize=max(size, 4.5), rotation=90 if upright else 0,
+            color=theme.muted if unseen else theme.ink, alpha=0.6 if unseen else 1.0, family="DejaVu Sans Mono",
         )  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from cellstate.analysis import Following
 from cellstate.inspection.result import Inspection
 from cellstate.report.material import Table
@@ -52,12 +50,13 @@ def passage(found: Inspection, one: Following) -> Coloured:
     """Return a few pieces of the text, coloured by one unit's value after each character."""
     layer, _, state = one.state.rpartition(".")
     values = next(states for states in found.states.layers if states.name == layer).named()[state][..., one.unit]
-    scale = float(np.quantile(values.abs().cpu().numpy(), 0.95)) or 1.0
+    numbers = values.double().cpu().numpy()
+    centre, scale = float(numbers.mean()), 2 * float(numbers.std()) or 1.0
     parts: list[tuple[str, str]] = []
     order = [found.shown, *(row for row in range(len(found.texts)) if row != found.shown)][:PIECES]
     for row in order:
         for sign, value in zip(found.texts[row], values[row].tolist(), strict=True):
-            colour = shade(value / scale)
+            colour = shade((value - centre) / scale)
             if parts and parts[-1][0] == colour:
                 parts[-1] = (colour, parts[-1][1] + sign)
             else:
@@ -69,7 +68,7 @@ def passage(found: Inspection, one: Following) -> Coloured:
 
 
 def shade(value: float) -> str:
-    """Return the class of a colour for a value in units of what is usual: n4 ... n1, nothing, p1 ... p4."""
+    """Return the class of a colour for a value from -1 to 1 and beyond: n4 ... n1, nothing, p1 ... p4."""
     level = min(LEVELS, int(abs(value) * LEVELS + 0.5))
     if level == 0:
         return ""
