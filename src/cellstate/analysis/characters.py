@@ -131,7 +131,12 @@ class Characters:
 
 
 def follow(
-    network: nn.Module, embed: Callable[[Tensor], Tensor], tokens: Tensor, marks: dict[str, np.ndarray], *, seed: int = 0
+    network: nn.Module,
+    embed: Callable[[Tensor], Tensor],
+    tokens: Tensor,
+    marks: dict[str, np.ndarray],
+    *,
+    seed: int = 0,
 ) -> Characters:
     """Return which units of a network follow which properties of a text.
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from omegaconf import DictConfig
 
 from cellstate.annotations import PositiveInt
 from cellstate.commands.application import run_application
-from cellstate.errors import RequestError, RunError, not_written
-
-if TYPE_CHECKING:
-    from cellstate.inspection import Inspection
-
-FOLDER = Path("outputs/inspections")
+from cellstate.errors import RequestError, RunError
 
 
 class Options(TypedDict):
@@ -59,19 +52,19 @@ def task(config: DictConfig) -> None:
         )
     if config.checkpoint is None and config.input is not None:
         raise RequestError("input: is for a checkpoint; the network of three units reads bits of its own")
-    refuse_taken(config.output)
-
     from rich.console import Console
 
     from cellstate.inspection import inspect
+    from cellstate.inspection.folder import claim, refuse_taken
     from cellstate.inspection.spoken import lines_of_walk, tables
     from cellstate.report.inspection import write
     from cellstate.runs.ledger import spoken
 
+    refuse_taken(config.output)
     asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key not in ("walk", "output")}
     changes = {key: value for key, value in config.data.items() if value is not None}
     found = inspect(**asked, data=changes)
-    folder = claim(config.output, found)
+    folder = claim(config.output, found.experiment)
     write(found, folder)
     console = Console(highlight=False, soft_wrap=True)
     for part in tables(found):
@@ -85,45 +78,3 @@ def task(config: DictConfig) -> None:
     console.print(f"{folder / 'report.html'}  and arrays.npz, figures/ beside it", markup=False)
     if found.problem is not None:
         raise RunError(f"{found.source}: {found.problem}")
-
-
-def refuse_taken(output: str | None) -> None:
-    """Refuse a folder that holds anything (RequestError), before the work is done."""
-    if output is None:
-        return
-    folder = Path(output).expanduser()
-    if folder.is_dir() and any(folder.iterdir()):
-        raise RequestError(f"output={output}: the folder holds something already; name another one")
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"output={output}: is a file; name a folder")
-
-
-def claim(output: str | None, found: Inspection) -> Path:
-    """Make the folder: the one asked for, or a new one named by experiment and time, which nobody else has.
-
-    Raises:
-        RequestError: it holds something by now.
-        RunError: it cannot be made.
-    """
-    moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    named = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in found.experiment).strip(".") or "network"
-    folder = FOLDER / named / moment if output is None else Path(output).expanduser()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if output is not None:
-            folder.mkdir(exist_ok=True)
-            refuse_taken(output)
-            return folder
-        number = 1
-        while True:
-            place = folder if number == 1 else folder.with_name(f"{moment}_{number}")
-            try:
-                place.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return place
-    except OSError as error:
-        raise not_written(folder, error) from error
-
-

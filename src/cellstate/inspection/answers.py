@@ -29,7 +29,7 @@ class Answers:
         row = self.values[step]
         if self.probabilities:
             best = int(row.argmax())
-            return f"{readable(self.names[best])} {row[best]:.3f}"
+            return f"{readable(self.names[best])} ({row[best]:.3f})"
         shown = [f"{value:.4g}" for value in row[:3]]
         return ", ".join(shown) + (", …" if len(row) > 3 else "")
 
@@ -62,7 +62,8 @@ def endings(model: Classifier | Regressor, read: Tensor) -> Tensor:
     steps = read.shape[1]
     lengths = torch.arange(1, steps + 1)
     parts = [
-        model(read.expand(len(some), -1, -1)[:, : int(some.max())], some) for some in lengths.split(max(1, 65536 // steps))
+        model(read.expand(len(some), -1, -1)[:, : int(some.max())], some)
+        for some in lengths.split(max(1, 65536 // steps))
     ]
     return torch.cat(parts).double()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,6 @@ from cellstate.analysis import (
     capture,
     describe_units,
     follow,
-    gradient_flow,
     influence,
     influence_on,
     loss_flow,
@@ -27,7 +27,7 @@ from cellstate.analysis import (
     units_that_matter,
     walk_through,
 )
-from cellstate.analysis.characters import WARM
+from cellstate.analysis.characters import BEFORE, WARM
 from cellstate.analysis.memory_horizon import default_lags, point_divergence
 from cellstate.analysis.receptive_field import data_field, head_field
 from cellstate.backbone import Backbone
@@ -37,7 +37,8 @@ from cellstate.data.samples import WindowSamples
 from cellstate.errors import RequestError
 from cellstate.evaluation import matching_data
 from cellstate.experiment import look, quiet_libraries
-from cellstate.inspection.answers import Answers, answers_of
+from cellstate.inspection.answers import answers_of
+from cellstate.inspection.folder import claim, refuse_taken
 from cellstate.inspection.given import of_file
 from cellstate.inspection.reading import Reading, reading_of, spoken_step, symbols_of
 from cellstate.inspection.result import Inspection
@@ -83,7 +84,7 @@ def inspect(
         seed: of what is drawn: sequences, replacements, shuffles.
         data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved.
         allow_changed_data: look at data that is not what the model was trained on, as far as the model can read it.
-        output: a folder to write arrays, figures and page into; None writes nothing.
+        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
         ledger: where a line is left if the test split is looked at.
         trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``; they are imported.
 
@@ -91,6 +92,7 @@ def inspect(
         RequestError: the request was wrong; one line for each problem.
         RunError: what was found cannot be written.
     """
+    refuse_taken(output)
     check_counts(sequences=sequences, sequence=sequence, units=units, **({} if steps is None else {"steps": steps}))
     if sequence > sequences:
         raise RequestError(f"sequence={sequence}: {sequences} are looked at; set sequences={sequence} or more")
@@ -107,7 +109,7 @@ def inspect(
     if output is not None:
         from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, Path(output).expanduser())
+        write(found, claim(output, found.experiment))
     return found
 
 
@@ -221,7 +223,11 @@ def loss_in_words(model: SequenceModel, given: Sequences) -> str:
         what = "the loss of the forecast"
     else:
         what = "the loss of the answer to the whole sequence"
-    return f"{what}, against the model's own answer (of numbers: one standard deviation off)" if given.own_answers else what
+    return (
+        f"{what}, against the model's own answer (of numbers: one standard deviation off)"
+        if given.own_answers
+        else what
+    )
 
 
 def read_by(model: SequenceModel, batch: Batch) -> tuple[States, Tensor]:
@@ -291,8 +297,6 @@ def characters_of(model: SequenceModel, given: Sequences, seed: int) -> Any:
 
 def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, Any]:
     """Return the properties of all pieces of a text, of which no more is decoded than they take."""
-    from cellstate.analysis.characters import BEFORE
-
     assert given.text is not None
     width = given.batch.inputs.shape[1]
     parts = []
@@ -300,8 +304,6 @@ def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, Any]:
         first = max(0, start - BEFORE)
         text = "".join(vocabulary[token] for token in given.text[first : start + width].tolist())
         parts.append(properties_at(text, [start - first], width))
-    import numpy as np
-
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -345,12 +347,13 @@ def inspect_network(
         sequence: which row is drawn and walked through, from 1.
         units: how many units the walk shows.
         seed: of what is drawn.
-        output: a folder to write arrays, figures and page into; None writes nothing.
+        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
 
     Raises:
         RequestError: the network cannot be opened, or the inputs do not fit.
         RunError: what was found cannot be written.
     """
+    refuse_taken(output)
     check_counts(sequence=sequence, units=units)
     if inputs.ndim != 3 or not inputs.is_floating_point() or sequence > len(inputs):
         raise RequestError(
@@ -401,8 +404,5 @@ def inspect_network(
     if output is not None:
         from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, Path(output).expanduser())
+        write(found, claim(output, found.experiment))
     return found
-
-
-__all__ = ["Answers", "gradient_flow", "inspect", "inspect_model", "inspect_network"]

@@ -64,7 +64,9 @@ def of_split(model: Any, data: SequenceData, split: str, count: int, steps: int 
     if split not in SPLITS:
         raise RequestError(f"split={split}: there is no such split; there are: {', '.join(SPLITS)}")
     if split not in data.prepared.splits:
-        raise RequestError(f"split={split}: this data has no {split} split; there are: {', '.join(data.prepared.splits)}")
+        raise RequestError(
+            f"split={split}: this data has no {split} split; there are: {', '.join(data.prepared.splits)}"
+        )
     samples = data.prepared.splits[split]
     named = f"the {dict(val='validation', train='training').get(split, split)} split"
     if isinstance(samples, TextSamples):

@@ -23,10 +23,8 @@ def tables(found: Inspection) -> Iterator[Table]:
         title=f"{found.task or 'network'}: {found.network}", title_justify="left", title_style="bold",
         box=box.SIMPLE_HEAD,
     )  # fmt: skip
-    head, *columns = layer_columns(found)
-    table.add_column(head, no_wrap=True)
-    for column in columns:
-        table.add_column(column.replace(" gate, ", "\n").replace("gradient, ", "gradient\n").replace("e c", "e\nc"), justify="right", no_wrap=True)
+    for place, column in enumerate(layer_columns(found)):
+        table.add_column("\n".join(column), justify="right" if place else "left", no_wrap=True)
     for row in layer_rows(found):
         table.add_row(*row)
     yield table
@@ -38,11 +36,11 @@ def tables(found: Inspection) -> Iterator[Table]:
     yield facts
 
 
-def layer_columns(found: Inspection) -> list[str]:
-    """Return the titles of ``layer_rows``."""
-    gates = [f"{gate} gate, shut / open" for gate in found.units[0].saturation]
-    kept = ["time constant"] if found.units[0].time_constant is not None else []
-    return ["layer", *gates, *kept, "gradient, a step back"]
+def layer_columns(found: Inspection) -> list[tuple[str, str]]:
+    """Return the titles of ``layer_rows``, in two lines each."""
+    gates = [(f"{gate} gate", "shut / open") for gate in found.units[0].saturation]
+    kept = [("time", "constant")] if found.units[0].time_constant is not None else []
+    return [("layer", ""), *gates, *kept, ("gradient,", "a step back")]
 
 
 def layer_rows(found: Inspection) -> list[list[str]]:
@@ -76,7 +74,9 @@ def verdict(found: Inspection) -> str:
     """Return what the check of the receptive field says."""
     if found.problem is not None:
         return f"FAILS: {found.problem}"
-    future = "and none sees the future" if "series" in found.fields else "(the future is checked on the data's own splits)"
+    future = (
+        "and none sees the future" if "series" in found.fields else "(the future is checked on the data's own splits)"
+    )
     return f"every step of the forecast sees the newest input {future}"
 
 
@@ -111,7 +111,9 @@ def longest(units: Units) -> str:
     """Return the units that keep longest with their time constants."""
     taus = units.time_constant
     assert taus is not None
-    return ", ".join(f"unit {unit} ({steps(float(taus[unit]))} steps)" for unit in order_by_memory(units)[:LONGEST].tolist())
+    return ", ".join(
+        f"unit {unit} ({steps(float(taus[unit]))} steps)" for unit in order_by_memory(units)[:LONGEST].tolist()
+    )
 
 
 def steps(tau: float) -> str:

@@ -53,7 +53,9 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
     ]
     height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + 0.2 + canvas.AXIS + ROW * (len(bars) + 0.5)
     figure = canvas.new_figure(theme, height, "Saturation of the gates", "share of all steps, over the units")
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2)
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
+    )
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.grid(visible=False)
@@ -102,7 +104,9 @@ def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     ends = []
     for place, (units, curve) in enumerate(zip(found.units, curves, strict=True)):
         colour = hue(theme, place)
-        axes.plot(np.arange(1, count + 1), curve, color=colour, marker="o" if count <= 40 else "", ms=3.5, clip_on=False)
+        axes.plot(
+            np.arange(1, count + 1), curve, color=colour, marker="o" if count <= 40 else "", ms=3.5, clip_on=False
+        )
         ends.append(End(float(curve[-1]), units.name, theme.text(colour)))
     canvas.whole_ticks(axes, 1, count, "units, those that keep longest first")
     canvas.label_ends(axes, ends)
@@ -124,7 +128,9 @@ def gradients(found: Inspection) -> list[Drawing]:
     ]
     if found.flow.layers[0].cell is not None:
         shown.append(
-            Drawing("gradient_c", f"{what} What reaches a cell's state.", lambda theme: draw_gradient(theme, found, "cell"))
+            Drawing(
+                "gradient_c", f"{what} What reaches a cell's state.", lambda theme: draw_gradient(theme, found, "cell")
+            )
         )
     if found.flow.layers[0].carry is not None:
         state = "c" if found.kind == "lstm" else "h"
@@ -175,7 +181,9 @@ def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
         colour, reached = hue(theme, place), np.flatnonzero(np.isfinite(curve))
         if not len(reached):
             continue
-        axes.plot(np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False)
+        axes.plot(
+            np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False
+        )
         ends.append(End(float(curve[reached[-1]]), flow.name, theme.text(colour)))
     steps_back(axes, max(len(curve) for curve in curves))
     canvas.label_ends(axes, ends)
@@ -278,15 +286,21 @@ def memory(found: Inspection) -> list[Drawing]:
 
 def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, step: int) -> Figure:  # noqa: ARG001
     """Draw one curve with its interval, what chance gives, and the half-memory length."""
-    measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(curve.what, "Kullback-Leibler divergence, nats")
+    measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(
+        curve.what, "Kullback-Leibler divergence, nats"
+    )
     figure = canvas.new_figure(theme, HEIGHT, title, measure)
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2)
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
+    )
     low, high = curve.interval()
     lags = curve.lags.astype(float)
     wide = lags[-1] > 48
     place = np.log1p(lags) if wide else lags  # logarithmic from delay 0 on
     ceiling = curve.chance + curve.chance_high
-    canvas.scale_y(axes, [0.0, *curve.values[np.isfinite(curve.values)], *high[np.isfinite(high)], *ceiling[np.isfinite(ceiling)]])
+    canvas.scale_y(
+        axes, [0.0, *curve.values[np.isfinite(curve.values)], *high[np.isfinite(high)], *ceiling[np.isfinite(ceiling)]]
+    )
     bottom, _ = axes.get_ylim()
     if curve.what != "KL (nats)":
         axes.fill_between(place, curve.chance, ceiling, color=theme.muted, alpha=0.25, lw=0)
@@ -314,10 +328,15 @@ def delay_ticks(axes: Axes, lags: np.ndarray, *, wide: bool) -> None:
     """Set the delays, on an axis that is logarithmic from 0 on where they are many."""
     longest = int(lags[-1])
     if wide:
-        ticks = [0, *(tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if tick <= longest)]
+        ticks = [
+            0,
+            *(tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if tick <= longest),
+        ]
         places = np.log1p(ticks)
     else:
-        ticks = sorted({int(tick) for tick in MaxNLocator(7, integer=True).tick_values(0, max(longest, 1)) if 0 <= tick <= longest})
+        ticks = sorted(
+            {int(tick) for tick in MaxNLocator(7, integer=True).tick_values(0, max(longest, 1)) if 0 <= tick <= longest}
+        )
         places = np.asarray(ticks, float)
     span = float(np.log1p(longest) if wide else longest) or 1.0
     axes.set_xlim(-0.02 * span, 1.02 * span)
@@ -331,7 +350,11 @@ def fields(found: Inspection) -> list[Drawing]:
     """Return which input each step of a forecast sees."""
     titles = {
         "head": ("receptive_field_head", "What the head sees of its window", "behind the window's normalisation"),
-        "series": ("receptive_field", "What the forecast sees of the series", "through the batches that the data makes"),
+        "series": (
+            "receptive_field",
+            "What the forecast sees of the series",
+            "through the batches that the data makes",
+        ),
     }
     shown = []
     for name, field in found.fields.items():
@@ -354,7 +377,9 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
     strength = field.strength.double().cpu().numpy()
     horizon, steps = strength.shape
     figure = canvas.new_figure(theme, HEIGHT, title, subtitle)
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.16)
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.16
+    )
     with np.errstate(divide="ignore"):
         logs = np.log10(strength / (strength.max() or 1.0))
     logs[~np.isfinite(logs)] = np.nan
@@ -369,7 +394,9 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
         axes.axvline(0.5, color=theme.ink, lw=1.2)
         axes.annotate("future", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points",
                       color=theme.muted, annotation_clip=False)  # fmt: skip
-    axes.set_yticks([int(tick) for tick in MaxNLocator(6, integer=True).tick_values(1, horizon) if 1 <= tick <= horizon])
+    axes.set_yticks(
+        [int(tick) for tick in MaxNLocator(6, integer=True).tick_values(1, horizon) if 1 <= tick <= horizon]
+    )
     axes.set_ylabel("step of the forecast")
     ticks = [int(tick) for tick in MaxNLocator(7, integer=True).tick_values(first, steps - field.known)]
     ticks = [tick for tick in ticks if first <= tick <= steps - field.known]
@@ -382,7 +409,12 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
     bar = figure.colorbar(image, cax=scale)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     marks = [deepest, deepest / 2, 0.0]
-    bar.set_ticks(marks, labels=[("≤ " if place == 0 and deepest == -12 else "") + power(round(mark, 1)) for place, mark in enumerate(marks)])
+    bar.set_ticks(
+        marks,
+        labels=[
+            ("≤ " if place == 0 and deepest == -12 else "") + power(round(mark, 1)) for place, mark in enumerate(marks)
+        ],
+    )
     scale.tick_params(length=0, pad=3)
     scale.grid(visible=False)
     return figure

@@ -95,7 +95,7 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
     for number, panel in enumerate(panels):
         place -= GAP
         axes = wide_axes(figure, place - PANEL, place)
-        draw_panel(theme, figure, axes, panel, place, last=number == len(panels) - 1)
+        draw_panel(theme, figure, axes, panel, last=number == len(panels) - 1)
         place -= PANEL
     return figure
 
@@ -112,7 +112,9 @@ def panels_of(found: Inspection, layer: LayerStates, units: Units) -> list[Panel
     order = np.arange(size) if layer.keeping is None else order_by_memory(units).numpy()
     if size > MOST_UNITS:
         order = order[np.linspace(0, size - 1, MOST_UNITS).round().astype(int)]
-    rows = tuple(canvas.name(unit_label(found, layer, unit), 12) for unit in order.tolist()) if size <= FEW_UNITS else ()
+    rows = (
+        tuple(canvas.name(unit_label(found, layer, unit), 12) for unit in order.tolist()) if size <= FEW_UNITS else ()
+    )
     steps = min(found.shown_steps, MOST_STEPS)
     titles = {"h": "hidden state h", "c": "cell state c"}
     shown = []
@@ -135,7 +137,7 @@ def unit_label(found: Inspection, layer: LayerStates, unit: int) -> str:
     return named[unit] if named else str(unit)
 
 
-def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, top: float, *, last: bool) -> None:
+def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, *, last: bool) -> None:
     """Draw one heat map under its title, with its scale beside it."""
     rows, steps = panel.values.shape
     low, high = (-panel.limit, panel.limit) if panel.signed else (0.0, 1.0)
@@ -219,9 +221,13 @@ def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: 
     low, high = float(values[:, :4].min()), float(values[:, :4].max())
     room = (high - low) * 0.1 or 0.5
     axes.set_ylim(low - room, high + room)
-    axes.set_yticks([low, high], [f"{low:.3g}".replace("-", "−"), f"{high:.3g}".replace("-", "−")] if high > low else ["", ""])
+    axes.set_yticks(
+        [low, high], [f"{low:.3g}".replace("-", "−"), f"{high:.3g}".replace("-", "−")] if high > low else ["", ""]
+    )
     beside = [canvas.name(one, 10) for one in reading.features[: min(values.shape[1], 4)]]
-    axes.text(1.005, 0.5, "\n".join(beside) or "input", transform=axes.transAxes, va="center", color=theme.muted, fontsize=8)
+    axes.text(
+        1.005, 0.5, "\n".join(beside) or "input", transform=axes.transAxes, va="center", color=theme.muted, fontsize=8
+    )
 
 
 def few_values(reading: Reading, steps: int) -> bool:
@@ -245,6 +251,7 @@ def draw_names(theme: Theme, axes: Axes, names: list[str]) -> None:
     for step in range(0, len(names), every):
         unseen = names[step] in UNSEEN
         axes.text(
-            step + 1, 0.06, names[step], ha="center", va="bottom", fontsize=max(size, 4.5), rotation=90 if upright else 0,
+            step + 1, 0.06, names[step], ha="center", va="bottom", rotation=90 if upright else 0,
+            fontsize=max(size, 4.5),
             color=theme.muted if unseen else theme.ink, alpha=0.6 if unseen else 1.0, family="DejaVu Sans Mono",
         )  # fmt: skip

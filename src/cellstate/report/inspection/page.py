@@ -43,7 +43,7 @@ def write(found: Inspection, folder: Path) -> Path:
             folder / "report.html",
             found=found,
             facts=summary(found),
-            columns=layer_columns(found),
+            columns=[" ".join(column) for column in layer_columns(found)],
             rows=layer_rows(found),
             walk=walk_table(found),
             equations=list(equations(found)),
