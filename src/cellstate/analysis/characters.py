@@ -15,6 +15,7 @@ unit is named only where it passes two bounds, each of which holds for all units
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -276,6 +277,7 @@ def prediction_bound(reached: np.ndarray, properties: int, level: float = LEVEL)
     return np.tanh(z.mean(0) + t * z.std(0, ddof=1) * math.sqrt(1 + 1 / count))
 
 
+@functools.cache
 def _student(degrees: int, level: float) -> float:
     """Return the t within whose ± a Student variable lies with a probability, from the density's integral."""
     grid = np.linspace(0, 60, 600_001)

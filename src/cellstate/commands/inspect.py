@@ -25,6 +25,7 @@ class Options(TypedDict):
     units: PositiveInt
     seed: int
     output: str | None
+    report: bool
     allow_changed_data: bool
     ledger: str
     trust: str | Sequence[str]
@@ -57,15 +58,19 @@ def task(config: DictConfig) -> None:
     from cellstate.inspection import inspect
     from cellstate.inspection.folder import claim, refuse_taken
     from cellstate.inspection.spoken import lines_of_walk, tables
-    from cellstate.report.inspection import write
     from cellstate.runs.ledger import spoken
 
     refuse_taken(config.output)
-    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key not in ("walk", "output")}
+    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key not in ("walk", "output", "report")}
     changes = {key: value for key, value in config.data.items() if value is not None}
     found = inspect(**asked, data=changes)
     folder = claim(config.output, found.experiment)
-    write(found, folder)
+    if config.report:
+        from cellstate.report.inspection import write  # loads matplotlib
+
+        write(found, folder)
+    else:
+        found.write_arrays(folder / "arrays.npz")
     console = Console(highlight=False, soft_wrap=True)
     for part in tables(found):
         console.print(part)
@@ -75,6 +80,7 @@ def task(config: DictConfig) -> None:
         console.print()
     if found.looks is not None:
         console.print(spoken(found.looks, config.ledger), markup=False)
-    console.print(f"{folder / 'report.html'}  and arrays.npz, figures/ beside it", markup=False)
+    page = f"{folder / 'report.html'}  and arrays.npz, figures/ beside it"
+    console.print(page if config.report else str(folder / "arrays.npz"), markup=False)
     if found.problem is not None:
         raise RunError(f"{found.source}: {found.problem}")
