@@ -6,6 +6,7 @@ import csv
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -60,7 +61,7 @@ def test_any_network_is_opened_and_its_arrays_are_what_it_goes_through(cellstate
     arrays = np.load("seen/arrays.npz")
     assert "seen/arrays.npz" in answer.stdout
     # The network itself, run again on what the arrays say that it read, and stepped through by its own contract.
-    model = package.load(run)
+    model: Any = package.load(run)
     inputs, valid = torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["valid"])
     assert len(inputs) == len(arrays["keys"]) == 4
     lengths = valid.sum(1)
@@ -84,7 +85,9 @@ def test_any_network_is_opened_and_its_arrays_are_what_it_goes_through(cellstate
 @pytest.mark.parametrize("kind", ["forecast", "quantiles"])
 def test_a_forecaster_shows_that_it_sees_the_newest_input_and_no_future(cellstate: Command, folder, kind):
     answer = cellstate("inspect", f"checkpoint={run_of(kind, folder)}", "sequences=4", "report=false", "output=seen")
-    assert "every step of the forecast sees the newest input and none sees the future" in " ".join(answer.stdout.split())
+    assert "every step of the forecast sees the newest input and none sees the future" in " ".join(
+        answer.stdout.split()
+    )
     arrays = np.load("seen/arrays.npz")
     assert (arrays["field.head"][:, -1] > 0).all()
     assert not arrays["field.series"][:, arrays["field.head"].shape[1] :].any()
@@ -183,7 +186,7 @@ def test_a_given_series_a_text_and_states_are_opened(cellstate: Command, folder)
         answer = cellstate("inspect", f"checkpoint={run_of(kind, folder)}", *words)
         assert (answer.status, answer.stderr) == (0, ""), kind
     # The window that the forecaster reads is the end of the file, by the training split's z-score.
-    model = package.load(run_of("forecast", folder))
+    model: Any = package.load(run_of("forecast", folder))
     scaled = (series[-model.spec.window :] - model.spec.mean[0]) / model.spec.std[0]
     assert model.normalisation == "mean"
     expected = (scaled - scaled.mean()).reshape(-1, model.segment)
@@ -199,12 +202,13 @@ def test_a_given_series_a_text_and_states_are_opened(cellstate: Command, folder)
 
 def test_the_network_of_three_units_answers_rightly_on_all_sequences_and_is_what_it_says():
     bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 10).unsqueeze(-1)
-    model = three_units()
+    model: Any = three_units()
     with torch.no_grad():
         probabilities = model(bits).softmax(-1)
         states = open_states(model.backbone, bits).layers[0]
     right = probabilities[torch.arange(1024), bits[:, 0, 0].long()]
     assert right.min() > 0.99
+    assert states.c is not None
     latch, begun, newest = states.c.unbind(-1)
     assert (latch[:, -1].sign() == 2 * bits[:, 0, 0] - 1).all()
     torch.testing.assert_close(begun, torch.arange(1.0, 11).expand(1024, 10), rtol=0, atol=0.05)
@@ -228,7 +232,8 @@ def test_the_walk_through_three_units_shows_the_numbers_of_the_equations(cellsta
     assert answer.status == 0
     steps = walked(answer.stdout)
     assert len(steps) == 10
-    network = transparent(three_units().backbone)
+    model: Any = three_units()
+    network = transparent(model.backbone)
     assert isinstance(network, TransparentLSTM)
     state = network.initial_state(1)
     page = Path("seen/report.html").read_text()
@@ -255,7 +260,7 @@ def test_the_walk_through_a_checkpoint_shows_the_numbers_of_its_steps(cellstate:
     steps, arrays = walked(answer.stdout), np.load("seen/arrays.npz")
     assert steps
     assert all(len(rows) == 2 for _, rows in steps)
-    backbone = package.load(run).backbone
+    backbone: Any = package.load(run).backbone
     network = backbone if isinstance(backbone, TransparentGRU) else transparent(backbone)
     state = network.initial_state(1)
     for number, (_, rows) in enumerate(steps):
@@ -278,7 +283,8 @@ def test_python_gives_the_arrays_that_the_command_writes(cellstate: Command, fol
         np.testing.assert_array_equal(written[name], values)
 
 
-def test_a_network_of_a_plain_script_is_opened_with_its_own_head(working_folder):
+@pytest.mark.usefixtures("working_folder")
+def test_a_network_of_a_plain_script_is_opened_with_its_own_head():
     torch.manual_seed(0)
     plain, head = nn.LSTM(2, 5, 2, batch_first=True, bidirectional=True), nn.Linear(10, 3)
     torch.save({"lstm." + name: value for name, value in plain.state_dict().items()}, "model.pt")
@@ -305,5 +311,3 @@ def test_a_network_of_a_plain_script_is_opened_with_its_own_head(working_folder)
     np.testing.assert_allclose(
         found.arrays()["l1.dh_norm"][:, -1], leaf.grad[:, -1, :5].norm(dim=-1).numpy(), rtol=1e-4
     )
-
-

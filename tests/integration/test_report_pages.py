@@ -22,7 +22,10 @@ HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 LONG = "a-name-without-an-end" * 12
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=2"]
 SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
-KINDS = ("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep")
+KINDS = (
+    *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
+    *("inspected text", "inspected states", "inspected forecast", "inspected labelled"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,10 @@ class Pages:
             return real_sweep(place)
         if kind == "large sweep":
             return large_sweep(place, self.draws)
+        if kind.startswith("inspected "):
+            run = self[kind.removeprefix("inspected ")].parent
+            cellstate.inspect(run, sequences=4, output=place)
+            return place / "report.html"
         if kind == "empty sweep":
             return write(write_sweep(place, [unfinished({HOSTILE: LONG}, "failed", HOSTILE)]))
         cellstate.train([*self.words(kind), *SMALL, f"hydra.run.dir='{place}'"])

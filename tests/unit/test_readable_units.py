@@ -56,7 +56,9 @@ def built(unit: int, size: int = 12) -> LSTM:
     return network
 
 
-def set_unit(network: LSTM, unit: int, gate: int, of_input: dict[str, float], bias: float, of_itself: float = 0) -> None:
+def set_unit(
+    network: LSTM, unit: int, gate: int, of_input: dict[str, float], bias: float, of_itself: float = 0
+) -> None:
     """Write one gate of one unit: 0 input, 1 forget, 2 candidate, 3 output."""
     size = network.network.hidden_size
     weights = dict(network.network.named_parameters())

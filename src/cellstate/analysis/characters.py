@@ -2,8 +2,8 @@
 
 After Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks" (2015), who found such units by
 looking. Here they are measured: how well a unit's value after reading a character tells a property of that character's
-place, as |2 AUC - 1| (the rank-biserial correlation) for what is so or not, and as |Spearman's rho| for what is counted.
-Both are 0 where the unit tells nothing and 1 where it tells all.
+place, as |2 AUC - 1| (the rank-biserial correlation) for what is so or not, and as |Spearman's rho| for what is
+counted. Both are 0 where the unit tells nothing and 1 where it tells all.
 
 Among hundreds of units some do so by chance, and all that read characters tell something of them, trained or not. So a
 unit is named only where it passes two bounds, each of which holds for all units and properties at once:
@@ -175,7 +175,7 @@ def follow(
 
 
 def varies(values: np.ndarray) -> bool:
-    """Say whether a property is so at some hundredth of all places, and not at another: else there is little to tell."""
+    """Say whether no value of a property holds at more than 99 of 100 places: else there is little to tell."""
     commonest = np.unique(values, return_counts=True)[1].max() / values.size
     return bool(commonest <= 0.99)
 

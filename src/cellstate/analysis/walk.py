@@ -50,8 +50,7 @@ class Walk:
     @property
     def columns(self) -> tuple[str, ...]:
         """The gates, by their letters in the equations."""
-        letters = {"candidate": "g"} if self.layer.kind == "lstm" else {}
-        return tuple(letters.get(name, letter) for name, letter in GATES[self.layer.kind].items())
+        return tuple("g" if letter == "c" else letter for letter in GATES[self.layer.kind].values())
 
 
 def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:

@@ -12,6 +12,8 @@ from torch import Tensor
 from cellstate.data.batch import UNKNOWN, Batch
 from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor
 
+LONGEST = 20  # characters of a name
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -29,7 +31,7 @@ class Answers:
         row = self.values[step]
         if self.probabilities:
             best = int(row.argmax())
-            return f"{readable(self.names[best])} ({row[best]:.3f})"
+            return f"{shortened(readable(self.names[best]))} ({row[best]:.3f})"
         shown = [f"{value:.4g}" for value in row[:3]]
         return ", ".join(shown) + (", …" if len(row) > 3 else "")
 
@@ -81,6 +83,12 @@ def forecasts(model: Forecaster, read: Tensor) -> Tensor:
         return model(read.expand(steps, -1, -1))
     finally:
         hook.remove()
+
+
+def shortened(text: str) -> str:
+    """Return a name that may come from a file in one line, cut off where it is too long for a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def readable(symbol: str) -> str:

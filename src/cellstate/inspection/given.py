@@ -88,7 +88,7 @@ def of_states(model: NextState, data: SequenceData, path: str) -> tuple[Batch, l
 
 
 def of_series(model: Forecaster, data: SequenceData, path: str) -> tuple[Batch, list[str]]:
-    """Return the newest window of each series, scaled, with answers that lie one standard deviation off the forecast."""
+    """Return the newest window of each series, scaled; answers lie one standard deviation off the forecast."""
     histories, known, names = newest_windows(model, data, path)
     inputs = model.windows(histories[:MEMORY_ROWS], None if known is None else known[:MEMORY_ROWS]).float()
     with torch.no_grad():

@@ -98,8 +98,8 @@ def inspect(
         raise RequestError(f"sequence={sequence}: {sequences} are looked at; set sequences={sequence} or more")
     if checkpoint is None:
         found = inspect_model(
-            three_units(), random_bits(sequences, seed), "an LSTM of three units", sequence=sequence, units=3, seed=seed,
-            unit_names=UNITS,
+            three_units(), random_bits(sequences, seed), "an LSTM of three units, written by hand", sequence=sequence,
+            seed=seed, unit_names=UNITS,
         )  # fmt: skip
     else:
         found = inspect_checkpoint(
@@ -143,7 +143,7 @@ def inspect_checkpoint(
             given = of_file(model, stored.data(), file, count, steps)
         else:
             looked = matching_data(stored, changes, allow_changed=allow_changed, test=split == "test")
-            given = of_split(model, looked, split, count, steps, seed)
+            given = of_split(looked, split, count, steps, seed)
         name = stored.record["config"].get("experiment") or stored.file.stem
         found = inspect_model(
             model, given, str(stored.file), sequence=sequence, units=units, seed=seed, experiment=str(name)
@@ -163,8 +163,8 @@ def refuse_what_cannot_be_opened(model: SequenceModel, checkpoint: str | Path) -
             open_states(backbone, torch.zeros(1, 2, width))
     except (ValueError, TypeError, AttributeError) as error:
         raise RequestError(
-            f"checkpoint={checkpoint}: its backbone, a {type(backbone).__name__}, is no RNN, GRU or LSTM, and cannot be "
-            "opened"
+            f"checkpoint={checkpoint}: its backbone, a {type(backbone).__name__}, is no RNN, GRU or LSTM, and cannot "
+            "be opened"
         ) from error
 
 
@@ -254,7 +254,7 @@ def recall_of(states: States, items: Tensor, seed: int) -> MemoryCurve | None:
         return None  # embedded values, of which no single one says how much is remembered
     try:
         return recall(held, items, default_lags(most + 1, RECALL_LAGS), valid=valid, shuffles=20, seed=seed)
-    except torch.linalg.LinAlgError:  # states that never change
+    except RuntimeError:  # of the Cholesky factorisation: states that never change
         return None
 
 

@@ -20,7 +20,7 @@ MEMORY_STEPS = 16384  # steps that the memory is measured on, of as many sequenc
 MEMORY_ROWS = 1024  # but no more than so many: further ones would narrow the interval by little
 TEXT_MEMORY_STEPS = 8192  # of a text, whose models are larger
 TEXT_STEPS = 128  # characters of a piece of text
-SPLITS = ("train", "val", "test")
+SPOKEN = {"val": "validation", "train": "training", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ def rows_of(batch: Batch, count: int) -> Batch:
     return Batch(batch.inputs[:count, :width], targets, lengths)
 
 
-def of_split(model: Any, data: SequenceData, split: str, count: int, steps: int | None, seed: int) -> Sequences:
+def of_split(data: SequenceData, split: str, count: int, steps: int | None, seed: int) -> Sequences:
     """Return sequences of a split: those drawn by the seed, or pieces of a text, evenly spaced.
 
     Raises:
         RequestError: there is no such split, or it is too short.
     """
-    if split not in SPLITS:
-        raise RequestError(f"split={split}: there is no such split; there are: {', '.join(SPLITS)}")
+    if split not in SPOKEN:
+        raise RequestError(f"split={split}: there is no such split; there are: {', '.join(SPOKEN)}")
     if split not in data.prepared.splits:
         raise RequestError(
             f"split={split}: this data has no {split} split; there are: {', '.join(data.prepared.splits)}"
         )
     samples = data.prepared.splits[split]
-    named = f"the {dict(val='validation', train='training').get(split, split)} split"
+    named = f"the {SPOKEN[split]} split"
     if isinstance(samples, TextSamples):
         return pieces(samples.tokens, count, steps, named, split=split, samples=samples)
     if steps is not None:
@@ -96,7 +96,8 @@ def pieces(
     spare = len(tokens) - 1 - width
     if spare < 1:
         raise RequestError(
-            f"{named} has {len(tokens):,} characters, too few for pieces of {width}; set steps={max(1, len(tokens) // 4)}"
+            f"{named} has {len(tokens):,} characters, too few for pieces of {width}; "
+            f"set steps={max(1, len(tokens) // 4)}"
         )
     wanted = min(spare, max(count, min(MEMORY_ROWS, TEXT_MEMORY_STEPS // width)))
     # Those that are looked at lie evenly in the text, and so do those that join them for the memory.

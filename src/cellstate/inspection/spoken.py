@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cellstate.analysis import HalfMemory, MemoryCurve, Units, order_by_memory
 from cellstate.analysis.walk import signed
-from cellstate.inspection.answers import readable
+from cellstate.inspection.answers import readable, shortened
 from cellstate.inspection.result import Inspection
 
 LONGEST = 4  # units that are named as keeping longest
@@ -190,5 +190,5 @@ def lines_of_walk(found: Inspection, most: int = WALKED_STEPS) -> Iterator[str]:
 
 
 def readable_name(text: str) -> str:
-    """Return what was read such that it is seen."""
-    return readable(text) if len(text) == 1 else text
+    """Return what was read such that it is seen, and no longer than a cell of a table."""
+    return readable(text) if len(text) == 1 else shortened(text)

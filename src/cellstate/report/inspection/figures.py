@@ -138,9 +138,9 @@ def gradients(found: Inspection) -> list[Drawing]:
         shown.append(
             Drawing(
                 "carry_path",
-                f"What of the gradient passes from the end to a step along the states {state} alone: the product of the "
-                f"gates {gate} after it, exp(sum of log {gate}). Lines: the median of the units; bands: from a tenth to "
-                "nine tenths of them; dotted: the unit that carries most.",
+                f"What of the gradient passes from the end to a step along the states {state} alone: the product of "
+                f"the gates {gate} after it, exp(sum of log {gate}). Lines: the median of the units; bands: from a tenth "
+                "to nine tenths of them; dotted: the unit that carries most.",
                 lambda theme: draw_carry(theme, found),
             )
         )
@@ -276,8 +276,8 @@ def memory(found: Inspection) -> list[Drawing]:
         shown.append(
             Drawing(
                 "recall",
-                "What a linear readout finds of earlier inputs in the upper layer's state, on sequences that it was not "
-                "fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases.",
+                "What a linear readout finds of earlier inputs in the upper layer's state, on sequences that it was "
+                "not fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases.",
                 lambda theme: draw_memory(theme, recalled, "What the state still holds", unit, found.recall_step),
             )
         )
@@ -363,8 +363,8 @@ def fields(found: Inspection) -> list[Drawing]:
         shown.append(
             Drawing(
                 file,
-                "The size of the derivative of each step of the forecast (a row) by each step that was read (a column), "
-                f"as a share of the largest. Blank: exactly 0, unseen.{future}",
+                "Size of the derivative of each step of the forecast (a row) by each step that was read (a column), as "
+                f"a share of the largest. Blank: exactly 0, unseen.{future}",
                 lambda theme, field=field, title=title, subtitle=subtitle: draw_field(theme, field, title, subtitle),
                 heat=True,
             )

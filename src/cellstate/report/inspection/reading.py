@@ -33,8 +33,8 @@ def table(found: Inspection) -> Table | None:
     chance = found.characters.chance
     caption = (
         "Strength is |2 AUC − 1| of what is so or not, |rho| (Spearman) of what is counted. A unit is named where it "
-        f"passes both bounds: {chance:.3f}, which no unit reaches for any property by chance in 95 of 100 shuffles, and "
-        "what the best unit of a network of this shape that was never trained may reach, which differs by property."
+        f"passes both bounds: {chance:.3f}, which no unit reaches for any property by chance in 95 of 100 shuffles, "
+        "and what the best unit of a network of this shape that was never trained may reach, which differs by property."
     )
     return Table("Units that follow something readable", caption, ("unit", "follows", "as", "strength", "bound"), rows)
 
