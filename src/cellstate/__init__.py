@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cellstate.api import Run, backtest, evaluate, load, resume, train
+    from cellstate.api import Run, backtest, evaluate, inspect, inspect_network, load, resume, train
 
-__all__ = ["Run", "__version__", "backtest", "evaluate", "load", "resume", "train"]
+__all__ = ["Run", "__version__", "backtest", "evaluate", "inspect", "inspect_network", "load", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Run", "backtest", "evaluate", "load", "resume", "train"):
+    if name in __all__ and name != "__version__":
         from cellstate import api
 
         return getattr(api, name)

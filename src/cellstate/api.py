@@ -13,13 +13,26 @@ from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.evaluation import Evaluation, evaluate
 from cellstate.experiment import Run, look, run
+from cellstate.inspection import Inspection, inspect, inspect_network
 from cellstate.model import SequenceModel
 from cellstate.resuming import resume as go_on
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.ledger import Ledger
 from cellstate.stored import open_checkpoint
 
-__all__ = ["Backtest", "Evaluation", "Run", "backtest", "evaluate", "load", "resume", "train"]
+__all__ = [
+    "Backtest",
+    "Evaluation",
+    "Inspection",
+    "Run",
+    "backtest",
+    "evaluate",
+    "inspect",
+    "inspect_network",
+    "load",
+    "resume",
+    "train",
+]
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = True) -> Run:

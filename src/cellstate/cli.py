@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "run variants under the same seeds with equal parameters, and say whether a difference is shown",
     "predict": "write what a trained model predicts for a file",
     "generate": "write text with a trained language model",
+    "inspect": "open a trained network: gates and states, gradients, memory, a walk through one sequence",
     "report": "write the page of a run anew, or that of a sweep",
     "sync": "upload the runs that W&B logged offline",
     "list": "what experiments, data, models and backbones there are",

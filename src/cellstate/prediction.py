@@ -67,20 +67,13 @@ def forecast(model: Any, data: SequenceData, path: str) -> pl.DataFrame:
     """
     assert isinstance(model, Forecaster)
     spec = model.spec
-    source = data if isinstance(data, SeriesData) else SeriesData(target=list(spec.targets))
-    table = read_table(path, key="input", decimal=source.decimal)
-    _ = table.decimal_commas
-    names = [*spec.targets, *listed(source.past), *listed(source.known)]
-    found = table.times(source.time, source.time_format, exclude=[*names, *listed(source.id)])
-    histories, aheads, keys = [], [], []
-    for name, part in table.series(source.id).items():
-        times = None if found is None else part.of_file(found[1])
-        history, ahead, when = last_window(model, source, part, None if found is None else (found[0], times))
+    histories, known, keys = [], [], []
+    for name, history, ahead, when in series_windows(model, data, path):
         histories.append(history)
-        aheads.append(ahead)
-        key = {} if source.id is None else {source.id: [name] * spec.horizon}
+        known.append(ahead)
+        key = {} if name is None else {name[0]: [name[1]] * spec.horizon}
         keys.append(pl.DataFrame({**key, when.name: when}))
-    known = np.stack(aheads) if spec.known else None
+    known = np.stack(known) if spec.known else None
     points = model.predict(np.stack(histories), known)
     columns = {target: points[..., number].ravel() for number, target in enumerate(spec.targets)}
     if model.kind.levels:
@@ -89,6 +82,32 @@ def forecast(model: Any, data: SequenceData, path: str) -> pl.DataFrame:
             for place, level in enumerate(model.kind.levels):
                 columns[f"{target}_q{level:g}"] = quantiles[..., number, place].ravel()
     return pl.concat([pl.concat(keys), pl.DataFrame(columns)], how="horizontal")
+
+
+def newest_windows(model: Forecaster, data: SequenceData, path: str) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Return the newest window of each series in a file, in the data's own units.
+
+    Returns:
+        ``(S, window, C + P + K)``, what is known ahead ``(S, horizon, K)`` or None, and the ids of the series.
+    """
+    names, histories, aheads, _ = zip(*series_windows(model, data, path), strict=True)
+    found = ["" if name is None else str(name[1]) for name in names]
+    return np.stack(histories), np.stack(aheads) if model.spec.known else None, found
+
+
+def series_windows(
+    model: Forecaster, data: SequenceData, path: str
+) -> Iterator[tuple[tuple[str, Any] | None, np.ndarray, np.ndarray, pl.Series]]:
+    """Yield of each series in a file its id column and id, if there is one, and what ``last_window`` gives."""
+    spec = model.spec
+    source = data if isinstance(data, SeriesData) else SeriesData(target=list(spec.targets))
+    table = read_table(path, key="input", decimal=source.decimal)
+    _ = table.decimal_commas
+    names = [*spec.targets, *listed(source.past), *listed(source.known)]
+    found = table.times(source.time, source.time_format, exclude=[*names, *listed(source.id)])
+    for name, part in table.series(source.id).items():
+        times = None if found is None else (found[0], part.of_file(found[1]))
+        yield None if source.id is None else (source.id, name), *last_window(model, source, part, times)
 
 
 def last_window(

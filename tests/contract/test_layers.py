@@ -25,7 +25,7 @@ FORBIDDEN = {
 }
 NOTHING_BELOW_IMPORTS = (
     *("cellstate.report", "cellstate.commands", "cellstate.api", "cellstate.sweep"),
-    "cellstate.analysis",
+    *("cellstate.analysis", "cellstate.inspection"),
 )
 HEAVY = {"torch", "lightning", "polars", "matplotlib", "torchmetrics", "wandb"}
 

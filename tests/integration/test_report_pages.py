@@ -26,6 +26,7 @@ SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
 KINDS = (
     *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
     *("comparison", "strange comparison"),
+    *("inspected text", "inspected states", "inspected forecast", "inspected labelled"),
 )
 
 
@@ -56,6 +57,10 @@ class Pages:
             return real_comparison(place)
         if kind == "strange comparison":
             return strange_comparison(self["comparison"].parent, place)
+        if kind.startswith("inspected "):
+            run = self[kind.removeprefix("inspected ")].parent
+            cellstate.inspect(run, sequences=4, output=place)
+            return place / "report.html"
         if kind == "empty sweep":
             return write(write_sweep(place, [unfinished({HOSTILE: LONG}, "failed", HOSTILE)]))
         cellstate.train([*self.words(kind), *SMALL, f"hydra.run.dir='{place}'"])

@@ -107,6 +107,7 @@ def test_code_in_place_of_a_checkpoint_is_not_run(make: Make, complaint: str, go
     make(good, file)
     assert refusal(lambda: cellstate.load(file)).startswith(f"{file}: {complaint}")
     assert refusal(lambda: cellstate.evaluate(file)).startswith(f"{file}: {complaint}")
+    assert refusal(lambda: cellstate.inspect(file)).startswith(f"{file}: {complaint}")
     trusting = refusal(
         lambda: cellstate.load(file, trust=["os", "posix", "torch"])
     )  # which is about a config's classes

@@ -75,7 +75,7 @@ NAMES = [
 ]
 
 
-USES = {"evaluate": cellstate.evaluate, "load": cellstate.load}
+USES = {"evaluate": cellstate.evaluate, "inspect": cellstate.inspect, "load": cellstate.load}
 ELSEWHERE = ["optimizer", "scheduler", "checkpoint", "trainer", "callbacks", "logger"]  # built by none of the uses
 
 

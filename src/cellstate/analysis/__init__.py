@@ -4,15 +4,19 @@ Reads networks and checkpoints; nothing below imports it.
 """
 
 from cellstate.analysis.captured import Captured, capture, influence_on
+from cellstate.analysis.characters import Characters, Following, follow, properties, properties_at
 from cellstate.analysis.gradient_flow import GradientFlow, LayerFlow, gradient_flow, loss_flow
 from cellstate.analysis.memory_horizon import HalfMemory, MemoryCurve, influence, prediction_recall, recall
 from cellstate.analysis.plain import load_plain
 from cellstate.analysis.receptive_field import ReceptiveField, ReceptiveFieldError, check_forecaster, receptive_field
 from cellstate.analysis.states import LayerStates, States, open_states
 from cellstate.analysis.units import Saturation, Units, describe_units, order_by_memory, saturation, time_constants
+from cellstate.analysis.walk import UnitStep, Walk, units_that_matter, walk_through
 
 __all__ = [
     "Captured",
+    "Characters",
+    "Following",
     "GradientFlow",
     "HalfMemory",
     "LayerFlow",
@@ -22,10 +26,13 @@ __all__ = [
     "ReceptiveFieldError",
     "Saturation",
     "States",
+    "UnitStep",
     "Units",
+    "Walk",
     "capture",
     "check_forecaster",
     "describe_units",
+    "follow",
     "gradient_flow",
     "influence",
     "influence_on",
@@ -34,8 +41,12 @@ __all__ = [
     "open_states",
     "order_by_memory",
     "prediction_recall",
+    "properties",
+    "properties_at",
     "recall",
     "receptive_field",
     "saturation",
     "time_constants",
+    "units_that_matter",
+    "walk_through",
 ]

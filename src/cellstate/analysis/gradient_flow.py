@@ -56,9 +56,11 @@ class LayerFlow:
     def mean_log_norm(self, part: str = "hidden") -> Tensor:
         """Return the mean over the sequences of the log of ``norms``, ``(T,)``; NaN where none reaches.
 
-        A norm of 0, as of steps that the loss does not depend on, gives -inf.
+        A norm of 0, as of steps that the loss does not depend on, gives -inf. Sequences whose norm is 0 at all steps,
+        as where a loss is at its least already, are left out.
         """
-        return self.norms(part).log().nanmean(0)
+        logs = self.norms(part).log()
+        return logs[(logs > -torch.inf).any(1)].nanmean(0)
 
     def slope(self, part: str = "hidden", first: int = 0, last: int | None = None) -> float:
         """Return by how much the log of the norm grows with each step back, fitted to steps ``first`` ... ``last``.

@@ -126,6 +126,7 @@ def recall(
     *,
     valid: Tensor | None = None,
     ridge: float = 1e-6,
+    shuffles: int = SHUFFLES,
     seed: int = 0,
 ) -> MemoryCurve:
     """Return how well the input of ``k`` steps before is read off the state, by a linear readout for each delay.
@@ -141,6 +142,7 @@ def recall(
             what they have in common with the time is no memory.
         ridge: penalty on the weights, as a share of the states' variance. Below it, a memory that is exact but as faint
             as that is no memory.
+        shuffles: how often the sequences are shuffled to see what chance gives.
         seed: of the split into halves and of the shuffles that say what chance gives.
 
     Raises:
@@ -163,7 +165,7 @@ def recall(
     probe = _Probe(states, used, fitting, testing, ridge)
     gains, weights = probe.scores(targets, delays, symbols)
     shuffled = []
-    for _ in range(SHUFFLES):  # the sequences of others in the place of their own
+    for _ in range(shuffles):  # the sequences of others in the place of their own
         fake = targets.clone()
         for part in (fitting, testing):
             fake[part] = targets[part[torch.randperm(len(part), generator=generator).to(part.device)]]

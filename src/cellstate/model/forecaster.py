@@ -210,6 +210,18 @@ class Forecaster(SequenceModel):
 
     def _read(self, inputs: Any, known: Any = None) -> Tensor:
         """Return the forecast, scaled, in double precision and on the CPU, of what was given to predict from."""
+        return self(self.windows(inputs, known).float().to(self.device)).double().cpu()
+
+    def windows(self, inputs: Any, known: Any = None) -> Tensor:
+        """Return what ``forward`` takes, ``(B, window, C + F)``, scaled, in double precision and on the CPU.
+
+        Args:
+            inputs: as ``predict`` takes them.
+            known: as ``predict`` takes it.
+
+        Raises:
+            RequestError: they do not fit.
+        """
         spec, rows = self.spec, as_sequences(inputs, self.features).cpu()
         if rows.shape[1] < spec.window:
             raise RequestError(
@@ -217,8 +229,7 @@ class Forecaster(SequenceModel):
             )
         rows = with_known(rows, known, spec)
         mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std
-        window = (rows[:, -spec.window :] - torch.tensor(mean).double()) / torch.tensor(std).double()
-        return self(window.float().to(self.device)).double().cpu()
+        return (rows[:, -spec.window :] - torch.tensor(mean).double()) / torch.tensor(std).double()
 
 
 def with_known(rows: Tensor, known: Any, spec: DataSpec) -> Tensor:

@@ -43,15 +43,18 @@ class End(NamedTuple):
     colour: str
 
 
-def render(draw: Callable[[Theme], Figure], theme: Theme) -> bytes:
-    """Return a drawing as PNG in the theme's palette: a third of the bytes and of the time that all colours take."""
+def render(draw: Callable[[Theme], Figure], theme: Theme, *, heat: bool = False) -> bytes:
+    """Return a drawing as PNG in the theme's palette: a third of the bytes and of the time that all colours take.
+
+    With ``heat`` the palette has the ramps of heat maps.
+    """
     with matplotlib.rc_context(theme.rc()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks: boxes will do
         canvas = draw(theme).canvas
         assert isinstance(canvas, FigureCanvasAgg)
         canvas.draw()
     palette = Image.new("P", (1, 1))
-    palette.putpalette([channel for colour in theme.palette() for channel in channels(colour)])
+    palette.putpalette([channel for colour in theme.palette(heat=heat) for channel in channels(colour)])
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     buffer = io.BytesIO()
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(buffer, "PNG", dpi=(DPI, DPI))

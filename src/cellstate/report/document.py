@@ -39,7 +39,7 @@ def picture(drawing: Drawing, folder: Path) -> Picture:
     """Draw one figure."""
     from cellstate.report.canvas import DPI, render
 
-    images = {theme.name: render(drawing.draw, theme) for theme in THEMES}
+    images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
     (folder / "figures").mkdir(exist_ok=True)
     write(folder / "figures" / f"{drawing.name}.png", images[LIGHT.name])
     # Bytes 16 to 24 of a PNG file are its width and height (RFC 2083, 11.2.1).

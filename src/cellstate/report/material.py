@@ -27,6 +27,7 @@ class Drawing:
     caption: str  # how to read it
     draw: Callable[[Theme], Figure]
     wide: bool = False  # as wide as the page
+    heat: bool = False  # a heat map, which takes colours of its own
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ from typing import Any
 BLACK, WHITE = "#000000", "#ffffff"
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 YELLOW = "#f0e442"
+# Six colours of cividis, whose lightness grows evenly for people with any colour vision (Nuñez, Anderton & Renslow,
+# 2018): what a heat map of shares, 0 to 1, goes through.
+CIVIDIS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
+RAMP = 80  # colours of a ramp
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,44 @@ class Theme:
         """Return a hue made strong enough to write with."""
         return self.mixed(colour, 0.25)
 
-    def palette(self) -> list[str]:
-        """Return at most 256 colours: the ground, and each hue in steps towards it, as the edge of a line has them."""
+    def shares(self) -> list[str]:
+        """Return the ramp of a heat map of values from 0 to 1."""
+        return self.ramp(CIVIDIS)
+
+    def signed(self) -> list[str]:
+        """Return the ramp of a heat map of values about 0, which has the colour of the ground's middle tone."""
+        middle = self.mixed(self.surface, 0.06)
+        low, high = self.mixed(BLUE, 0.25, BLACK), self.mixed(VERMILLION, 0.25, BLACK)
+        if self.name == "dark":
+            low, high = self.mixed(SKY, 0.25, WHITE), self.mixed(ORANGE, 0.25, WHITE)
+            return self.ramp((low, BLUE, middle, VERMILLION, high))
+        return self.ramp((low, SKY, middle, ORANGE, high))
+
+    def ramp(self, anchors: tuple[str, ...]) -> list[str]:
+        """Return ``RAMP`` colours that go evenly through some."""
+        found = []
+        for number in range(RAMP):
+            place = number / (RAMP - 1) * (len(anchors) - 1)
+            left = min(int(place), len(anchors) - 2)
+            found.append(self.mixed(anchors[left], place - left, anchors[left + 1]))
+        return found
+
+    def palette(self, *, heat: bool = False) -> list[str]:
+        """Return at most 256 colours: the ground, and each hue in steps towards it, as the edge of a line has them.
+
+        With ``heat`` the two ramps of heat maps have a place in it, and of the hues the run's alone.
+        """
         coloured = list(dict.fromkeys((self.run, self.train, self.optimum, *self.baselines, *self.groups)))
         hues = [self.ink, self.muted, self.rule, *coloured, *(self.text(hue) for hue in coloured)]
-        steps = 255 // len(hues)
+        if heat:
+            hues = [self.ink, self.muted, self.rule, self.run, self.text(self.run)]
+            ramps = [*self.shares(), *self.signed()]
+        else:
+            ramps = []
+        steps = (255 - len(ramps)) // len(hues)
         mixtures = [self.mixed(self.surface, step / steps, hue) for hue in hues for step in range(1, steps + 1)]
         # What lies too near to the ground would be taken for it by the search for the nearest colour.
-        return [self.surface] + [colour for colour in mixtures if distance(colour, self.surface) >= 8]
+        return [self.surface, *ramps] + [colour for colour in mixtures if distance(colour, self.surface) >= 8]
 
     def rc(self) -> dict[Any, Any]:
         """Return matplotlib's settings, for ``matplotlib.rc_context``."""

@@ -1,0 +1,194 @@
+"""What was found in a network, as it is told on a terminal: tables, and the walk as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich import box
+from rich.table import Table
+
+from cellstate.analysis import HalfMemory, MemoryCurve, Units, order_by_memory
+from cellstate.analysis.walk import signed
+from cellstate.inspection.answers import readable, shortened
+from cellstate.inspection.result import Inspection
+
+LONGEST = 4  # units that are named as keeping longest
+WALKED_STEPS = 40  # steps of a walk on the terminal
+
+
+def tables(found: Inspection) -> Iterator[Table]:
+    """Yield the tables: the layers, then what holds for the network as a whole."""
+    table = Table(
+        title=f"{found.task or 'network'}: {found.network}", title_justify="left", title_style="bold",
+        box=box.SIMPLE_HEAD,
+    )  # fmt: skip
+    for place, column in enumerate(layer_columns(found)):
+        table.add_column("\n".join(column), justify="right" if place else "left", no_wrap=True)
+    for row in layer_rows(found):
+        table.add_row(*row)
+    yield table
+    facts = Table(box=None, show_header=False, padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in summary(found):
+        facts.add_row(name, value)
+    yield facts
+
+
+def layer_columns(found: Inspection) -> list[tuple[str, str]]:
+    """Return the titles of ``layer_rows``, in two lines each."""
+    gates = [(f"{gate} gate", "shut / open") for gate in found.units[0].saturation]
+    kept = [("time", "constant")] if found.units[0].time_constant is not None else []
+    return [("layer", ""), *gates, *kept, ("gradient,", "a step back")]
+
+
+def layer_rows(found: Inspection) -> list[list[str]]:
+    """Return a row for each layer and direction: shares of its gates, median time constant, slope of the gradient."""
+    rows = []
+    for units, flow in zip(found.units, found.flow.layers, strict=True):
+        kept = [] if units.time_constant is None else [f"{steps(float(units.time_constant.median()))} steps"]
+        rows.append([units.name, *(shares(units, gate) for gate in units.saturation), *kept, slope(flow.slope())])
+    return rows
+
+
+def summary(found: Inspection) -> list[tuple[str, str]]:
+    """Return what is known of the network as a whole, name and value."""
+    rows = [("looked at", found.sequences)]
+    for number, units in enumerate(units for units in found.units if units.time_constant is not None):
+        rows.append(("" if number else "units that keep longest", f"{units.name}: {longest(units)}"))
+    if found.influence is not None:
+        rows.append(("half-memory length", half_memory(found.influence, "of what the prediction depends on")))
+    if found.recall is not None:
+        unit = f"steps of {found.recall_step} inputs" if found.recall_step > 1 else "steps"
+        name = "" if found.influence is not None else "half-memory length"
+        rows.append((name, half_memory(found.recall, "of what can be read off the state", unit)))
+    if found.fields:
+        rows.append(("receptive field", verdict(found)))
+    if found.characters is not None:
+        rows += characters(found)
+    return rows
+
+
+def verdict(found: Inspection) -> str:
+    """Return what the check of the receptive field says."""
+    if found.problem is not None:
+        return f"FAILS: {found.problem}"
+    future = (
+        "and none sees the future" if "series" in found.fields else "(the future is checked on the data's own splits)"
+    )
+    return f"every step of the forecast sees the newest input {future}"
+
+
+def characters(found: Inspection) -> list[tuple[str, str]]:
+    """Return the units that follow something readable, a line for each property."""
+    assert found.characters is not None
+    best = found.characters.following(most=1)
+    if not best:
+        return [("readable units", "none that chance and an untrained network do not have as well")]
+    rows = []
+    for number, one in enumerate(best):
+        rows.append(("readable units" if not number else "", f"{one.what}: {one.state}[{one.unit}], {one.score}"))
+    return rows
+
+
+def half_memory(curve: MemoryCurve, what: str, unit: str = "steps") -> str:
+    """Return the half-memory length with its interval, in words."""
+    half: HalfMemory = curve.half_memory()
+    if half.steps is None or half.low is None or half.high is None:
+        return f"nothing above chance, {what}"
+    least = "at least " if half.censored else ""
+    return f"{least}{half.steps:.1f} {unit} (95 %: {half.low:.1f} to {half.high:.1f}), {what}"
+
+
+def shares(units: Units, gate: str) -> str:
+    """Return in which share of all steps the gate is shut and open, over the units."""
+    share = units.saturation[gate]
+    return f"{100 * float(share.shut.mean()):.0f} / {100 * float(share.open.mean()):.0f} %"
+
+
+def longest(units: Units) -> str:
+    """Return the units that keep longest with their time constants."""
+    taus = units.time_constant
+    assert taus is not None
+    return ", ".join(
+        f"unit {unit} ({steps(float(taus[unit]))} steps)" for unit in order_by_memory(units)[:LONGEST].tolist()
+    )
+
+
+def steps(tau: float) -> str:
+    """Return a time constant in steps."""
+    return "∞" if math.isinf(tau) else f"{tau:,.3g}" if tau < 1000 else f"{tau:,.0f}"
+
+
+def slope(log: float) -> str:
+    """Return by what factor the gradient's norm changes with each step back."""
+    return "none" if math.isnan(log) else f"× {math.exp(log):.3f}"
+
+
+# ---------------------------------------------------------------------- the walk
+
+
+def walk_title(found: Inspection) -> str:
+    """Return what is walked through."""
+    names = [unit_name(found, unit) for unit in found.walk.units]
+    which = f"unit{'s' if len(names) > 1 else ''} {', '.join(names)} of {found.walk.layer.name}"
+    why = "" if found.unit_names else ", on which the loss depends most"
+    return f"{found.keys[found.shown]}: {which}{why}"
+
+
+def unit_name(found: Inspection, unit: int) -> str:
+    """Return what to call a unit of the walk."""
+    return f"{unit} ({found.unit_names[unit]})" if found.unit_names else str(unit)
+
+
+def walk_rows(found: Inspection, digits: int = 3) -> Iterator[tuple[int, str, str, list[list[str]]]]:
+    """Yield of each step its number from 1, what was read, the prediction so far, and a row of numbers for each unit.
+
+    The row: unit, gates, the state before and after (c of an LSTM), and h.
+    """
+    for step, units in found.walk.steps:
+        rows = []
+        for unit in units:
+            gates = [signed(value, digits) for value in unit.gates.values()]
+            before, after = (
+                (unit.hidden_before, unit.hidden)
+                if unit.cell is None or unit.cell_before is None
+                else (unit.cell_before, unit.cell)
+            )
+            shown = [signed(before, digits), signed(after, digits)]
+            hidden = [] if unit.cell is None else [signed(unit.hidden, digits)]
+            rows.append([unit_name(found, unit.unit), *gates, *shown, *hidden])
+        read = readable_name(found.reading.names[step]) if step < len(found.reading.names) else ""
+        yield step + 1, read, "" if found.answers is None else found.answers.spoken(step), rows
+
+
+def walk_columns(found: Inspection) -> list[str]:
+    """Return the titles of the numbers of a unit's row."""
+    state = ["c before", "c after", "h"] if found.kind == "lstm" else ["h before", "h after"]
+    return ["unit", *found.walk.columns, *state]
+
+
+def lines_of_walk(found: Inspection, most: int = WALKED_STEPS) -> Iterator[str]:
+    """Yield the walk as lines of text, with the equation of the first unit in numbers."""
+    columns = walk_columns(found)
+    yield f"a walk through {walk_title(found)}"
+    yield f"the equation is that of unit {unit_name(found, found.walk.units[0])}, in numbers"
+    width = max([len(unit_name(found, unit)) for unit in found.walk.units] + [4])
+    for (number, read, answer, rows), (_, units) in zip(walk_rows(found), found.walk.steps, strict=True):
+        if most <= 0:
+            yield ""
+            yield f"… {len(found.walk.steps) - WALKED_STEPS:,} more steps, in the page"
+            return
+        most -= 1
+        yield ""
+        yield f"step {number}  reads {read}" + (f"  → {answer}" if answer else "")
+        yield "  ".join([f"  {columns[0]:<{width}}", *(f"{title:>8}" for title in columns[1:])])
+        for row in rows:
+            yield "  ".join([f"  {row[0]:<{width}}", *(f"{value:>8}" for value in row[1:])])
+        yield f"  {units[0].equation()}"
+
+
+def readable_name(text: str) -> str:
+    """Return what was read such that it is seen, and no longer than a cell of a table."""
+    return readable(text) if len(text) == 1 else shortened(text)

@@ -1,0 +1,313 @@
+"""``cellstate inspect`` over all tasks and backbones: what it writes is what the network does."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from tests.conftest import Command
+from torch import nn
+
+import cellstate as package
+from cellstate.analysis import load_plain, open_states
+from cellstate.analysis.walk import signed
+from cellstate.backbone import TransparentGRU, TransparentLSTM
+from cellstate.backbone.transparent import transparent
+from cellstate.inspection.teaching import three_units
+from cellstate.model import Forecaster
+
+QUICK = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "backbone.hidden_size=6", "report=false")
+SIZES = ("data.train_size=64", "data.val_size=48", "data.test_size=48")
+TEXT = 'He said "it is (perhaps) so".\nAnd 12 went by.\n\n' * 40
+RUNS = {
+    "stacked bidirectional": ("experiment=pattern_bilstm", "backbone.num_layers=2", *SIZES),
+    "simple": ("experiment=pattern", "backbone=rnn", *SIZES),
+    "one-hot": ("experiment=first_parity", "data.encoding=one_hot", "backbone=gru_transparent", *SIZES),
+    "regression": ("experiment=adding", "data.length=10", "backbone=lstm_transparent", *SIZES),
+    "regression, gru": ("experiment=adding", "data.length=10", "backbone=gru", *SIZES),
+    "forecast": ("experiment=seasonal", "data.length=400", "model.head=gaussian"),
+    "quantiles": ("experiment=seasonal", "data.length=400", "model.head=quantile", "backbone=rnn_transparent"),
+    "text": ("experiment=char_lm", "data.path={folder}/text.txt", "data.batch_size=4", "data.eval_streams=4"),
+    "states": ("experiment=embedded_reber", *SIZES),
+}
+
+
+@functools.cache
+def run_of(kind: str, folder: Path) -> Path:
+    """The run folder of one kind, trained once."""
+    (folder / "text.txt").write_text(TEXT)
+    words = [word.format(folder=folder) for word in RUNS[kind]]
+    return package.train([*words, *QUICK, f"hydra.run.dir='{folder / kind}'"]).folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_any_network_is_opened_and_its_arrays_are_what_it_goes_through(cellstate: Command, folder, kind):
+    run = run_of(kind, folder)
+    answer = cellstate("inspect", f"checkpoint='{run}'", "sequences=4", "report=false", "output=seen")
+    assert (answer.status, answer.stderr) == (0, "")
+    assert "half-memory length" in answer.stdout
+    arrays = np.load("seen/arrays.npz")
+    assert "seen/arrays.npz" in answer.stdout
+    # The network itself, run again on what the arrays say that it read, and stepped through by its own contract.
+    model: Any = package.load(run)
+    inputs, valid = torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["valid"])
+    assert len(inputs) == len(arrays["keys"]) == 4
+    lengths = valid.sum(1)
+    with torch.no_grad():
+        outputs, _ = model.backbone(inputs, None, lengths)
+    names = sorted({name.split(".")[0] for name in arrays.files if re.match(r"l\d", name)})
+    top = max(name[:2] for name in names)
+    found = np.concatenate([arrays[f"{name}.h"] for name in names if name[:2] == top], axis=-1)
+    np.testing.assert_allclose(found, outputs.numpy(), atol=1e-5)
+    opened = open_states(model.backbone, inputs, None, lengths)
+    for name, values in opened.arrays().items():
+        np.testing.assert_allclose(arrays[name], values, atol=1e-5)
+    for name in names:
+        assert arrays[f"{name}.dh_norm"].shape == valid.shape
+        assert np.isfinite(arrays[f"{name}.dh_norm"][valid.numpy()]).all()
+    lasts = arrays["influence.lags"].max()
+    assert lasts < 128
+    assert np.isfinite(arrays["influence.half_memory"]).all() or np.isnan(arrays["influence.half_memory"]).all()
+
+
+@pytest.mark.parametrize("kind", ["forecast", "quantiles"])
+def test_a_forecaster_shows_that_it_sees_the_newest_input_and_no_future(cellstate: Command, folder, kind):
+    answer = cellstate("inspect", f"checkpoint={run_of(kind, folder)}", "sequences=4", "report=false", "output=seen")
+    assert "every step of the forecast sees the newest input and none sees the future" in " ".join(
+        answer.stdout.split()
+    )
+    arrays = np.load("seen/arrays.npz")
+    assert (arrays["field.head"][:, -1] > 0).all()
+    assert not arrays["field.series"][:, arrays["field.head"].shape[1] :].any()
+
+
+def sliced(self, window):
+    """The fault: step j of the forecast is read off the output of j steps before the end."""
+    outputs, _ = self.backbone(self.embedding(window.reshape(len(window), -1, self.segment * window.shape[-1])))
+    first = self.head.weight[: self.kind.size]
+    return (outputs[:, -self.spec.horizon :] @ first.T).unsqueeze(2)
+
+
+def test_a_head_that_hides_the_newest_input_ends_with_1_and_one_line_and_leaves_the_page(
+    cellstate: Command, folder, monkeypatch
+):
+    run = run_of("forecast", folder)
+    monkeypatch.setattr(Forecaster, "_numbers", sliced)
+    answer = cellstate("inspect", f"checkpoint={run}", "sequences=4", "output=seen")
+    assert answer.status == 1
+    (line,) = answer.errors
+    assert "do not see the newest input" in line
+    assert "FAILS" in answer.stdout
+    assert "not what it should be" in Path("seen/report.html").read_text()
+
+
+def test_a_look_at_the_test_split_leaves_a_line_in_the_ledger_and_the_default_none(cellstate: Command, folder):
+    run = run_of("simple", folder)
+    few = ("sequences=4", "report=false", "ledger=book.csv")
+    assert cellstate("inspect", f"checkpoint={run}", *few).status == 0
+    assert not Path("book.csv").exists()
+    answer = cellstate("inspect", f"checkpoint={run}", *few, "split=test")
+    assert "test split looked at once (book.csv)" in answer.stdout
+    (row,) = csv.DictReader(Path("book.csv").read_text().splitlines())
+    assert (row["command"], row["split"]) == ("inspect", "test")
+    assert cellstate("inspect", f"checkpoint={run}", *few, "split=train").status == 0
+    assert len(Path("book.csv").read_text().splitlines()) == 2
+    folders = [place for place in Path("outputs/inspections/pattern").iterdir() if (place / "arrays.npz").is_file()]
+    assert len(folders) == 3, "each inspection has a folder of its own"
+
+
+def test_nothing_is_written_over(cellstate: Command, folder):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep")
+    for output in ("mine", "mine/notes.txt"):
+        answer = cellstate("inspect", f"checkpoint={run_of('simple', folder)}", f"output={output}")
+        assert answer.status == 2
+        assert len(answer.errors) == 1
+    assert [file.name for file in Path("mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "checkpoint: a value is needed"),
+        (("checkpoint=none.ckpt",), "none.ckpt"),
+        (("checkpoint={run}", "split=tset"), "split"),
+        (("checkpoint={run}", "sequences=0"), "sequences"),
+        (("checkpoint={run}", "sequence=9", "sequences=8"), "sequence=9"),
+        (("checkpoint={run}", "steps=5"), "steps"),
+        (("checkpoint={run}", "input=none.csv"), "none.csv"),
+        (("checkpoint={run}", "input=x.csv", "data.path=y.csv"), "input=x.csv"),
+        (("walk=true", "input=x.csv"), "input"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_leaves_nothing(cellstate: Command, folder, words, complaint):
+    Path("x.csv").write_text("id,time,value\n1,1,0\n")
+    answer = cellstate("inspect", *(word.format(run=run_of("simple", folder)) for word in words))
+    assert answer.status == 2
+    (line,) = answer.errors
+    assert complaint in line
+    assert not Path("outputs").exists()
+
+
+# ---------------------------------------------------------------------- sequences of one's own
+
+
+def test_given_sequences_are_read_as_predict_reads_them(cellstate: Command, folder):
+    bits = ["0110", "110", "0000000"]
+    rows = [(name, step, float(bit)) for name, row in enumerate(bits) for step, bit in enumerate(row)]
+    pl.DataFrame(rows, schema=["id", "time", "value"], orient="row").write_csv("bits.csv")
+    run = run_of("stacked bidirectional", folder)
+    assert cellstate("inspect", f"checkpoint='{run}'", "input=bits.csv", "report=false", "output=seen").status == 0
+    arrays = np.load("seen/arrays.npz")
+    assert arrays["valid"].sum(1).tolist() == [4, 3, 7]
+    assert arrays["inputs"][0, :4, 0].tolist() == [0, 1, 1, 0]
+    assert arrays["keys"].tolist() == ["id 0", "id 1", "id 2"]
+
+
+def test_a_given_series_a_text_and_states_are_opened(cellstate: Command, folder):
+    series = 10 + 5 * np.sin(np.arange(120) / 3)
+    pl.DataFrame({"value": series}).write_csv("series.csv")
+    Path("own.txt").write_text('"Quoted" and (not) so.\n' * 30)
+    Path("own_states.txt").write_text("B T B T S X S E T E\nB P B T S X S E P E\n")
+    for kind, file in (("forecast", "series.csv"), ("text", "own.txt"), ("states", "own_states.txt")):
+        words = (f"input={file}", "report=false", f"output={kind}")
+        answer = cellstate("inspect", f"checkpoint={run_of(kind, folder)}", *words)
+        assert (answer.status, answer.stderr) == (0, ""), kind
+    # The window that the forecaster reads is the end of the file, by the training split's z-score.
+    model: Any = package.load(run_of("forecast", folder))
+    scaled = (series[-model.spec.window :] - model.spec.mean[0]) / model.spec.std[0]
+    assert model.normalisation == "mean"
+    expected = (scaled - scaled.mean()).reshape(-1, model.segment)
+    read = np.load("forecast/arrays.npz")["inputs"][0]
+    with torch.no_grad():
+        embedded = model.embedding(torch.from_numpy(expected).float()).numpy()
+    np.testing.assert_allclose(read, embedded, atol=1e-4)
+    assert np.load("states/arrays.npz")["valid"].sum(1).tolist() == [9, 9]
+
+
+# ---------------------------------------------------------------------- the walk
+
+
+def test_the_network_of_three_units_answers_rightly_on_all_sequences_and_is_what_it_says():
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 10).unsqueeze(-1)
+    model: Any = three_units()
+    with torch.no_grad():
+        probabilities = model(bits).softmax(-1)
+        states = open_states(model.backbone, bits).layers[0]
+    right = probabilities[torch.arange(1024), bits[:, 0, 0].long()]
+    assert right.min() > 0.99
+    assert states.c is not None
+    latch, begun, newest = states.c.unbind(-1)
+    assert (latch[:, -1].sign() == 2 * bits[:, 0, 0] - 1).all()
+    torch.testing.assert_close(begun, torch.arange(1.0, 11).expand(1024, 10), rtol=0, atol=0.05)
+    assert (newest.sign() == 2 * bits[..., 0] - 1).all()
+
+
+def walked(text: str) -> list[tuple[str, list[list[str]]]]:
+    """Each step's line and the rows of numbers of its units."""
+    steps: list[tuple[str, list[list[str]]]] = []
+    for line in text.splitlines():
+        if line.startswith("step "):
+            steps.append((line, []))
+        elif steps and re.match(r"  \d+ ", line):
+            numbers = re.findall(r"[−]?\d+\.\d{3}", line)
+            steps[-1][1].append([line.split()[0], *numbers])
+    return steps
+
+
+def test_the_walk_through_three_units_shows_the_numbers_of_the_equations(cellstate: Command):
+    answer = cellstate("inspect", "walk=true", "output=seen", "seed=3")
+    assert answer.status == 0
+    steps = walked(answer.stdout)
+    assert len(steps) == 10
+    model: Any = three_units()
+    network = transparent(model.backbone)
+    assert isinstance(network, TransparentLSTM)
+    state = network.initial_state(1)
+    page = Path("seen/report.html").read_text()
+    for line, rows in steps:
+        bit = float(re.search(r"reads (\d)", line)[1])  # type: ignore[index]
+        before = state[1][0, 0].tolist()
+        with torch.no_grad():
+            _, state = network.step(torch.tensor([[bit]]), state)
+        for unit, row in enumerate(rows):
+            c_before, c_after, h = row[-3:]
+            assert row[0] == str(unit)
+            expected = [before[unit], float(state[1][0, 0, unit]), float(state[0][0, 0, unit])]
+            assert [c_before, c_after, h] == [signed(value, 3) for value in expected]
+            f, i, _, g = (float(value.replace("−", "-")) for value in row[1:5])
+            assert f * expected[0] + i * g == pytest.approx(expected[1], abs=2e-3 * (1 + abs(expected[0])))
+            assert all(f"<td>{value}</td>" in page for value in row[1:])
+
+
+@pytest.mark.parametrize("kind", ["text", "one-hot"])
+def test_the_walk_through_a_checkpoint_shows_the_numbers_of_its_steps(cellstate: Command, folder, kind):
+    run = run_of(kind, folder)
+    words = ["sequences=4", "sequence=2", "units=2", "report=false", "output=seen"]
+    answer = cellstate("inspect", f"checkpoint={run}", "walk=true", *words)
+    steps, arrays = walked(answer.stdout), np.load("seen/arrays.npz")
+    assert steps
+    assert all(len(rows) == 2 for _, rows in steps)
+    backbone: Any = package.load(run).backbone
+    network = backbone if isinstance(backbone, TransparentGRU) else transparent(backbone)
+    state = network.initial_state(1)
+    for number, (_, rows) in enumerate(steps):
+        with torch.no_grad():
+            _, state = network.step(torch.from_numpy(arrays["inputs"][1:2, number]), state)
+        for unit, *numbers in rows:
+            assert abs(float(numbers[-1].replace("−", "-")) - float(state[0][0, 0, int(unit)])) <= 5.1e-4
+
+
+# ---------------------------------------------------------------------- from Python
+
+
+def test_python_gives_the_arrays_that_the_command_writes(cellstate: Command, folder):
+    run = run_of("regression, gru", folder)
+    assert cellstate("inspect", f"checkpoint='{run}'", "sequences=4", "report=false", "output=seen").status == 0
+    found = package.inspect(run, sequences=4)
+    written = np.load("seen/arrays.npz")
+    assert set(written.files) == set(found.arrays())
+    for name, values in found.arrays().items():
+        np.testing.assert_array_equal(written[name], values)
+
+
+@pytest.mark.usefixtures("working_folder")
+def test_a_network_of_a_plain_script_is_opened_with_its_own_head():
+    torch.manual_seed(0)
+    plain, head = nn.LSTM(2, 5, 2, batch_first=True, bidirectional=True), nn.Linear(10, 3)
+    torch.save({"lstm." + name: value for name, value in plain.state_dict().items()}, "model.pt")
+    inputs = torch.randn(40, 9, 2)
+    found = package.inspect_network(
+        load_plain("model.pt"),
+        inputs,
+        loss=lambda outputs: nn.functional.cross_entropy(head(outputs[:, -1]), torch.zeros(40, dtype=torch.long)),
+        predict=lambda outputs: head(outputs[:, -1]),
+        output="seen",
+    )
+    with torch.no_grad():
+        outputs, _ = plain(inputs)
+    np.testing.assert_allclose(
+        np.concatenate([found.arrays()["l1.h"], found.arrays()["l1_reverse.h"]], -1), outputs.numpy(), atol=1e-6
+    )
+    assert Path("seen/report.html").is_file()
+    assert found.influence is not None
+    assert found.influence.values[0] > 0
+    # dL/dh of the upper layer is autograd's own.
+    leaf = outputs.clone().requires_grad_()
+    nn.functional.cross_entropy(head(leaf[:, -1]), torch.zeros(40, dtype=torch.long)).backward()
+    assert leaf.grad is not None
+    np.testing.assert_allclose(
+        found.arrays()["l1.dh_norm"][:, -1], leaf.grad[:, -1, :5].norm(dim=-1).numpy(), rtol=1e-4
+    )
