@@ -24,7 +24,7 @@ SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epoch
 SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
 KINDS = (
     *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
-    *("inspected text", "inspected states", "inspected forecast", "inspected labelled"),
+    *("inspected text", "inspected states"),
 )
 
 
