@@ -44,7 +44,8 @@ def run_of(kind: str, folder: Path) -> Path:
     """The run folder of one kind, trained once."""
     (folder / "text.txt").write_text(TEXT)
     words = [word.format(folder=folder) for word in RUNS[kind]]
-    return package.train([*words, *QUICK, f"hydra.run.dir='{folder / kind}'"]).folder
+    places = [f"hydra.run.dir='{folder / kind}'", f"ledger='{folder / 'ledger.csv'}'"]
+    return package.train([*words, *QUICK, *places]).folder
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
 KINDS = (
     *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
     *("comparison", "strange comparison"),
-    *("inspected text", "inspected states", "inspected forecast", "inspected labelled"),
+    *("inspected text", "inspected states"),
 )
 
 

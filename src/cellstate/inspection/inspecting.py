@@ -1,46 +1,23 @@
-"""Opening a trained network: from a checkpoint, a model or a plain PyTorch network to all that is seen in it."""
+"""Opening a trained network: from a checkpoint or a model to all that is seen in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from cellstate.analysis import (
-    MemoryCurve,
-    ReceptiveField,
-    ReceptiveFieldError,
-    States,
-    capture,
-    describe_units,
-    follow,
-    influence,
-    influence_on,
-    loss_flow,
-    open_states,
-    properties_at,
-    recall,
-    units_that_matter,
-    walk_through,
-)
-from cellstate.analysis.characters import BEFORE, WARM
-from cellstate.analysis.memory_horizon import default_lags, point_divergence
-from cellstate.analysis.receptive_field import data_field, head_field
-from cellstate.backbone import Backbone
+from cellstate.analysis import capture, describe_units, open_states, units_that_matter, walk_through
 from cellstate.checkpoint.trust import Trust
-from cellstate.data.batch import Batch
-from cellstate.data.samples import WindowSamples
 from cellstate.errors import RequestError
 from cellstate.evaluation import matching_data
 from cellstate.experiment import look, quiet_libraries
 from cellstate.inspection.answers import answers_of
 from cellstate.inspection.folder import claim, refuse_taken
 from cellstate.inspection.given import of_file
-from cellstate.inspection.reading import Reading, reading_of, spoken_step, symbols_of
+from cellstate.inspection.measures import characters_of, influence_of, read_by, recall_of, receptive_fields, texts_of
+from cellstate.inspection.reading import reading_of
 from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
@@ -48,8 +25,6 @@ from cellstate.model import Forecaster, LanguageModel, NextState, SequenceModel
 from cellstate.runs.ledger import Ledger
 from cellstate.stored import open_checkpoint
 
-LAGS = 24  # delays at which a curve of memory is measured
-RECALL_LAGS = 12  # delays of the linear readout, each of which is fitted anew
 WALKED = 3  # units of a walk
 
 
@@ -228,181 +203,3 @@ def loss_in_words(model: SequenceModel, given: Sequences) -> str:
         if given.own_answers
         else what
     )
-
-
-def read_by(model: SequenceModel, batch: Batch) -> tuple[States, Tensor]:
-    """Return what the backbone goes through on all sequences, and what it is to recall: symbols, or numbers."""
-    captured = capture(model, batch)
-    symbols = symbols_of(batch.inputs) if captured.inputs.shape[1] == batch.inputs.shape[1] else None
-    return captured.states(), captured.inputs if symbols is None else symbols
-
-
-def recall_of(states: States, items: Tensor, seed: int) -> MemoryCurve | None:
-    """Return what the upper layer's forward states still hold of earlier inputs; None of too few sequences."""
-    layer = [layer for layer in states.layers if layer.direction == "forward"][-1]
-    held = layer.h if layer.c is None else torch.cat([layer.h, layer.c], dim=-1)
-    rows, _, width = held.shape
-    valid = states.valid
-    most = int(valid.sum(1).max()) - 1
-    # All delays are measured at the same steps, those after the longest: where these are too few to fit a readout on,
-    # the longest delay is half of that.
-    if int(valid[:, most:].sum()) < 8 * width:
-        most = (most + 1) // 2
-    if rows < 4 or most < 1 or int(valid[:, most:].sum()) < 4 * width:
-        return None
-    if items.is_floating_point() and items.shape[-1] > 16:
-        return None  # embedded values, of which no single one says how much is remembered
-    try:
-        return recall(held, items, default_lags(most + 1, RECALL_LAGS), valid=valid, shuffles=20, seed=seed)
-    except RuntimeError:  # of the Cholesky factorisation: states that never change
-        return None
-
-
-def influence_of(model: SequenceModel, given: Sequences, seed: int) -> MemoryCurve | None:
-    """Return how much the last prediction depends on earlier inputs; None of a single sequence."""
-    batch = given.batch
-    longest = batch.inputs.shape[1] if batch.lengths is None else int(batch.lengths.max())
-    if len(batch.inputs) < 2:
-        return None
-    replacements = max(1, min(8, 128 // len(batch.inputs)))
-    return influence_on(model, batch, default_lags(longest, LAGS), replacements=replacements, seed=seed)
-
-
-def receptive_fields(model: SequenceModel, given: Sequences) -> tuple[dict[str, ReceptiveField], str | None]:
-    """Return the fields of a forecaster, of its head and of its data, and what is wrong with them."""
-    if not isinstance(model, Forecaster):
-        return {}, None
-    fields = {"head": head_field(model, given.batch.inputs[:4])}
-    if isinstance(given.samples, WindowSamples):
-        fields["series"] = data_field(model, given.samples)
-    problems = []
-    for field in fields.values():
-        try:
-            field.check()
-        except ReceptiveFieldError as error:
-            problems.append(str(error))
-    return fields, "; ".join(dict.fromkeys(problems)) or None
-
-
-def characters_of(model: SequenceModel, given: Sequences, seed: int) -> Any:
-    """Return which units follow something readable; None of anything but a model of single characters."""
-    vocabulary = model.spec.vocabulary
-    if not isinstance(model, LanguageModel) or given.text is None or any(len(symbol) != 1 for symbol in vocabulary):
-        return None
-    tokens = given.batch.inputs
-    if len(tokens) < 4 or tokens.shape[1] <= WARM:
-        return None
-    return follow(model.backbone, model.embedding, tokens, marks_of(given, vocabulary), seed=seed)
-
-
-def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, Any]:
-    """Return the properties of all pieces of a text, of which no more is decoded than they take."""
-    assert given.text is not None
-    width = given.batch.inputs.shape[1]
-    parts = []
-    for start in given.starts:
-        first = max(0, start - BEFORE)
-        text = "".join(vocabulary[token] for token in given.text[first : start + width].tolist())
-        parts.append(properties_at(text, [start - first], width))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def texts_of(model: SequenceModel, given: Sequences) -> tuple[str, ...]:
-    """Return the text of each sequence that is looked at; nothing where they are no texts."""
-    if not isinstance(model, LanguageModel) or given.text is None:
-        return ()
-    return tuple("".join(model.spec.vocabulary[token] for token in row) for row in given.looked_at.inputs.tolist())
-
-
-def inspect_network(
-    network: nn.Module | Backbone,
-    inputs: Tensor,
-    *,
-    lengths: Tensor | None = None,
-    loss: Callable[[Tensor], Tensor] | None = None,
-    predict: Callable[[Tensor], Tensor] | None = None,
-    divergence: Callable[[Tensor, Tensor], Tensor] | None = None,
-    sequence: int = 1,
-    units: int = WALKED,
-    seed: int = 0,
-    output: str | Path | None = None,
-) -> Inspection:
-    """Open a recurrent network that a plain PyTorch script trained, on inputs of yours.
-
-        network = cellstate.analysis.load_plain("model.pt")  # or the nn.LSTM itself
-        head = torch.nn.Linear(64, 10)  # of the script, with its weights
-        found = cellstate.inspect_network(network, inputs, predict=lambda outputs: head(outputs[:, -1]), output="seen")
-
-    Args:
-        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, what ``load_plain`` gave, or a backbone.
-        inputs: ``(B, T, F)``, what it reads, batch first.
-        lengths: valid steps of each row, ``(B,)``; None: all.
-        loss: from the network's outputs ``(B, T, D)`` to a loss ``()``, whose gradient is followed. None: the outputs
-            after each row's last step, along one random direction.
-        predict: from the outputs ``(B, T, D)`` to the prediction after the last step, ``(B, K)``, whose change is
-            measured where an input is replaced. None: those outputs themselves.
-        divergence: between two predictions, ``(B, K)`` each, to ``(B,)``, such as
-            ``analysis.memory_horizon.categorical_divergence`` of logits; None: that of logits where ``predict`` is
-            given, else half of the squared distance.
-        sequence: which row is drawn and walked through, from 1.
-        units: how many units the walk shows.
-        seed: of what is drawn.
-        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
-
-    Raises:
-        RequestError: the network cannot be opened, or the inputs do not fit.
-        RunError: what was found cannot be written.
-    """
-    refuse_taken(output)
-    check_counts(sequence=sequence, units=units)
-    if inputs.ndim != 3 or not inputs.is_floating_point() or sequence > len(inputs):
-        raise RequestError(
-            f"inputs of shape {tuple(inputs.shape)}: give numbers (B, T, F), batch first"
-            if inputs.ndim != 3 or not inputs.is_floating_point()
-            else f"sequence={sequence}: there are {len(inputs)}"
-        )
-    try:
-        states = open_states(network, inputs, None, lengths)
-    except (ValueError, RuntimeError) as error:
-        raise RequestError(f"network: cannot be opened on these inputs ({str(error).splitlines()[0]})") from error
-    stops = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
-    direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
-
-    def last(outputs: Tensor) -> Tensor:
-        return outputs[torch.arange(len(outputs)), stops - 1]
-
-    flow = loss_flow(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean()), states)
-    compare = divergence or (None if predict is not None else point_divergence)
-    curve = None
-    if len(inputs) > 1:
-        curve = influence(
-            lambda changed: (predict or last)(open_states(network, changed, None, lengths).outputs), inputs,
-            default_lags(int(stops.max()), LAGS), divergence=compare, lengths=lengths,
-            replacements=max(1, min(8, 256 // len(inputs))), seed=seed,
-        )  # fmt: skip
-    row, top = sequence - 1, [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
-    chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
-    read = inputs[row, : int(stops[row])].double().cpu().numpy()
-    symbols = symbols_of(inputs)
-    found = Inspection(
-        source=f"a plain {type(network).__name__}",
-        experiment="plain",
-        task="",
-        sequences=f"{len(inputs):,} sequence{'s' if len(inputs) > 1 else ''}, as given",
-        keys=tuple(f"sequence {number}" for number in range(1, len(inputs) + 1)),
-        shown=row,
-        reading=Reading(tuple(map(spoken_step, read)), read),
-        inputs=inputs,
-        states=states,
-        units=tuple(describe_units(layer) for layer in states.layers),
-        flow=flow,
-        loss="the loss given" if loss else "the outputs after the last step, along one random direction",
-        influence=curve,
-        recall=recall_of(states, inputs if symbols is None else symbols, seed),
-        walk=walk_through(states.layers[top], row, chosen),
-    )
-    if output is not None:
-        from cellstate.report.inspection import write  # loads matplotlib
-
-        write(found, claim(output, found.experiment))
-    return found

@@ -139,8 +139,8 @@ def gradients(found: Inspection) -> list[Drawing]:
             Drawing(
                 "carry_path",
                 f"What of the gradient passes from the end to a step along the states {state} alone: the product of "
-                f"the gates {gate} after it, exp(sum of log {gate}). Lines: the median of the units; bands: from a "
-                "tenth to nine tenths of them; dotted: the unit that carries most.",
+                f"the gates {gate} after it, exp(sum of log {gate}). Lines: the units' median; bands: from a tenth "
+                "to nine tenths of them; dotted: the unit that carries most.",
                 lambda theme: draw_carry(theme, found),
             )
         )

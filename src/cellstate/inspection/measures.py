@@ -1,0 +1,115 @@
+"""What is measured on a model's sequences: memory, receptive field, and the units that can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cellstate.analysis import (
+    Characters,
+    MemoryCurve,
+    ReceptiveField,
+    ReceptiveFieldError,
+    States,
+    capture,
+    follow,
+    influence_on,
+    properties_at,
+    recall,
+)
+from cellstate.analysis.characters import BEFORE, WARM
+from cellstate.analysis.memory_horizon import default_lags
+from cellstate.analysis.receptive_field import data_field, head_field
+from cellstate.data.batch import Batch
+from cellstate.data.samples import WindowSamples
+from cellstate.inspection.reading import symbols_of
+from cellstate.inspection.sequences import Sequences
+from cellstate.model import Forecaster, LanguageModel, SequenceModel
+
+LAGS = 24  # delays at which a curve of memory is measured
+RECALL_LAGS = 12  # delays of the linear readout, each of which is fitted anew
+
+
+def read_by(model: SequenceModel, batch: Batch) -> tuple[States, Tensor]:
+    """Return what the backbone goes through on all sequences, and what it is to recall: symbols, or numbers."""
+    captured = capture(model, batch)
+    symbols = symbols_of(batch.inputs) if captured.inputs.shape[1] == batch.inputs.shape[1] else None
+    return captured.states(), captured.inputs if symbols is None else symbols
+
+
+def recall_of(states: States, items: Tensor, seed: int) -> MemoryCurve | None:
+    """Return what the upper layer's forward states still hold of earlier inputs; None of too few sequences."""
+    layer = [layer for layer in states.layers if layer.direction == "forward"][-1]
+    held = layer.h if layer.c is None else torch.cat([layer.h, layer.c], dim=-1)
+    rows, _, width = held.shape
+    valid = states.valid
+    most = int(valid.sum(1).max()) - 1
+    # All delays are measured at the same steps, those after the longest: where these are too few to fit a readout on,
+    # the longest delay is half of that.
+    if int(valid[:, most:].sum()) < 8 * width:
+        most = (most + 1) // 2
+    if rows < 4 or most < 1 or int(valid[:, most:].sum()) < 4 * width:
+        return None
+    if items.is_floating_point() and items.shape[-1] > 16:
+        return None  # embedded values, of which no single one says how much is remembered
+    try:
+        return recall(held, items, default_lags(most + 1, RECALL_LAGS), valid=valid, shuffles=20, seed=seed)
+    except RuntimeError:  # of the Cholesky factorisation: states that never change
+        return None
+
+
+def influence_of(model: SequenceModel, given: Sequences, seed: int) -> MemoryCurve | None:
+    """Return how much the last prediction depends on earlier inputs; None of a single sequence."""
+    batch = given.batch
+    longest = batch.inputs.shape[1] if batch.lengths is None else int(batch.lengths.max())
+    if len(batch.inputs) < 2:
+        return None
+    replacements = max(1, min(8, 128 // len(batch.inputs)))
+    return influence_on(model, batch, default_lags(longest, LAGS), replacements=replacements, seed=seed)
+
+
+def receptive_fields(model: SequenceModel, given: Sequences) -> tuple[dict[str, ReceptiveField], str | None]:
+    """Return the fields of a forecaster, of its head and of its data, and what is wrong with them."""
+    if not isinstance(model, Forecaster):
+        return {}, None
+    fields = {"head": head_field(model, given.batch.inputs[:4])}
+    if isinstance(given.samples, WindowSamples):
+        fields["series"] = data_field(model, given.samples)
+    problems = []
+    for field in fields.values():
+        try:
+            field.check()
+        except ReceptiveFieldError as error:
+            problems.append(str(error))
+    return fields, "; ".join(dict.fromkeys(problems)) or None
+
+
+def characters_of(model: SequenceModel, given: Sequences, seed: int) -> Characters | None:
+    """Return which units follow something readable; None of anything but a model of single characters."""
+    vocabulary = model.spec.vocabulary
+    if not isinstance(model, LanguageModel) or given.text is None or any(len(symbol) != 1 for symbol in vocabulary):
+        return None
+    tokens = given.batch.inputs
+    if len(tokens) < 4 or tokens.shape[1] <= WARM:
+        return None
+    return follow(model.backbone, model.embedding, tokens, marks_of(given, vocabulary), seed=seed)
+
+
+def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the properties of all pieces of a text, of which no more is decoded than they take."""
+    assert given.text is not None
+    width = given.batch.inputs.shape[1]
+    parts = []
+    for start in given.starts:
+        first = max(0, start - BEFORE)
+        text = "".join(vocabulary[token] for token in given.text[first : start + width].tolist())
+        parts.append(properties_at(text, [start - first], width))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def texts_of(model: SequenceModel, given: Sequences) -> tuple[str, ...]:
+    """Return the text of each sequence that is looked at; nothing where they are no texts."""
+    if not isinstance(model, LanguageModel) or given.text is None:
+        return ()
+    return tuple("".join(model.spec.vocabulary[token] for token in row) for row in given.looked_at.inputs.tolist())

@@ -1,0 +1,148 @@
+"""Opening a recurrent network without a model around it, as a plain PyTorch script trains one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cellstate.analysis import (
+    MemoryCurve,
+    States,
+    describe_units,
+    influence,
+    loss_flow,
+    open_states,
+    units_that_matter,
+    walk_through,
+)
+from cellstate.analysis.memory_horizon import default_lags, point_divergence
+from cellstate.errors import RequestError
+from cellstate.inspection.folder import claim, refuse_taken
+from cellstate.inspection.inspecting import check_counts
+from cellstate.inspection.measures import LAGS, recall_of
+from cellstate.inspection.reading import Reading, spoken_step, symbols_of
+from cellstate.inspection.result import Inspection
+
+Outputs = Callable[[Tensor], Tensor]
+
+
+def inspect_network(
+    network: nn.Module,
+    inputs: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    loss: Outputs | None = None,
+    predict: Outputs | None = None,
+    divergence: Callable[[Tensor, Tensor], Tensor] | None = None,
+    sequence: int = 1,
+    units: int = 3,
+    seed: int = 0,
+    output: str | Path | None = None,
+) -> Inspection:
+    """Open a recurrent network that a plain PyTorch script trained, on inputs of yours.
+
+        network = cellstate.analysis.load_plain("model.pt")  # or the nn.LSTM itself
+        head = torch.nn.Linear(64, 10)  # of the script, with its weights
+        found = cellstate.inspect_network(network, inputs, predict=lambda outputs: head(outputs[:, -1]), output="seen")
+
+    Args:
+        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, what ``load_plain`` gave, or a backbone.
+        inputs: ``(B, T, F)``, what it reads, batch first.
+        lengths: valid steps of each row, ``(B,)``; None: all.
+        loss: from the network's outputs ``(B, T, D)`` to a loss ``()``, whose gradient is followed. None: the outputs
+            after each row's last step, along one random direction.
+        predict: from the outputs ``(B, T, D)`` to the prediction after the last step, ``(B, K)``, whose change is
+            measured where an input is replaced. None: those outputs themselves.
+        divergence: between two predictions, ``(B, K)`` each, to ``(B,)``, such as
+            ``analysis.memory_horizon.categorical_divergence`` of logits; None: that of logits where ``predict`` is
+            given, else half of the squared distance.
+        sequence: which row is drawn and walked through, from 1.
+        units: how many units the walk shows.
+        seed: of what is drawn.
+        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
+
+    Raises:
+        RequestError: the network cannot be opened, or the inputs do not fit.
+        RunError: what was found cannot be written.
+    """
+    refuse_taken(output)
+    check_counts(sequence=sequence, units=units)
+    check_inputs(inputs, sequence)
+    states = opened(network, inputs, lengths)
+    stops = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
+
+    def last(outputs: Tensor) -> Tensor:
+        return outputs[torch.arange(len(outputs)), stops - 1]
+
+    direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
+    flow = loss_flow(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean()), states)
+    compare = divergence or (None if predict is not None else point_divergence)
+    row, top = sequence - 1, [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
+    chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
+    read, symbols = inputs[row, : int(stops[row])].double().cpu().numpy(), symbols_of(inputs)
+    found = Inspection(
+        source=f"a plain {type(network).__name__}",
+        experiment="plain",
+        task="",
+        sequences=f"{len(inputs):,} sequence{'s' if len(inputs) > 1 else ''}, as given",
+        keys=tuple(f"sequence {number}" for number in range(1, len(inputs) + 1)),
+        shown=row,
+        reading=Reading(tuple(map(spoken_step, read)), read),
+        inputs=inputs,
+        states=states,
+        units=tuple(describe_units(layer) for layer in states.layers),
+        flow=flow,
+        loss="the loss given" if loss else "the outputs after the last step, along one random direction",
+        influence=depends(network, inputs, lengths, predict or last, compare, seed),
+        recall=recall_of(states, inputs if symbols is None else symbols, seed),
+        walk=walk_through(states.layers[top], row, chosen),
+    )
+    if output is not None:
+        from cellstate.report.inspection import write  # loads matplotlib
+
+        write(found, claim(output, found.experiment))
+    return found
+
+
+def check_inputs(inputs: Tensor, sequence: int) -> None:
+    """Refuse inputs that are no sequences of numbers, or fewer than asked for (RequestError)."""
+    if inputs.ndim != 3 or not inputs.is_floating_point() or sequence > len(inputs):
+        raise RequestError(
+            f"inputs of shape {tuple(inputs.shape)}: give numbers (B, T, F), batch first"
+            if inputs.ndim != 3 or not inputs.is_floating_point()
+            else f"sequence={sequence}: there are {len(inputs)}"
+        )
+
+
+def opened(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> States:
+    """Return the states of a network, or refuse one that cannot be opened (RequestError)."""
+    try:
+        return open_states(network, inputs, None, lengths)
+    except (ValueError, RuntimeError) as error:
+        raise RequestError(f"network: cannot be opened on these inputs ({str(error).splitlines()[0]})") from error
+
+
+def depends(
+    network: nn.Module,
+    inputs: Tensor,
+    lengths: Tensor | None,
+    predict: Outputs,
+    divergence: Callable[[Tensor, Tensor], Tensor] | None,
+    seed: int,
+) -> MemoryCurve | None:
+    """Return by how much the prediction depends on earlier inputs; None of a single sequence."""
+    if len(inputs) < 2:
+        return None
+    longest = inputs.shape[1] if lengths is None else int(lengths.max())
+    return influence(
+        lambda changed: predict(open_states(network, changed, None, lengths).outputs),
+        inputs,
+        default_lags(longest, LAGS),
+        divergence=divergence,
+        lengths=lengths,
+        replacements=max(1, min(8, 128 // len(inputs))),
+        seed=seed,
+    )
