@@ -1,8 +1,8 @@
 """Measure and draw what docs/lstm.md shows.
 
-    python scripts/lstm_story.py [gradients learning memory adding gates clipping forecast text] [--figures docs/figures]
+    python scripts/lstm_story.py [PART ...] [--figures docs/figures]
 
-Without a part it does all of them, in some five minutes on two idle cores. Each part prints its table, which stands in
+Without a part it does all of PARTS, in some five minutes on two idle cores. Each part prints its table, which stands in
 the document as it is, and writes its figure. Seeds are fixed; the last digits are those of one machine.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import io
 import statistics
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -253,7 +254,8 @@ def text(_: Path) -> None:
         print(f"{name.replace('_', ' '):22}{loss:8.3f}")
     for temperature in (0.3, 0.8):
         print(f"\ntemperature {temperature}:\n")
-        print("The " + run.model.generate("The ", length=320, temperature=temperature, seed=0))
+        for line in ("The " + run.model.generate("The ", length=320, temperature=temperature, seed=0)).splitlines():
+            print(textwrap.fill(line, 110))
 
 
 # ---------------------------------------------------------------------- drawing
