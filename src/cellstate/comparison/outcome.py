@@ -16,6 +16,7 @@ from cellstate.errors import RequestError, did_you_mean
 from cellstate.output import write_whole
 from cellstate.report.ranking import HIGHER_IS_BETTER, rank
 from cellstate.report.sweep.page import config_of
+from cellstate.report.sweep.reading import read_json
 from cellstate.report.tasks import OTHER, TASKS
 from cellstate.sweep.statistics import summarise
 
@@ -137,18 +138,10 @@ def references(folder: Path, condition: Condition, metric: str) -> dict[str, flo
     found: dict[str, list[float]] = {}
     for variant in condition.variants[:1]:
         for row in variant.done.values():
-            table = row.get("reference") or _reference(folder / row["folder"])
+            table = row.get("reference") or read_json(folder / row["folder"] / "metrics.json").get("reference", {})
             for name, value in table.get(metric, {}).items():
                 found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items() if None not in values}
-
-
-def _reference(folder: Path) -> dict[str, Any]:
-    """Return the table of a run's ``metrics.json``; nothing where it cannot be read."""
-    try:
-        return json.loads((folder / "metrics.json").read_text())["reference"]
-    except (OSError, ValueError, KeyError):
-        return {}
 
 
 def verdict(metric: str, names: Sequence[str], differences: Mapping[tuple[str, str], Difference]) -> list[str]:

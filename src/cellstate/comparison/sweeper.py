@@ -14,7 +14,6 @@ from itertools import product
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, open_dict, read_write
 
 from cellstate.comparison import display
 from cellstate.comparison.axes import Words, axes_of, named
@@ -22,7 +21,6 @@ from cellstate.comparison.outcome import Condition, Variant, scored, write
 from cellstate.comparison.request import Request
 from cellstate.comparison.sizes import Size, Sizes
 from cellstate.comparison.testing import tested
-from cellstate.composition import name_experiment
 from cellstate.config import plain
 from cellstate.report import comparison as report
 from cellstate.report.ranking import rank
@@ -87,7 +85,7 @@ class CompareSweeper(JobSweeper):
         request, sizes = self.request, Sizes(self.request.units)
         for condition in counted(self.axes.conditions, "sizes", quiet=self.quiet):
             words = [(*self.axes.fixed, *condition, *variant) for variant in self.axes.variants]
-            configs = [self.composed((*own, *self.axes.repeats[0])) for own in words]
+            configs = [self.composed((*own, *self.axes.repeats[0], WITHOUT)) for own in words]
             given: list[dict[str, Any]] = [{} for _ in words]
             if request.match == "parameters":
                 wanted = request.parameters or sizes.of(configs[0]).parameters
@@ -109,17 +107,6 @@ class CompareSweeper(JobSweeper):
                 f"{where}no {self.request.units} bring the parameters closer together than {counted}; give larger "
                 "ones, or comparison.parameters=NUMBER"
             )
-
-    def composed(self, words: Words) -> DictConfig:
-        """Return the config that overrides make."""
-        config = self.hydra_context.config_loader.load_sweep_config(
-            self.config, [*words, WITHOUT, *self._placed("job")]
-        )
-        choice = config.hydra.runtime.choices.get("experiment")
-        with read_write(config), open_dict(config):
-            del config["hydra"]
-            name_experiment(config, choice)
-        return config
 
     # ------------------------------------------------------------------ stages
 
@@ -148,7 +135,7 @@ class CompareSweeper(JobSweeper):
         rows = self.run_jobs([self.job_of(plan, first) for plan in plans])
         paces = [row["seconds"]["fit"] / row["epochs"] if row["seconds"] and row["epochs"] else None for row in rows]
         for start in range(0, len(plans), len(self.axes.variants)):
-            pace, epochs = paces[start], self.composed((*plans[start].words, *first)).trainer.max_epochs
+            pace, epochs = paces[start], self.composed((*plans[start].words, *first, WITHOUT)).trainer.max_epochs
             for place in range(start + 1, start + len(self.axes.variants)):
                 own = paces[place]
                 if pace and own:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from cellstate.errors import RequestError
 from cellstate.report.asked import shown
-from cellstate.report.sweep.reading import brief
+from cellstate.report.sweep.reading import brief, history_of
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,7 @@ class Comparison:
 
     def history(self, folder: str) -> list[dict[str, float]]:
         """Return the rows of a run's ``metrics.csv``; nothing where it has none that can be read."""
-        try:
-            with (self.folder / folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-                return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
-        except (OSError, ValueError, TypeError):
-            return []
+        return history_of(self.folder / folder)
 
 
 def is_number(value: object) -> bool:

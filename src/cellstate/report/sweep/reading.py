@@ -162,11 +162,16 @@ class Sweep:
 
     def history(self, row: Row) -> list[dict[str, float]]:
         """Return the rows of a job's ``metrics.csv``; nothing where it has none that can be read."""
-        try:
-            with (self.folder / row["folder"] / "metrics.csv").open(newline="", encoding="utf-8") as file:
-                return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
-        except (OSError, ValueError, TypeError):
-            return []
+        return history_of(self.folder / row["folder"])
+
+
+def history_of(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of a run's ``metrics.csv``; nothing where it has none that can be read."""
+    try:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
