@@ -51,7 +51,7 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
         with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="cellstate"):
             config = hydra_compose(name, list(overrides), return_hydra_config=True)
             folder = Path(config.hydra.run.dir)
-            name_experiment(config, config.hydra.runtime.choices.get("experiment"))
+            of_one_run(config, config.hydra.runtime.choices.get("experiment"))
     except Exception as error:
         explanation = explain(error, name, overrides)
         raise explanation from (None if explanation is error else error)
@@ -67,8 +67,11 @@ def search_path(config_dir: str | Path | None) -> list[str]:
     return [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).expanduser().resolve()}']"]
 
 
-def name_experiment(config: DictConfig, choice: str | None) -> None:
-    """Keep in the config which experiment it came from; a config that a run saved keeps its own.
+def of_one_run(config: DictConfig, choice: str | None) -> None:
+    """Make of what was composed the config of one run, in place.
+
+    It keeps which experiment it came from, unless it is one that a run saved, which knows its own. Of the comparison
+    that the run belongs to, it keeps what that sets of the run, but not what it asks of all of its runs.
 
     Raises:
         RequestError: the experiment's keys lie under ``experiment`` and would change nothing.
@@ -81,6 +84,7 @@ def name_experiment(config: DictConfig, choice: str | None) -> None:
         )
     with open_dict(config):
         config.experiment = str(choice or named or "custom")
+        config.pop("comparison", None)
 
 
 def in_sweep() -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tests.conftest import TINY, Command
 
 import cellstate as package
@@ -156,6 +157,7 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
         (("backbone=rnn,gru", "comparison.metric=acuracy"), "did you mean 'accuracy'?"),
         (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: a comparison has its own; leave it out"),
         (("backbone=rnn,gru", "comparison=memry"), "comparison=memry"),
+        (("backbone=rnn,gru", "comparison=memory,text"), "comparison: is one at a time"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(comparing: Command, words: tuple[str, ...], line: str) -> None:
@@ -163,6 +165,37 @@ def test_what_cannot_be_compared_is_refused_in_one_line(comparing: Command, word
     assert answer.status == 2, answer.stderr
     (said,) = [one for one in answer.errors if one.startswith("cellstate: error")]
     assert line in said
+
+
+def test_what_a_ready_made_comparison_sets_holds_in_every_run(cellstate: Command, working_folder: Path) -> None:
+    """It goes over the experiment, as its file says; the command line goes over it."""
+    (working_folder / "mine/comparison").mkdir(parents=True)
+    (working_folder / "mine/comparison/brief.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /comparison/default@comparison\n"
+        "comparison:\n  sweep: {data.length: '5,6', backbone: 'rnn,gru'}\n  match: null\n"
+        "data: {train_size: 64, val_size: 48, fresh: false}\n"
+        "backbone: {hidden_size: 5, chrono_steps: '${data.length}'}\n"
+        "optimizer: {lr: 0.3}\ntrainer: {max_epochs: 2}\n"
+    )
+    words = ("--config-dir", "mine", "comparison=brief", "experiment=first_parity", "sweep.name=brief")
+    answer = cellstate("compare", *words, "seed=0", "optimizer.lr=0.02", "quiet=true")
+    assert answer.status == 0, answer.stderr
+    variants = [variant for condition in content("brief")["conditions"] for variant in condition["variants"]]
+    runs = [folder for variant in variants for folder in variant["folders"].values()]
+    assert len(runs) == 4
+    for name, length in zip(runs, (5, 5, 6, 6), strict=True):
+        folder = PLACE / "brief" / name
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+        assert (config["data"]["train_size"], config["data"]["length"], config["trainer"]["max_epochs"]) == (
+            64,
+            length,
+            2,
+        )
+        assert (config["backbone"]["hidden_size"], config["backbone"]["chrono_steps"]) == (5, length)
+        assert config["optimizer"]["lr"] == 0.02
+        assert "comparison" not in config
+        assert package.load(folder).backbone.output_size == 5
+        assert len(table(folder / "metrics.csv")) == 2
 
 
 def test_real_runs_of_one_thing_name_no_winner(working_folder: Path) -> None:

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cellstate.commands.application import parse, run_application
-from cellstate.composition import in_sweep, lock_in_sweep, name_experiment, refuse_search
+from cellstate.composition import in_sweep, lock_in_sweep, of_one_run, refuse_search
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
@@ -32,7 +32,7 @@ def task(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
-        name_experiment(config, hydra.runtime.choices.get("experiment"))
+        of_one_run(config, hydra.runtime.choices.get("experiment"))
         if in_sweep():
             refuse_test(hydra.overrides.task)
             lock_in_sweep(config)

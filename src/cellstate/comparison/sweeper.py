@@ -22,13 +22,12 @@ from cellstate.comparison.request import Request
 from cellstate.comparison.sizes import Size, Sizes
 from cellstate.comparison.testing import tested
 from cellstate.config import plain
+from cellstate.errors import RequestError
 from cellstate.report import comparison as report
 from cellstate.report.ranking import rank
 from cellstate.sweep import JobSweeper, naming
 from cellstate.sweep.display import counted
 from cellstate.sweep.identity import Job, overrides_of
-
-WITHOUT = "~comparison"  # what a run is not told of
 
 
 @dataclass
@@ -62,7 +61,10 @@ class CompareSweeper(JobSweeper):
     def sweep(self, arguments: list[str]) -> Any:  # noqa: ARG002
         """Run the comparison; return the content of ``comparison.json``."""
         self.request = Request.of(self.config.comparison)
-        overrides = [word for word in self.overrides() if word.key_or_group.partition(".")[0] != "comparison"]
+        if any(word.key_or_group == "comparison" and word.is_sweep_override() for word in self.overrides()):
+            raise RequestError("comparison: is one at a time; give one name")
+        # What is asked of all runs is not asked of one; the ready-made one says more than that: how each is trained.
+        overrides = [word for word in self.overrides() if not word.key_or_group.startswith("comparison.")]
         self.axes = axes_of(overrides, self.request.seeds)
         plans = list(self.plans())
         with self.whole():
@@ -85,7 +87,7 @@ class CompareSweeper(JobSweeper):
         request, sizes = self.request, Sizes(self.request.units)
         for condition in counted(self.axes.conditions, "sizes", quiet=self.quiet):
             words = [(*self.axes.fixed, *condition, *variant) for variant in self.axes.variants]
-            configs = [self.composed((*own, *self.axes.repeats[0], WITHOUT)) for own in words]
+            configs = [self.composed((*own, *self.axes.repeats[0])) for own in words]
             given: list[dict[str, Any]] = [{} for _ in words]
             if request.match == "parameters":
                 wanted = request.parameters or sizes.of(configs[0]).parameters
@@ -135,7 +137,7 @@ class CompareSweeper(JobSweeper):
         rows = self.run_jobs([self.job_of(plan, first) for plan in plans])
         paces = [row["seconds"]["fit"] / row["epochs"] if row["seconds"] and row["epochs"] else None for row in rows]
         for start in range(0, len(plans), len(self.axes.variants)):
-            pace, epochs = paces[start], self.composed((*plans[start].words, *first, WITHOUT)).trainer.max_epochs
+            pace, epochs = paces[start], self.composed((*plans[start].words, *first)).trainer.max_epochs
             for place in range(start + 1, start + len(self.axes.variants)):
                 own = paces[place]
                 if pace and own:
@@ -145,7 +147,7 @@ class CompareSweeper(JobSweeper):
 
     def job_of(self, plan: Plan, repeat: Words) -> Job:
         """Return one run."""
-        return self.job((*plan.words, *repeat, WITHOUT), self.axes.keys)
+        return self.job((*plan.words, *repeat), self.axes.keys)
 
     # ------------------------------------------------------------------ results
 

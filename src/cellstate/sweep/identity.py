@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cellstate.config import HOW_GIVEN, recorded
 
-ASIDE = HOW_GIVEN | {"test", "checkpoint", "comparison"}  # no job is tested, and how often it is saved changes nothing
+ASIDE = HOW_GIVEN | {"test", "checkpoint"}  # no job is tested, and how often it is saved changes nothing
 # Keys of which several values are repetitions of one and the same experiment.
 REPEATS = ("seed", "data.fold")
 DIGITS = 10  # of a hash in hexadecimal: two of ten thousand jobs share one with a chance of 1 in 20 000
@@ -80,11 +80,11 @@ def trained(config: DictConfig) -> dict[str, Any]:
 
 
 def overrides_of(words: Sequence[str]) -> dict[str, Any]:
-    """Return key -> value of overrides of the config; those of Hydra and of the sweep itself are left out."""
+    """Return key -> value of overrides of the config; without those of Hydra, the sweep and the comparison."""
     found = {}
     for override in OverridesParser.create().parse_overrides(list(words)):
         key = override.get_key_element().lstrip("+")
-        if not override.is_hydra_override() and key.partition(".")[0] != "sweep":
+        if not override.is_hydra_override() and key.partition(".")[0] not in ("sweep", "comparison"):
             value = override.value()
             # What JSON has no word for is kept as text.
             found[key] = str(value) if isinstance(value, float) and not math.isfinite(value) else value

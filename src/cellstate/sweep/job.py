@@ -17,7 +17,7 @@ from types import FrameType
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.composition import name_experiment, register_resolvers
+from cellstate.composition import of_one_run, register_resolvers
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import LOCK, read_manifest, shortest
@@ -86,7 +86,7 @@ class SweepTask:
             from cellstate.resuming import resume  # torch is loaded here
 
             # The config is that of the command: the hash says that the folder's is the same.
-            name_experiment(config, HydraConfig.get().runtime.choices.get("experiment"))
+            of_one_run(config, HydraConfig.get().runtime.choices.get("experiment"))
             resume(shortest(folder), quiet=config.quiet, config=config)
         else:
             set_aside(folder)

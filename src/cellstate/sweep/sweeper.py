@@ -25,7 +25,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from cellstate.composition import name_experiment
+from cellstate.composition import of_one_run
 from cellstate.config import shown
 from cellstate.errors import RequestError, RunError
 from cellstate.runs.stopping import SIGNALS
@@ -180,8 +180,7 @@ class JobSweeper(Sweeper):
             HydraException: they cannot be composed.
         """
         config, choices = self.loaded([*words, *self._placed("job")])
-        with open_dict(config):
-            name_experiment(config, choices.get("experiment"))
+        of_one_run(config, choices.get("experiment"))
         return config
 
     def loaded(self, words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from cellstate import config as checking
-from cellstate.composition import name_experiment
+from cellstate.composition import of_one_run
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.sweep.identity import ASIDE, job_key
 from cellstate.sweep.search.settings import Settings
@@ -90,7 +90,7 @@ class Asked:
         config = copy.deepcopy(self.config)
         with read_write(config), open_dict(config):
             del config["hydra"]
-            name_experiment(config, self.experiment)
+            of_one_run(config, self.experiment)
         words = [word for word in self.fixed if word.key_or_group.lstrip("+~").partition(".")[0] not in ASIDE]
         return {
             "sweep.space": {parameter.key: parameter.as_dict() for parameter in self.space},
