@@ -163,9 +163,7 @@ def evaluate_again(run: Run) -> Evaluation:
     Raises:
         RunError: a score is another.
     """
-    targets = [str(run.config[part].get("_target_")) for part in ("data", "model", "backbone")]
-    own = {target.partition(".")[0] for target in targets} - {"cellstate"}  # whose code the run has run already
-    again = evaluate(run.checkpoint, test=False, trust=sorted(own))
+    again = evaluate(run.checkpoint, test=False, trust=own_packages(run.config))
     if again.differing:
         name, recorded, now = again.differing[0]
         raise RunError(
@@ -173,6 +171,12 @@ def evaluate_again(run: Run) -> Evaluation:
             "run; the likeliest reason is a part of the model that its state_dict does not hold"
         )
     return again
+
+
+def own_packages(config: Mapping[str, Any]) -> list[str]:
+    """Return the packages besides cellstate whose classes a config of this very command names, and so runs anyway."""
+    targets = [str(config[part].get("_target_")) for part in ("data", "model", "backbone")]
+    return sorted({target.partition(".")[0] for target in targets} - {"cellstate"})
 
 
 def check_batch_size(changes: Mapping[str, Any]) -> None:

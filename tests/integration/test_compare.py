@@ -15,6 +15,7 @@ from tests.conftest import TINY, Command
 
 import cellstate as package
 from cellstate.comparison.statistics import compare, difference
+from cellstate.data.synthetic.first_parity import parity_sequences
 from cellstate.model import parameters_of
 
 WORDS = [word for word in TINY if word not in ("quiet=true",)]
@@ -154,6 +155,9 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
         (("backbone=rnn,gru", "comparison.units=trainer.max_epochs"), "comparison.units=trainer.max_epochs: "),
         (("backbone=rnn,gru", "comparison.units=model.pooling"), "comparison.units=model.pooling: is no whole number"),
         (("backbone=rnn,gru", "comparison.tune={optimizer.lr:[1]}"), "comparison.tune: optimizer.lr needs several"),
+        (("backbone=rnn,gru", "comparison.generalise={data.lenght:[8,9]}"), "has no number data.lenght; did you mean"),
+        (("backbone=rnn,gru", "comparison.generalise={data.length:[8,2]}"), "comparison.generalise: data.length=2 is"),
+        (("backbone=rnn,gru", "comparison.generalise={data.length:[8]}"), "one key of the data with several numbers"),
         (("backbone=rnn,gru", "comparison.metric=acuracy"), "did you mean 'accuracy'?"),
         (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: a comparison has its own; leave it out"),
         (("backbone=rnn,gru", "comparison=memry"), "comparison=memry"),
@@ -165,6 +169,31 @@ def test_what_cannot_be_compared_is_refused_in_one_line(comparing: Command, word
     assert answer.status == 2, answer.stderr
     (said,) = [one for one in answer.errors if one.startswith("cellstate: error")]
     assert line in said
+
+
+def test_networks_are_asked_for_the_same_over_other_lengths(comparing: Command) -> None:
+    """Trained at length 6, they answer for 4 and 9 as they are; at 6 they score what they scored in training."""
+    words = ("experiment=first_parity", "backbone=rnn,gru", "seed=0,1", "data.length=6", "optimizer.lr=0.02")
+    words += ("trainer.max_epochs=4", "data.train_size=512", "data.val_size=96")
+    assert comparing(*words, "comparison.generalise={data.length:[9,4,6]}").status == 0
+    (condition,) = content()["conditions"]
+    points = {point["overrides"]["data.length"]: point for point in condition["generalisation"]}
+    assert list(points) == [4, 6, 9]
+    assert condition["trained"] == 6
+    for place, variant in enumerate(condition["variants"]):
+        assert points[6]["variants"][place]["scores"] == variant["scores"]
+        for length, point in points.items():
+            assert point["reference"]["optimum"] == 1.0
+            for repeat, score in point["variants"][place]["scores"].items():
+                seed = int(repeat.partition("=")[2])
+                digits, labels = parity_sequences(range(96), seed=seed, split="val", length=length)
+                answer = package.load(PLACE / "mine" / variant["folders"][repeat]).predict(
+                    torch.tensor((digits - 4.5) / 8.25**0.5, dtype=torch.float32)[..., None]
+                )
+                assert score == pytest.approx(np.mean(np.asarray(answer["classes"]) == labels))
+    began = (PLACE / "mine/generalised.json").stat().st_mtime_ns
+    assert comparing(*words, "comparison.generalise={data.length:[9,4,6]}").status == 0
+    assert (PLACE / "mine/generalised.json").stat().st_mtime_ns == began, "nothing is scored twice"
 
 
 def test_what_a_ready_made_comparison_sets_holds_in_every_run(cellstate: Command, working_folder: Path) -> None:

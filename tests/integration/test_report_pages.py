@@ -105,6 +105,7 @@ def real_sweep(folder: Path) -> Path:
 def real_comparison(folder: Path) -> Path:
     """The page of a comparison as the command line runs it, under two conditions."""
     words = ["backbone=gru,rnn", "seed=0,1", "data.length=8,12", *SIZES, *SMALL, "quiet=true"]
+    words += ["comparison.generalise={data.length: [8, 12, 40]}"]
     assert dispatch(["compare", *words, "sweep.name=real", f"hydra.sweep.dir='{folder}'"]) == 0
     return folder / "report.html"
 

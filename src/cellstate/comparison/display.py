@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cellstate.metrics.display import number
-from cellstate.report.ranking import OPTIMA, rank, spoken
+from cellstate.report.ranking import OPTIMA, bounds, rank, spoken
 from cellstate.sweep.naming import label
 
 MATCHED = {"parameters": "equal parameters", "time": "equal time", None: "as configured"}
@@ -21,7 +21,8 @@ def conclude(folder: Path, content: Mapping[str, Any], page: Path) -> None:
     """Print what came out under each condition, and where it lies."""
     console = Console(highlight=False)
     for condition in content["conditions"]:
-        for title, table in (result_table(condition, content), difference_table(condition, content)):
+        tables = (result_table, difference_table, generalisation_table)
+        for title, table in (make(condition, content) for make in tables):
             if not table.row_count:
                 continue
             console.print(title, soft_wrap=True, markup=False)
@@ -75,6 +76,23 @@ def difference_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -
         cells = (f"{row['one']} - {row['other']}", number(row["mean"]), ends, p, str(row["n"]))
         table.add_row(*(cell.replace("[", r"\[") for cell in cells), style=None if row["shown"] else "dim")
     return title, table
+
+
+def generalisation_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, Table]:
+    """Return a title, and a table of what the same networks reach on data of other sizes, a column for each."""
+    points, (key, _) = condition["generalisation"], next(iter(content["generalise"].items()), ("", []))
+    metric = condition["metric"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(key, overflow="fold")
+    for point in points:
+        table.add_column(f"{point['overrides'][key]:g}", justify="right")
+    if points:
+        for place, variant in enumerate(condition["variants"]):
+            table.add_row(variant["name"], *(interval(point["variants"][place]["score"]) for point in points))
+        for name in bounds(metric, condition["reference"]):
+            cells = [number(point["reference"][name]) if name in point["reference"] else "" for point in points]
+            table.add_row(spoken(name), *cells, style="green" if name in OPTIMA else "dim")
+    return f"the same networks, val {metric} with other {key}", table
 
 
 def interval(score: Mapping[str, Any] | None) -> str:

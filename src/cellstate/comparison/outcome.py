@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,14 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
         RequestError: the runs have no such metric.
     """
     split = "test" if request.test else "val"
-    found = [dict(of_condition(folder, condition, request.metric, split)) for condition in conditions]
+    found = [
+        {
+            **(own := dict(of_condition(folder, condition, request.metric, split))),
+            "trained": trained(folder, condition, request.generalise),
+            "generalisation": list(generalisation(condition, own["metric"], request.generalise)),
+        }
+        for condition in conditions
+    ]
     return {
         "name": folder.name,
         "command": list(command),
@@ -77,6 +84,7 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
         "level": LEVEL,
         "tuned": request.tune,
         "split": split,
+        "generalise": request.generalise,
         "conditions": found,
     }
 
@@ -100,6 +108,36 @@ def of_condition(folder: Path, condition: Condition, metric: str | None, split: 
     shown = [found.shown for found in differences.values()]
     yield "differences", [{**pair, "shown": one} for pair, one in zip(pairs, shown, strict=True)]
     yield "verdict", verdict(metric, [variant.name for variant in condition.variants], differences)
+
+
+def trained(folder: Path, condition: Condition, asked: Mapping[str, Sequence[Any]]) -> Any:
+    """Return the value that the networks were trained with, of the key of the data over which they generalise."""
+    rows = [row for variant in condition.variants for row in variant.done.values()]
+    data = config_of(folder / rows[0]["folder"]).get("data") or {} if rows else {}
+    return next((data.get(key.partition(".")[2]) for key in asked), None)
+
+
+def generalisation(condition: Condition, metric: str, asked: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield, for each value that networks were asked to generalise to, what each variant reached there.
+
+    Always on the validation split, in the form of a condition, so that it is drawn and shown like one.
+    """
+    for key, value in ((key, value) for key, values in asked.items() for value in sorted(values)):
+        points = {
+            variant.name: {repeat: row["generalised"][str(value)] for repeat, row in variant.done.items()}
+            for variant in condition.variants
+        }
+        first = next(iter(points.values()), {})
+        scores = {name: {repeat: one["metrics"][metric] for repeat, one in own.items()} for name, own in points.items()}
+        yield {
+            "overrides": {key: value},
+            "metric": metric,
+            "reference": averaged(one["reference"].get(metric, {}) for one in first.values()),
+            "variants": [
+                {"name": name, "scores": own, "score": summarise(list(own.values())) if own else None}
+                for name, own in scores.items()
+            ],
+        }
 
 
 def of_variant(variant: Variant, scores: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
@@ -135,12 +173,19 @@ def metric_of(folder: Path, condition: Condition, asked: str | None, split: str)
 
 def references(folder: Path, condition: Condition, metric: str) -> dict[str, float]:
     """Return predictor -> score of optimum and baselines, the mean over the runs, whose data may differ by seed."""
+    rows = [row for variant in condition.variants[:1] for row in variant.done.values()]
+    tables = [
+        row.get("reference") or read_json(folder / row["folder"] / "metrics.json").get("reference", {}) for row in rows
+    ]
+    return averaged(table.get(metric, {}) for table in tables)
+
+
+def averaged(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return name -> mean of the scores of a few tables; a name without a score in one of them is left out."""
     found: dict[str, list[float]] = {}
-    for variant in condition.variants[:1]:
-        for row in variant.done.values():
-            table = row.get("reference") or read_json(folder / row["folder"] / "metrics.json").get("reference", {})
-            for name, value in table.get(metric, {}).items():
-                found.setdefault(name, []).append(value)
+    for table in tables:
+        for name, value in table.items():
+            found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items() if None not in values}
 
 

@@ -27,6 +27,7 @@ Options = TypedDict(
         "comparison.metric": str | None,
         "comparison.tune": dict[str, Any] | None,
         "comparison.tune_seeds": PositiveInt,
+        "comparison.generalise": dict[str, Any] | None,
         "comparison.test": bool,
     },
 )
@@ -44,6 +45,7 @@ class Request:
     metric: str | None
     tune: dict[str, list[Any]]
     tune_seeds: int
+    generalise: dict[str, list[Any]]
     test: bool
 
     @property
@@ -71,4 +73,23 @@ class Request:
             raise RequestError(
                 f"comparison.tune: {wrong[0]} needs several values to choose among, as {{{wrong[0]}: [1e-3, 1e-2]}}"
             )
+        values["generalise"] = values["generalise"] or {}
+        check_generalise(values["generalise"])
         return cls(**{**{key: value for key, value in values.items() if key != "sweep"}, "tune": values["tune"] or {}})
+
+
+def check_generalise(asked: dict[str, Any]) -> None:
+    """Hold what networks are to generalise to against what can be drawn as a curve.
+
+    Raises:
+        RequestError: it is not several numbers of one key of the data.
+    """
+    for key, values in asked.items():
+        numbers = isinstance(values, list) and all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) for one in values
+        )
+        if len(asked) > 1 or not key.startswith("data.") or not numbers or len(set(values)) < 2:
+            raise RequestError(
+                f"comparison.generalise: {key} should be one key of the data with several numbers, as "
+                "{data.length: [10, 20, 40]}"
+            )

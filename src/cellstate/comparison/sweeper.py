@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from cellstate.comparison import display
+from cellstate.comparison import display, generalisation
 from cellstate.comparison.axes import Words, axes_of, named
 from cellstate.comparison.outcome import Condition, Variant, scored, write
 from cellstate.comparison.request import Request
@@ -23,6 +23,7 @@ from cellstate.comparison.sizes import Size, Sizes
 from cellstate.comparison.testing import tested
 from cellstate.config import plain
 from cellstate.errors import RequestError
+from cellstate.evaluation import own_packages
 from cellstate.report import comparison as report
 from cellstate.report.ranking import rank
 from cellstate.sweep import JobSweeper, naming
@@ -66,6 +67,7 @@ class CompareSweeper(JobSweeper):
         # What is asked of all runs is not asked of one; the ready-made one says more than that: how each is trained.
         overrides = [word for word in self.overrides() if not word.key_or_group.startswith("comparison.")]
         self.axes = axes_of(overrides, self.request.seeds)
+        self.trust: set[str] = set()
         plans = list(self.plans())
         with self.whole():
             if self.request.tune:
@@ -77,6 +79,8 @@ class CompareSweeper(JobSweeper):
             rows = dict(zip(jobs, self.run_jobs(list(jobs.values())), strict=True))
             if self.request.test:
                 self.test(rows)
+            if self.request.generalise:
+                self.generalise(rows)
             self.result = self.judge(plans, rows)
         return self.result
 
@@ -88,6 +92,9 @@ class CompareSweeper(JobSweeper):
         for condition in counted(self.axes.conditions, "sizes", quiet=self.quiet):
             words = [(*self.axes.fixed, *condition, *variant) for variant in self.axes.variants]
             configs = [self.composed((*own, *self.axes.repeats[0])) for own in words]
+            self.trust |= {package for config in configs for package in own_packages(config)}
+            for key, values in request.generalise.items():
+                generalisation.check(configs[0], key, values)
             given: list[dict[str, Any]] = [{} for _ in words]
             if request.match == "parameters":
                 wanted = request.parameters or sizes.of(configs[0]).parameters
@@ -155,9 +162,19 @@ class CompareSweeper(JobSweeper):
         """Score the test split with all runs, once every one of them is complete: not before all is decided."""
         if any(row["status"] != "completed" for row in rows.values()):
             return
-        found = tested(self.folder.path, rows.values(), self.config.ledger)
+        found = tested(self.folder.path, rows.values(), self.config.ledger, sorted(self.trust))
         for row in rows.values():
             row["test"], row["reference"] = (found[row["folder"]][part] for part in ("metrics", "reference"))
+
+    def generalise(self, rows: dict[Any, dict[str, Any]]) -> None:
+        """Score the networks of all complete runs on data of other sizes."""
+        done = [row for row in rows.values() if row["status"] == "completed"]
+        for key, values in self.request.generalise.items():
+            self.stage(f"{len(done)} networks, scored with {key}={','.join(map(str, values))}")
+            shown = counted(done, "networks", quiet=self.quiet)
+            found = generalisation.generalised(self.folder.path, shown, key, values, sorted(self.trust))
+            for row in done:
+                row["generalised"] = found[row["folder"]]
 
     def judge(self, plans: list[Plan], rows: dict[tuple[int, Words], dict[str, Any]]) -> dict[str, Any]:
         """Write what came out, and return it."""

@@ -7,19 +7,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cellstate.checkpoint.trust import Trust
 from cellstate.evaluation import evaluate
 from cellstate.output import write_whole
 
 FILE = "tested.json"
 
 
-def tested(folder: Path, rows: Iterable[Mapping[str, Any]], ledger: str) -> dict[str, dict[str, Any]]:
+def tested(folder: Path, rows: Iterable[Mapping[str, Any]], ledger: str, trust: Trust) -> dict[str, dict[str, Any]]:
     """Return run folder -> ``metrics`` and ``reference`` of the test split, scoring those that were not scored before.
 
     Args:
         folder: the comparison's; what was scored is kept in it after each run, so that no split is looked at twice.
         rows: of the runs that are complete.
         ledger: where each look leaves a line.
+        trust: packages whose classes the runs use.
 
     Raises:
         RequestError: the ledger cannot be written, or the data of a run is another now.
@@ -28,7 +30,7 @@ def tested(folder: Path, rows: Iterable[Mapping[str, Any]], ledger: str) -> dict
     for row in rows:
         name = row["folder"]
         if name not in found:
-            scored = evaluate(folder / name, ledger=ledger)
+            scored = evaluate(folder / name, ledger=ledger, trust=trust)
             found[name] = {"metrics": scored.metrics.get("test", {}), "reference": scored.reference}
             text = json.dumps(found, indent=2) + "\n"
             write_whole(folder / FILE, lambda draft, text=text: draft.write_text(text))

@@ -16,7 +16,7 @@ from cellstate.report.canvas import End
 from cellstate.report.comparison.reading import Comparison, Condition
 from cellstate.report.learning import Clock, curve
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, spoken
 from cellstate.report.sweep.board import draw_references
 from cellstate.report.theme import Theme
 from cellstate.sweep.statistics import summarise
@@ -34,10 +34,7 @@ def hue(theme: Theme, place: int) -> str:
 
 def lines_of(condition: Condition) -> dict[str, float]:
     """Return the optimum and the best baseline: the scores between which a network can be expected."""
-    reference, metric = condition.content["reference"], condition.metric
-    baselines = [name for name in reference if name not in OPTIMA]
-    best = min(baselines, key=lambda name: rank(metric, reference[name]), default=None)
-    return {name: value for name, value in reference.items() if name == "optimum" or name == best}
+    return bounds(condition.metric, condition.content["reference"])
 
 
 def better(metric: str) -> str:
@@ -121,12 +118,37 @@ def along(comparison: Comparison) -> list[Drawing]:
     return found
 
 
+def generalised(comparison: Comparison, condition: Condition) -> list[Drawing]:
+    """Return what the networks of a condition reach on data of other sizes than they were trained on."""
+    points, key = condition.generalised, comparison.generalises
+    if not any(one.scored for _, one in points) or key is None:
+        return []
+    trained = condition.content["trained"]
+    shared = f"trained with {condition.name or f'{key} {trained:g}'}, not again"
+    return [
+        Drawing(
+            "generalisation" + (f"_{slug(condition.name)}" if condition.name else ""),
+            f"The networks as they were trained, with {key} {trained:g} (the upright line), asked for the same with "
+            "other values. Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum, and "
+            "in grey the best predictor that needs no network.",
+            lambda theme: draw_along(theme, comparison, shared, key, points, split="val", trained=trained),
+        )
+    ]
+
+
 def draw_along(
-    theme: Theme, comparison: Comparison, shared: str, key: str, points: Sequence[tuple[float, Condition]]
+    theme: Theme,
+    comparison: Comparison,
+    shared: str,
+    key: str,
+    points: Sequence[tuple[float, Condition]],
+    *,
+    split: str | None = None,
+    trained: float | None = None,
 ) -> Figure:
-    """Draw a curve for each variant."""
+    """Draw a curve for each variant, and an upright line where all were trained."""
     condition, short = points[0][1], key.rpartition(".")[2].replace("_", " ")
-    what = axis_name(condition, comparison.split)
+    what = axis_name(condition, split or comparison.split)
     title = f"{what[0].upper()}{what[1:]} by {short}"
     figure = canvas.new_figure(theme, HEIGHT, title, f"{shared + '; ' if shared else ''}{better(condition.metric)}")
     axes = canvas.single_axes(figure)
@@ -157,6 +179,8 @@ def draw_along(
     canvas.scale_x(axes, ats, log_from=4)
     axes.set_xticks(ats, canvas.plain_numbers(ats) if len(ats) < 10 else [f"{at:g}" for at in ats])
     axes.set_xlabel(key)
+    if trained is not None:
+        axes.axvline(trained, color=theme.muted, lw=0.8, zorder=1.2)
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 

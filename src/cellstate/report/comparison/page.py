@@ -56,10 +56,11 @@ def write(folder: Path) -> Path:
     conditions = comparison.conditions
     try:
         along = pictures(figures.along(comparison), folder)
+        over = [pictures(figures.generalised(comparison, condition), folder) for condition in conditions]
         scores = [pictures(figures.scores(comparison, condition), folder) for condition in conditions]
         drawn = [drawing for condition in conditions[:CURVES] for drawing in figures.learned(comparison, condition)]
         learned = pictures(drawn, folder)
-        discard_others(folder, [*along, *(one for part in scores for one in part), *learned])
+        discard_others(folder, [*along, *(one for part in (*scores, *over) for one in part), *learned])
         parts = [
             {
                 "condition": condition,
@@ -82,6 +83,7 @@ def write(folder: Path) -> Path:
             parts=parts,
             along=along,
             learned=learned,
+            generalised=[one for part in over for one in part],
             texts=texts.side_by_side(comparison),
         )
     except OSError as error:

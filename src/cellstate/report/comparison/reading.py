@@ -39,6 +39,14 @@ class Condition:
         """The variants that have a score, with their places, which their hues go by."""
         return [(place, variant) for place, variant in enumerate(self.variants) if variant["score"]]
 
+    @property
+    def generalised(self) -> list[tuple[float, Condition]]:
+        """What its networks reach on data of other sizes, as conditions, by the size."""
+        found = [
+            (next(iter(one["overrides"].values())), Condition(one)) for one in self.content.get("generalisation", [])
+        ]
+        return sorted(found, key=lambda point: point[0])
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -61,6 +69,11 @@ class Comparison:
     def names(self) -> list[str]:
         """The variants, in the order in which they were given."""
         return [variant["name"] for variant in self.conditions[0].variants] if self.content["conditions"] else []
+
+    @property
+    def generalises(self) -> str | None:
+        """The key of the data over which the networks were asked to generalise; None where they were not."""
+        return next(iter(self.content.get("generalise", {})), None)
 
     def series(self) -> dict[tuple[str, str], list[tuple[float, Condition]]]:
         """Return the conditions that differ in one number alone, by what they share and the number's key.

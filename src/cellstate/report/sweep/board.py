@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cellstate.report import canvas
 from cellstate.report.asked import shown
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, rank, spoken
 from cellstate.report.summary import number
 from cellstate.report.sweep.reading import Group, Sweep
 from cellstate.report.theme import Theme
@@ -104,10 +104,7 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
     """Return the leaderboard as a figure, nothing where no job has a score."""
     if not sweep.scored:
         return []
-    reference = sweep.reference
-    baselines = [name for name in reference if name not in OPTIMA]
-    best = min(baselines, key=lambda name: rank(sweep.metric, reference[name]), default=None)
-    lines = {name: value for name, value in reference.items() if name == "optimum" or name == best}
+    lines = bounds(sweep.metric, sweep.reference)
     better = "right" if sweep.metric in HIGHER_IS_BETTER else "left"
     several = any(group.interval for group in sweep.scored)
     said = " Small dots: single jobs; bars: the 95 % interval of the mean (Student's)." if several else ""
