@@ -80,7 +80,17 @@ def range_of(parameter: Mapping[str, Any]) -> str:
         text += ", on a log scale" if parameter.get("log") else ""
         text += f", in steps of {shown(parameter['step'])}" if parameter.get("step") else ""
     when = parameter.get("when") or {}
-    return text + (f"; where {', '.join(f'{key} is {shown(value)}' for key, value in when.items())}" if when else "")
+    return text + (f"; where {', '.join(f'{key} is {matched(value)}' for key, value in when.items())}" if when else "")
+
+
+def matched(value: Any) -> str:
+    """Return in words what another parameter has to be for one to be tried: a value, one of several, or a range."""
+    if isinstance(value, Mapping):
+        ends = {"low": "at least", "high": "at most"}
+        return " and ".join(f"{words} {shown(value[end])}" for end, words in ends.items() if value.get(end) is not None)
+    if isinstance(value, (list, tuple)):
+        return " or ".join(map(shown, value))
+    return shown(value)
 
 
 def tables(search: Mapping[str, Any], listed: int) -> list[Table]:
