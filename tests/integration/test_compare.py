@@ -196,6 +196,17 @@ def test_networks_are_asked_for_the_same_over_other_lengths(comparing: Command) 
     assert (PLACE / "mine/generalised.json").stat().st_mtime_ns == began, "nothing is scored twice"
 
 
+def test_a_ready_made_comparison_takes_a_text_of_the_user_s_own(cellstate: Command, working_folder: Path) -> None:
+    (working_folder / "book.txt").write_text("A cell keeps what its gates let it keep. " * 60)
+    words = ("data.path=book.txt", "backbone=rnn,gru", "comparison.tune=null", "backbone.hidden_size=6", "seed=0")
+    answer = cellstate("compare", "comparison=text", *words, "trainer.max_epochs=1", "sweep.name=own", "quiet=true")
+    assert answer.status == 0, answer.stderr
+    for folder in (PLACE / "own").glob("*_*/config.yaml"):
+        assert OmegaConf.load(folder).data.path == str(working_folder.resolve() / "book.txt")
+    (condition,) = content("own")["conditions"]
+    assert [len(variant["scores"]) for variant in condition["variants"]] == [1, 1]
+
+
 def test_what_a_ready_made_comparison_sets_holds_in_every_run(cellstate: Command, working_folder: Path) -> None:
     """It goes over the experiment, as its file says; the command line goes over it."""
     (working_folder / "mine/comparison").mkdir(parents=True)
