@@ -99,7 +99,8 @@ def main() -> None:
         opening(options.rounds)
         return
     print(
-        f"{options.kind}, torch {torch.__version__}, {options.threads} threads, {options.rounds} rounds, float32, CPU"
+        f"{options.kind}, torch {torch.__version__}, {options.threads} threads, {options.rounds} rounds, float32, CPU; "
+        "ratio: the median over the rounds"
     )
     print(f"{'units':>5} {'batch':>5} {'steps':>5}  {'pass':<22} {'torch ms':>9} {'ours ms':>9} {'ratio':>6}")
     for units, batch, steps in SHAPES:

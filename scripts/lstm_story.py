@@ -400,7 +400,8 @@ def draw_forecast(theme: Theme, series: SeasonalSeries, origins: range, told: np
     figure = canvas.new_figure(theme, 3.2, "A seasonal series, forecast", about, width=8)
     axes = canvas.single_axes(figure)
     steps = range(origins.start, origins.stop)
-    axes.plot(steps, series.signal[steps.start :], color=theme.optimum, lw=1.4)
+    # Wide and pale, so that it is seen on both sides of the forecasts that lie on it.
+    axes.plot(steps, series.signal[steps.start :], color=theme.optimum, lw=5, alpha=0.45)
     axes.plot(steps, series.values[steps.start :], ".", color=theme.ink, ms=3.5)
     for number, origin in enumerate(origins):
         axes.plot(range(origin, origin + 10), told[10 * number : 10 * number + 10], color=theme.run)

@@ -112,9 +112,10 @@ class CompareSweeper(JobSweeper):
         if self.request.match == "parameters" and misfits:
             where = f"{' '.join(condition)}: " if condition else ""
             counted = ", ".join(f"{count:,}" for count in counts)
+            asked = f" to {self.request.parameters:,}" if self.request.parameters else ""
             self.say(
-                f"{where}no {self.request.units} bring the parameters closer together than {counted}; give larger "
-                "ones, or comparison.parameters=NUMBER"
+                f"{where}no {self.request.units} bring the parameters{asked} closer together than {counted}; give "
+                "a larger comparison.parameters=NUMBER, or larger networks to begin with"
             )
 
     # ------------------------------------------------------------------ stages
