@@ -14,7 +14,7 @@ import pytest
 from tests.sweeps import job, unfinished, write_sweep
 from tests.unit.test_report import Page, assert_legible
 
-from cellstate.report.sweep import board, curves, effects, importance, parallel, tradeoffs, write
+from cellstate.report.sweep import board, curves, effects, importance, parallel, searching, tradeoffs, write
 from cellstate.report.sweep.reading import Sweep, read
 from cellstate.report.theme import LIGHT
 
@@ -51,6 +51,56 @@ def drawings_of(sweep: Sweep) -> list[Any]:
         *curves.drawings(sweep, "loss"),
         *tradeoffs.drawings(sweep, "loss"),
     ]
+
+
+def test_a_configuration_has_one_hue_in_all_figures(tmp_path):
+    rows = [
+        row
+        for row in grid({"rnn": 1.0, "lstm": 0.5, "gru": -0.5}, noise=0.05)
+        if row["overrides"]["optimizer.lr"] == 0.01
+    ]
+    for row in rows:
+        del row["overrides"]["optimizer.lr"]
+    sweep = sweep_of(tmp_path, rows)
+    for row in rows:
+        folder = tmp_path / row["folder"]
+        folder.mkdir(exist_ok=True)
+        (folder / "metrics.csv").write_text("epoch,step,val/loss\n0,10,2\n1,20,1\n")
+    hues = []
+    for drawing in (*curves.drawings(sweep, "loss"), *tradeoffs.drawings(sweep, "loss")):
+        with matplotlib.rc_context(LIGHT.rc()):
+            figure = drawing.draw(LIGHT)
+        texts = [*figure.texts, *(text for axes in figure.axes for text in axes.texts)]
+        hues.append(
+            {text.get_text().split()[1]: text.get_color() for text in texts if len(text.get_text().split()) == 2}
+        )
+    assert len(hues) >= 3
+    for name in ("rnn", "lstm", "gru"):
+        assert len({str(own[name]) for own in hues}) == 1, name
+
+
+def test_of_several_objectives_the_front_is_listed():
+    trial = {"search": "all data", "state": "complete", "reason": None}
+    search = {
+        "objectives": ["val/loss", "seconds"], "scores": {}, "best": [0, 2],
+        "space": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}},
+        "trials": [
+            {**trial, "number": number, "params": {"optimizer.lr": 0.01}, "values": values}
+            for number, values in enumerate([(0.1, 9.0), (0.2, 10.0), (0.3, 1.0)])
+        ],
+    }  # fmt: skip
+    front, every = searching.tables(search, 10, lambda key: key.rpartition(".")[2])
+    assert [row[:3] for row in front.rows] == [["0", "0.1", "9"], ["2", "0.3", "1"]]
+    assert len(every.rows) == 3
+
+
+def test_a_rate_that_was_searched_on_a_log_scale_lies_on_one(tmp_path):
+    rows = [job({"optimizer.lr": rate}, val={"loss": loss}) for rate, loss in ((0.001, 1.0), (0.01, 2.0), (0.1, 3.0))]
+    sweep = sweep_of(tmp_path, rows)
+    sweep.content["search"] = {"space": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}}
+    assert parallel.scale_of(sweep, "optimizer.lr").places == pytest.approx([0, 0.5, 1])
+    sweep.content["search"] = {"space": {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": False}}}
+    assert parallel.scale_of(sweep, "optimizer.lr").places == pytest.approx([0, 1 / 11, 1])
 
 
 def assert_drawn(sweep: Sweep) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,23 +67,27 @@ def draw(theme: Theme, sweep: Sweep, keys: Sequence[str], *, label: str) -> Figu
     axes.set(xlim=(-0.02, len(keys) + 0.02), ylim=(-0.04, 1.04), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-    scales = [scale_of(sweep.short(key), [group.values.get(key) for group in groups], groups, sweep) for key in keys]
+    scales = [scale_of(sweep, key) for key in keys]
     scales.append(scale_of_scores(sweep, groups))
     step = 1.0 / max(len(groups) - 1, 1)
     for place in reversed(range(len(groups))):
         best = place == 0
-        hue = theme.run if best else theme.mixed(theme.surface, 0.62 - 0.5 * place * step)
+        hue = theme.run if best else theme.mixed(theme.surface, 0.62 - 0.4 * place * step)
         line(axes, [scale.places[place] for scale in scales], hue, 2.6 if best else 1.1)
     for at, scale in enumerate(scales):
         draw_scale(theme, figure, axes, at, scale, last=at == len(scales) - 1)
     return figure
 
 
-def scale_of(title: str, values: Sequence[Any], groups: Sequence[Group], sweep: Sweep) -> Scale:
+def scale_of(sweep: Sweep, key: str) -> Scale:
     """Return the axis of one parameter: numbers on a range, few of them and words in places of their own."""
-    if len({str(value) for value in values}) > CHOICES and all(is_number(value) for value in values):
-        return scale_of_numbers(title, [float(value) for value in values])
-    return scale_of_choices(title, values, [rank(sweep.metric, group.mean) for group in groups])
+    title, values = sweep.short(key), [group.values.get(key) for group in sweep.scored]
+    space: Mapping[str, Any] = ((sweep.content.get("search") or {}).get("space") or {}).get(key) or {}
+    numbers = [float(value) for value in values if value is not None and is_number(value)]
+    drawn = isinstance(space.get("low"), float)  # by a search, from a range that is no list of whole numbers
+    if len(numbers) == len(values) and (drawn or len(set(numbers)) > CHOICES):
+        return scale_of_numbers(title, numbers, logarithmic=space.get("log"))
+    return scale_of_choices(title, values, [rank(sweep.metric, group.mean) for group in sweep.scored])
 
 
 def is_number(value: Any) -> bool:
@@ -91,10 +95,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def scale_of_numbers(title: str, values: Sequence[float]) -> Scale:
-    """Return an axis from the least to the largest number, logarithmic where that is far."""
+def scale_of_numbers(title: str, values: Sequence[float], *, logarithmic: bool | None = None) -> Scale:
+    """Return an axis from the least to the largest number, logarithmic as asked, else where that is far."""
     low, high = min(values), max(values)
-    logarithmic = low > 0 and high / low >= LOG_FROM
+    if logarithmic is None:
+        logarithmic = low > 0 and high / low >= LOG_FROM
+    logarithmic = logarithmic and high > low
     ticks = canvas.log_ticks(low, high) if logarithmic else canvas.round_ticks(low, high)
 
     def place(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,41 +93,55 @@ def matched(value: Any) -> str:
     return shown(value)
 
 
-def tables(search: Mapping[str, Any], listed: int) -> list[Table]:
-    """Return the folds of a nested search as far as they were scored, and all trials, ``listed`` of them at once."""
-    found = [fold_table(search)] if search["scores"] else []
+def tables(search: Mapping[str, Any], listed: int, short: Callable[[str], str]) -> list[Table]:
+    """Return the folds of a nested search as far as they were scored, the front, and all trials.
+
+    Args:
+        search: what ``sweep.json`` holds of it.
+        listed: how many trials are listed at once.
+        short: makes a short name of a key.
+    """
+    found = [fold_table(search, short)] if search["scores"] else []
     keys = list(search["space"])
     several = len({one["search"] for one in search["trials"]}) > 1
     rows = [
         [
             str(one["number"]), *([one["search"]] if several else []),
-            *(brief(one["params"].get(key, "")) for key in keys),
-            *(brief(value) for value in filled(one["values"], len(search["objectives"]))),
-            one["state"], str(one["reason"] or ""),
+            *(brief(value) for value in filled(one["values"], len(search["objectives"]))), one["state"],
+            *(brief(one["params"].get(key, "")) for key in keys), str(one["reason"] or ""),
         ]
         for one in search["trials"]
     ]  # fmt: skip
-    columns = ["trial", *(["search"] if several else []), *keys, *search["objectives"], "state", "reason"]
+    names = [short(key) for key in keys]
+    columns = ["trial", *(["search"] if several else []), *search["objectives"], "state", *names, "reason"]
+    if len(search["objectives"]) > 1:
+        front = [row for row, one in zip(rows, search["trials"], strict=True) if one["number"] in search["best"]]
+        said = "The front: whatever is better than one of them in one objective is worse in another."
+        found.append(
+            Table(
+                "Trials that none betters in every objective", columns[:-1], [row[:-1] for row in front], caption=said
+            )
+        )
     caption = "A trial that is pruned shows what its last validation found."
     return [*found, Table("Every trial", columns, rows[:listed], rows[listed:], caption)]
 
 
-def fold_table(search: Mapping[str, Any]) -> Table:
+def fold_table(search: Mapping[str, Any], short: Callable[[str], str]) -> Table:
     """Return what the search without each fold chose, and what that reaches on the fold."""
     scores = search["scores"]
     metrics = list(dict.fromkeys(name for one in scores.values() for name in one["test"]))
     rows = [
         [
-            fold, ", ".join(f"{key}={brief(value)}" for key, value in one["params"].items()), brief(one.get("picked")),
-            *(brief(one["test"].get(metric)) for metric in metrics),
+            fold, *(brief(one["test"].get(metric)) for metric in metrics), brief(one.get("picked")),
+            ", ".join(f"{short(key)}={brief(value)}" for key, value in one["params"].items()),
         ]
         for fold, one in scores.items()
     ]  # fmt: skip
     means = [sum(one["test"].get(metric, math.nan) for one in scores.values()) / len(scores) for metric in metrics]
-    rows.append(["mean", "", "", *map(brief, means)])
+    rows.append(["mean", *map(brief, means), "", ""])
     return Table(
         "What each search chose, on the fold that it has not seen",
-        ["fold", "chosen", f"picked by {search['objectives'][0]}", *(f"scored {metric}" for metric in metrics)],
+        ["fold", *(f"scored {metric}" for metric in metrics), f"picked by {search['objectives'][0]}", "chosen"],
         rows,
         caption="Each fold is left out of one whole search: neither training nor pruning nor picking has seen it.",
     )

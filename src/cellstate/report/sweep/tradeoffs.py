@@ -88,7 +88,8 @@ def draw(theme: Theme, points: Sequence[Point], sweep: Sweep, *, label: str, axi
     )
     top = HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - (0.2 if key else 0))
-    kinds = sorted({point.kind for point in points})  # one hue for one value in all figures
+    # In the order of the best of each, as in the learning curves: where each value has one configuration, one hue.
+    kinds = list(dict.fromkeys(brief(group.values[key]) for group in sweep.scored)) if key else [""]
     hues = dict(zip(kinds, theme.groups, strict=False)) if key else {"": theme.run}
     front = [point for point in points if point.front]
     canvas.scale_x(axes, [point.cost for point in points], log_from=5)

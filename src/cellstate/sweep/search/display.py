@@ -158,18 +158,14 @@ def trial_table(study: Study) -> Table | None:
 
 
 def best_table(study: Study) -> Table | None:
-    """Return the parameters of the best trial with what share of the difference each made; None where there is none."""
+    """Return the parameters of the best trial; None where there is none."""
     ranked = study.ranked()
     if not ranked:
         return None
-    importances = study.importances()
     title = titled(study, f"the best parameters: trial {ranked[0].number}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     table.add_column("parameter")
     table.add_column("value", justify="right", overflow="fold")
-    if importances:
-        table.add_column("importance", justify="right")
     for key, value in ranked[0].params.items():
-        share = [f"{100 * importances[key]:.0f} %" if key in importances else ""] if importances else []
-        table.add_row(key, shown(value).replace("[", r"\["), *share)
+        table.add_row(key, shown(value).replace("[", r"\["))
     return table

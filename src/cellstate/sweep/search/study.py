@@ -249,25 +249,6 @@ class Study:
         trials = self.trials()
         return len(trials) >= self.settings.n_trials and all(trial.finished for trial in trials)
 
-    def importances(self) -> dict[str, float]:
-        """Return the share of each parameter in telling good trials from others; nothing where there are too few.
-
-        By PED-ANOVA (Watanabe et al., IJCAI 2023), for the first objective.
-        """
-        done = [trial for trial in self.trials() if trial.state == "complete"]
-        if len(done) < FEWEST or len({trial.values for trial in done}) < 2:
-            return {}
-        with quiet_optuna():
-            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            target = None if len(self.settings.objectives) == 1 else (lambda trial: trial.values[0])
-            try:
-                return optuna.importance.get_param_importances(self._load(), evaluator=evaluator, target=target)
-            except (ValueError, RuntimeError):  # conditions that leave no parameter which all trials have
-                return {}
-
-
-FEWEST = 4  # trials, of which something can be said of parameters
-
 
 def objective_values(objectives: Sequence[str], row: Row) -> list[float | None]:
     """Return what a complete job reached, None where it is no number.

@@ -269,7 +269,6 @@ class SearchSweeper(JobSweeper):
                 {**asdict(one), "search": each.part.label} for each in self.studies for one in each.trials()
             ],
             "best": [one.number for one in study.front()],
-            "importances": study.importances(),
             "scores": self.scores,
             "estimate": estimate(self.scores),
         }  # fmt: skip
