@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cellstate.config import HOW_GIVEN, recorded
 
-ASIDE = HOW_GIVEN | {"test", "checkpoint"}  # no job is tested, and how often it is saved changes nothing
+ASIDE = HOW_GIVEN | {"test", "checkpoint", "comparison"}  # no job is tested, and how often it is saved changes nothing
 # Keys of which several values are repetitions of one and the same experiment.
 REPEATS = ("seed", "data.fold")
 DIGITS = 10  # of a hash in hexadecimal: two of ten thousand jobs share one with a chance of 1 in 20 000
