@@ -32,7 +32,7 @@ class Theme:
     train: str  # the training curve
     optimum: str  # the best possible predictor
     baselines: tuple[str, ...]  # predictors that need no network
-    groups: tuple[str, ...]  # configurations of a sweep, the best first; more than these are muted
+    groups: tuple[str, ...]  # configurations, the best first; more are muted; the optimum's own hue comes last
 
     def mixed(self, colour: str, share: float, other: str | None = None) -> str:
         """Return ``colour`` with ``share`` of ``other`` (the ink) in it."""
@@ -128,7 +128,7 @@ LIGHT = Theme(
     train=VERMILLION,
     optimum=GREEN,
     baselines=(PURPLE, ORANGE),
-    groups=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY),
+    groups=(BLUE, VERMILLION, PURPLE, ORANGE, SKY, GREEN),
 )
 DARK = Theme(
     name="dark",
@@ -141,7 +141,7 @@ DARK = Theme(
     train=ORANGE,
     optimum=GREEN,
     baselines=(PURPLE, VERMILLION),
-    groups=(SKY, ORANGE, GREEN, PURPLE, VERMILLION, YELLOW),
+    groups=(SKY, ORANGE, PURPLE, VERMILLION, YELLOW, GREEN),
 )
 THEMES = (LIGHT, DARK)
 
