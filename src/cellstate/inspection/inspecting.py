@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from cellstate.analysis import capture, describe_units, open_states, units_that_matter, walk_through
+from cellstate.checkpoint import ForeignFileError
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError
 from cellstate.evaluation import matching_data
@@ -104,7 +105,13 @@ def inspect_checkpoint(
     seed: int, changes: Mapping[str, Any], allow_changed: bool, ledger: str | Path, trust: Trust,
 ) -> Inspection:  # fmt: skip
     """Open a checkpoint; see ``inspect``."""
-    stored = open_checkpoint(checkpoint, trust=trust)
+    try:
+        stored = open_checkpoint(checkpoint, trust=trust)
+    except ForeignFileError as error:
+        raise RequestError(
+            f"{error}; weights of a plain PyTorch script are opened from Python, with cellstate.analysis.load_plain: "
+            "see docs/inspection.md"
+        ) from error
     book = Ledger(ledger)
     if split == "test" and file is None:
         book.check()
