@@ -94,6 +94,26 @@ def test_a_forecaster_shows_that_it_sees_the_newest_input_and_no_future(cellstat
     assert not arrays["field.series"][:, arrays["field.head"].shape[1] :].any()
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_table_of_a_stacked_bidirectional_network_is_whole_on_any_terminal(
+    cellstate: Command, folder, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    run = run_of("stacked bidirectional", folder)
+    answer = cellstate("inspect", f"checkpoint='{run}'", "sequences=4", "report=false", "output=seen")
+    table = answer.stdout.partition("looked at")[0]
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= int(columns)
+    # Each layer and direction has its own numbers, those of the arrays.
+    arrays = np.load("seen/arrays.npz")
+    for name in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        for gate in ("forget", "input", "output"):
+            shares = (100 * arrays[f"{name}.{gate}.{part}"].mean() for part in ("shut", "open"))
+            assert "{:.0f} / {:.0f} %".format(*shares) in table
+        assert len(re.findall(rf"\b{name}\b", table)) == 1
+    assert len(re.findall(r"\d+ / \d+ %", table)) == 12
+
+
 def sliced(self, window):
     """The fault: step j of the forecast is read off the output of j steps before the end."""
     outputs, _ = self.backbone(self.embedding(window.reshape(len(window), -1, self.segment * window.shape[-1])))

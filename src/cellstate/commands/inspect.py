@@ -72,7 +72,7 @@ def task(config: DictConfig) -> None:
     else:
         found.write_arrays(folder / "arrays.npz")
     console = Console(highlight=False, soft_wrap=True)
-    for part in tables(found):
+    for part in tables(found, console.width):
         console.print(part)
     if config.walk:
         for line in lines_of_walk(found):
