@@ -244,7 +244,7 @@ class TestPlain:
         with pytest.raises(RequestError, match=r"plain\.pt: .* do not tell its nonlinearity; give nonlinearity='tanh'"):
             load_plain(tmp_path / "plain.pt")
         with pytest.raises(RequestError, match="nonlinearity='sigmoid': should be 'tanh' or 'relu'"):
-            load_plain(tmp_path / "plain.pt", nonlinearity="sigmoid")
+            load_plain(tmp_path / "plain.pt", nonlinearity="sigmoid")  # type: ignore[arg-type]
         inputs = torch.randn(2, 5, 3)
         states = open_states(load_plain(tmp_path / "plain.pt", nonlinearity=nonlinearity), inputs)
         expected = plain(inputs)[0]

@@ -15,7 +15,7 @@ from cellstate.errors import RequestError
 from cellstate.evaluation import matching_data
 from cellstate.experiment import look, quiet_libraries
 from cellstate.inspection.answers import answers_of
-from cellstate.inspection.folder import claim, refuse_taken
+from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.given import of_file
 from cellstate.inspection.measures import characters_of, influence_of, read_by, recall_of, receptive_fields, texts_of
 from cellstate.inspection.reading import reading_of
@@ -85,7 +85,8 @@ def inspect(
     if output is not None:
         from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, claim(output, found.experiment))
+        with writing(output, found.experiment) as folder:
+            write(found, folder)
     return found
 
 
