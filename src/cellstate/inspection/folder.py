@@ -72,7 +72,8 @@ def writing(output: str | Path | None, experiment: str) -> Iterator[Path]:
         with suppress(OSError):  # what went wrong before is what is told
             for part in folder.iterdir():
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
-            for place in dict.fromkeys([*([folder] if output is None else []), *made]):
+            own = [folder] if output is None else []
+            for place in own + made:
                 place.rmdir()  # unless something else has come to stand there
         raise
 
