@@ -214,6 +214,22 @@ class TestPadding:
             backbone(inputs, None, torch.tensor([STEPS, wrong, 2, 2]))
 
 
+class TestMisfit:
+    @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "padded"])
+    @pytest.mark.parametrize(
+        ("shape", "words"),
+        [
+            ((BATCH, STEPS, FEATURES + 2), "inputs must have 3 features a step, which this network reads, not 5"),
+            ((BATCH, STEPS, 1), "inputs must have 3 features a step, which this network reads, not 1"),
+            ((BATCH, 0, FEATURES), r"inputs must have at least one step, but they are \(4, 0, 3\)"),
+            ((STEPS, FEATURES), r"inputs must be \(B, T, F\), sequences, steps and features, not \(7, 3\)"),
+        ],
+    )
+    def test_inputs_that_do_not_fit_are_refused_in_the_same_words_by_all(self, backbone, shape, words, lengths):
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            backbone(torch.zeros(shape, dtype=torch.float64), None, lengths)
+
+
 class TestState:
     def test_reset_rows_start_anew_and_the_others_go_on(self, backbone, inputs):
         reset = torch.tensor([True, False, True, False])

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from tests.conftest import TINY, Command, series_rows, write_csv
-from tests.security.forging import changed, saved, unsealed
+from tests.security.forging import Exploding, changed, saved, unsealed
 
 import cellstate as package
 from cellstate import checkpoint
@@ -139,6 +139,15 @@ def write_weights_alone(file: Path, good: Path) -> None:  # noqa: ARG001
     torch.save({"weight": torch.zeros(2)}, file)
 
 
+def write_whole_module(file: Path, good: Path) -> None:  # noqa: ARG001
+    torch.save({"cellstate.weight": Exploding(), "net": torch.nn.Linear(2, 2)}, file)
+
+
+def write_zip_file(file: Path, good: Path) -> None:  # noqa: ARG001
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", "cellstate" * 100)
+
+
 def write_foreign(file: Path, good: Path) -> None:  # noqa: ARG001
     saved({"state_dict": {"weight": torch.zeros(2)}}, file)
 
@@ -160,7 +169,12 @@ def write_newer(file: Path, good: Path) -> None:
         (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
         (write_without_checksum, "has no checksum: cellstate did not write it, or did so in format 1"),
         (write_older_format, "has no checksum: cellstate did not write it, or did so in format 1"),
-        (write_weights_alone, "has no checksum: cellstate did not write it"),
+        (
+            write_weights_alone,
+            "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a",
+        ),
+        (write_whole_module, "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a"),
+        (write_zip_file, "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a"),
         (write_foreign, "a checkpoint, but not one of cellstate"),
         (write_tensor, "a checkpoint, but not one of cellstate"),
         (write_newer, "format 99 is newer than this cellstate reads (2); upgrade it"),
@@ -175,6 +189,26 @@ def test_a_file_that_is_no_good_checkpoint_is_refused(
         assert answer.status == 2
         (line,) = answer.errors
         assert line.startswith(f"cellstate: error: bad.ckpt: {complaint}")
+        assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_inspect_says_how_weights_of_a_plain_script_are_opened(cellstate: Command, legacy: bool) -> None:
+    weights = torch.nn.LSTM(2, 3).state_dict()
+    torch.save(weights, "my model.pt", _use_new_zipfile_serialization=not legacy)
+    answer = cellstate("inspect", "checkpoint='my model.pt'")
+    assert answer.status == 2
+    (line,) = answer.errors
+    assert line.startswith("cellstate: error: my model.pt: no")
+    assert "cellstate.analysis.load_plain: see docs/inspection.md" in line
+    assert [file.name for file in Path().iterdir()] == ["my model.pt"]
+
+
+def test_inspect_keeps_what_it_says_of_format_1(cellstate: Command, good: Path) -> None:
+    write_older_format(Path("old.ckpt"), good)
+    (line,) = cellstate("inspect", "checkpoint=old.ckpt").errors
+    assert "format 1, which had none; use it with the version that wrote it" in line
+    assert "load_plain" not in line
 
 
 def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Command) -> None:

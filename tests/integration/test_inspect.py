@@ -13,10 +13,9 @@ import polars as pl
 import pytest
 import torch
 from tests.conftest import Command
-from torch import nn
 
 import cellstate as package
-from cellstate.analysis import load_plain, open_states
+from cellstate.analysis import open_states
 from cellstate.analysis.walk import signed
 from cellstate.backbone import TransparentGRU, TransparentLSTM
 from cellstate.backbone.transparent import transparent
@@ -92,6 +91,26 @@ def test_a_forecaster_shows_that_it_sees_the_newest_input_and_no_future(cellstat
     arrays = np.load("seen/arrays.npz")
     assert (arrays["field.head"][:, -1] > 0).all()
     assert not arrays["field.series"][:, arrays["field.head"].shape[1] :].any()
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_table_of_a_stacked_bidirectional_network_is_whole_on_any_terminal(
+    cellstate: Command, folder, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", columns)
+    run = run_of("stacked bidirectional", folder)
+    answer = cellstate("inspect", f"checkpoint='{run}'", "sequences=4", "report=false", "output=seen")
+    table = answer.stdout.partition("looked at")[0]
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= int(columns)
+    # Each layer and direction has its own numbers, those of the arrays.
+    arrays = np.load("seen/arrays.npz")
+    for name in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        for gate in ("forget", "input", "output"):
+            shares = (100 * arrays[f"{name}.{gate}.{part}"].mean() for part in ("shut", "open"))
+            assert "{:.0f} / {:.0f} %".format(*shares) in table
+        assert len(re.findall(rf"\b{name}\b", table)) == 1
+    assert len(re.findall(r"\d+ / \d+ %", table)) == 12
 
 
 def sliced(self, window):
@@ -282,33 +301,3 @@ def test_python_gives_the_arrays_that_the_command_writes(cellstate: Command, fol
     assert set(written.files) == set(found.arrays())
     for name, values in found.arrays().items():
         np.testing.assert_array_equal(written[name], values)
-
-
-@pytest.mark.usefixtures("working_folder")
-def test_a_network_of_a_plain_script_is_opened_with_its_own_head():
-    torch.manual_seed(0)
-    plain, head = nn.LSTM(2, 5, 2, batch_first=True, bidirectional=True), nn.Linear(10, 3)
-    torch.save({"lstm." + name: value for name, value in plain.state_dict().items()}, "model.pt")
-    inputs = torch.randn(40, 9, 2)
-    found = package.inspect_network(
-        load_plain("model.pt"),
-        inputs,
-        loss=lambda outputs: nn.functional.cross_entropy(head(outputs[:, -1]), torch.zeros(40, dtype=torch.long)),
-        predict=lambda outputs: head(outputs[:, -1]),
-        output="seen",
-    )
-    with torch.no_grad():
-        outputs, _ = plain(inputs)
-    np.testing.assert_allclose(
-        np.concatenate([found.arrays()["l1.h"], found.arrays()["l1_reverse.h"]], -1), outputs.numpy(), atol=1e-6
-    )
-    assert Path("seen/report.html").is_file()
-    assert found.influence is not None
-    assert found.influence.values[0] > 0
-    # dL/dh of the upper layer is autograd's own.
-    leaf = outputs.clone().requires_grad_()
-    nn.functional.cross_entropy(head(leaf[:, -1]), torch.zeros(40, dtype=torch.long)).backward()
-    assert leaf.grad is not None
-    np.testing.assert_allclose(
-        found.arrays()["l1.dh_norm"][:, -1], leaf.grad[:, -1, :5].norm(dim=-1).numpy(), rtol=1e-4
-    )

@@ -222,25 +222,39 @@ class TestPlain:
         expected = model.rnn(inputs)[0]
         for number, content in enumerate((model.state_dict(), {"epoch": 3, "model_state_dict": model.state_dict()})):
             torch.save(content, tmp_path / f"{number}.pt")
-            network = load_plain(tmp_path / f"{number}.pt")
+            network = load_plain(tmp_path / f"{number}.pt", nonlinearity="tanh" if kind == "rnn" else None)
             torch.testing.assert_close(network(inputs)[0], expected)
             torch.testing.assert_close(open_states(network, inputs).outputs, expected)
 
     def test_several_networks_are_told_apart_by_their_prefix(self):
         model = nn.ModuleDict({"encoder": nn.LSTM(3, 4), "decoder": nn.GRU(3, 4)})
-        with pytest.raises(RequestError, match="hold several recurrent networks; name one with prefix=…: decoder, enc"):
+        with pytest.raises(
+            RequestError, match="holds several recurrent networks; name one with prefix=…: decoder, enc"
+        ):
             load_plain(model.state_dict())
+        with pytest.raises(RequestError, match=r"no recurrent network called encx; there are: decoder, encoder$"):
+            load_plain(model.state_dict(), prefix="encx")
         assert isinstance(load_plain(model.state_dict(), prefix="encoder"), LSTM)
 
-    def test_relu_is_taken_at_the_users_word(self):
-        plain = nn.RNN(3, 4, nonlinearity="relu", batch_first=True)
+    @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+    def test_the_nonlinearity_of_a_simple_network_is_asked_for_and_its_states_are_its_own(self, nonlinearity, tmp_path):
+        torch.manual_seed(0)
+        plain = nn.RNN(3, 4, 2, nonlinearity=nonlinearity, bidirectional=True, batch_first=True)
+        torch.save(plain.state_dict(), tmp_path / "plain.pt")
+        with pytest.raises(RequestError, match=r"plain\.pt: .* do not tell its nonlinearity; give nonlinearity='tanh'"):
+            load_plain(tmp_path / "plain.pt")
+        with pytest.raises(RequestError, match="nonlinearity='sigmoid': should be 'tanh' or 'relu'"):
+            load_plain(tmp_path / "plain.pt", nonlinearity="sigmoid")  # type: ignore[arg-type]
         inputs = torch.randn(2, 5, 3)
-        torch.testing.assert_close(load_plain(plain.state_dict(), nonlinearity="relu")(inputs)[0], plain(inputs)[0])
+        states = open_states(load_plain(tmp_path / "plain.pt", nonlinearity=nonlinearity), inputs)
+        expected = plain(inputs)[0]
+        torch.testing.assert_close(states.outputs, expected)
+        torch.testing.assert_close(torch.cat([layer.h for layer in states.layers[2:]], -1), expected)
 
     @pytest.mark.parametrize(
         ("weights", "words"),
         [
-            (nn.Linear(2, 2).state_dict(), "hold no recurrent network"),
+            (nn.Linear(2, 2).state_dict(), "holds no recurrent network; weights such as"),
             (nn.LSTM(3, 4, proj_size=2).state_dict(), "projections"),
             ({**nn.LSTM(3, 4).state_dict(), "weight_hh_l0": torch.zeros(20, 4)}, "is that of no LSTM, GRU or simple"),
             ({**nn.LSTM(3, 4).state_dict(), "bias_hh_l0": torch.zeros(3)}, r"bias_hh_l0 is \(3,\), expected \(16,\)"),
@@ -259,7 +273,11 @@ class TestPlain:
         torch.save(Script(nn.LSTM(3, 4)), tmp_path / "whole.pt")
         (tmp_path / "text.pt").write_text("none")
         torch.save([1, 2], tmp_path / "list.pt")
-        for name, words in (("whole", "could run code"), ("text", "cannot be read|could run"), ("list", "hold a list")):
+        for name, words in (
+            ("whole", "could run code"),
+            ("text", "cannot be read|could run"),
+            ("list", "holds a list"),
+        ):
             with pytest.raises(RequestError, match=words):
                 load_plain(tmp_path / f"{name}.pt")
         with pytest.raises(RequestError, match="no such file"):

@@ -22,7 +22,7 @@ def load_plain(
     source: str | Path | Mapping[str, Any],
     *,
     prefix: str | None = None,
-    nonlinearity: Literal["tanh", "relu"] = "tanh",
+    nonlinearity: Literal["tanh", "relu"] | None = None,
 ) -> Recurrent:
     """Return the recurrent network in weights that were saved with ``torch.save``, ready for every analysis here.
 
@@ -38,26 +38,38 @@ def load_plain(
         source: a file, of which no code is run (``weights_only=True``), or a state dict. The weights may stand under
             ``state_dict``, ``model_state_dict`` or ``model`` beside other things.
         prefix: which network, such as ``encoder.lstm``, where the weights hold several.
-        nonlinearity: of a simple RNN, whose weights do not tell.
+        nonlinearity: of a simple RNN, whose weights do not tell: ``tanh``, which ``nn.RNN`` has where a script does not
+            say, or ``relu``. Needed for an ``nn.RNN``, and for no other network.
 
     Raises:
-        RequestError: no such file, not weights, no recurrent network among them or several, projections
-            (``proj_size``), or weights whose shapes do not fit together.
+        RequestError: no such file, not weights, no recurrent network among them or several, no ``nonlinearity`` of an
+            ``nn.RNN``, projections (``proj_size``), or weights whose shapes do not fit together.
     """
+    if nonlinearity not in (None, "tanh", "relu"):
+        raise RequestError(f"nonlinearity={nonlinearity!r}: should be 'tanh' or 'relu'")
     named = source if isinstance(source, Mapping) else _read(Path(source).expanduser())
-    where = "the weights" if isinstance(source, Mapping) else str(source)
-    groups = _groups(_weights(named, where))
-    if prefix is not None:
-        groups = {found: parts for found, parts in groups.items() if found.rstrip(".") == prefix.rstrip(".")}
-    if len(groups) != 1:
-        found = ", ".join(sorted(name.rstrip(".") or "(no prefix)" for name in groups))
+    where = "the state dict" if isinstance(source, Mapping) else str(source)
+    return _built(_chosen(_groups(_weights(named, where)), prefix, where), where, nonlinearity)
+
+
+def _chosen(groups: Mapping[str, dict[str, Tensor]], prefix: str | None, where: str) -> dict[str, Tensor]:
+    """Return the weights of the one network that is meant."""
+    known = {name.rstrip(".") or "(no prefix)": parts for name, parts in groups.items()}
+    if not known:
         raise RequestError(
-            f"{where}: hold several recurrent networks; name one with prefix=…: {found}"
-            if groups
-            else f"{where}: hold no recurrent network{f' {prefix}' if prefix else ''}; weights such as "
-            "lstm.weight_ih_l0 are looked for, as nn.LSTM, nn.GRU and nn.RNN name them"
+            f"{where}: holds no recurrent network; weights such as lstm.weight_ih_l0 are looked for, as nn.LSTM, "
+            "nn.GRU and nn.RNN name them"
         )
-    return _built(next(iter(groups.values())), where, nonlinearity)
+    if prefix is None and len(known) > 1:
+        raise RequestError(
+            f"{where}: holds several recurrent networks; name one with prefix=…: {', '.join(sorted(known))}"
+        )
+    name = next(iter(known)) if prefix is None else prefix.rstrip(".") or "(no prefix)"
+    if name not in known:
+        raise RequestError(
+            f"{where}: holds no recurrent network called {prefix}; there are: {', '.join(sorted(known))}"
+        )
+    return known[name]
 
 
 def _read(file: Path) -> Any:
@@ -81,7 +93,7 @@ def _weights(named: Any, where: str) -> dict[str, Tensor]:
             if isinstance(named.get(key), Mapping):
                 return _weights(named[key], where)
         return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
-    raise RequestError(f"{where}: hold a {type(named).__name__}, and no weights by name; save model.state_dict()")
+    raise RequestError(f"{where}: holds a {type(named).__name__}, and no weights by name; save model.state_dict()")
 
 
 def _groups(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -93,7 +105,7 @@ def _groups(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return groups
 
 
-def _built(parts: Mapping[str, Tensor], where: str, nonlinearity: Literal["tanh", "relu"]) -> Recurrent:
+def _built(parts: Mapping[str, Tensor], where: str, nonlinearity: Literal["tanh", "relu"] | None) -> Recurrent:
     """Return the network that torch's names and shapes describe."""
     if any("_hr_" in name for name in parts):
         raise RequestError(f"{where}: the network has projections (proj_size), which cannot be opened")
@@ -113,6 +125,11 @@ def _built(parts: Mapping[str, Tensor], where: str, nonlinearity: Literal["tanh"
     if rest or gates not in kinds:
         raise RequestError(f"{where}: weight_hh_l0 of {tuple(recurrent.shape)} is that of no LSTM, GRU or simple RNN")
     if gates == 1:
+        if nonlinearity is None:
+            raise RequestError(
+                f"{where}: the weights of an nn.RNN do not tell its nonlinearity; give nonlinearity='tanh', as nn.RNN "
+                "has it where a script does not say, or 'relu'"
+            )
         options["nonlinearity"] = nonlinearity
     with torch.device("meta"):
         network: Any = kinds[gates](first.shape[1], hidden, **options)

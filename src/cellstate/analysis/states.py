@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellstate.backbone.contract import State
+from cellstate.backbone.contract import State, check_inputs
 from cellstate.backbone.padding import Padding, length_range
 from cellstate.backbone.recurrent import Recurrent
 from cellstate.backbone.transparent import fast, gru, lstm, rnn
@@ -138,9 +138,10 @@ def open_states(
         outputs: what the network gave for these, ``(B, T, D)``, if it is at hand: the upper layer is not run again.
 
     Raises:
-        ValueError: the network is none of these, or a length is impossible.
+        ValueError: the network is none of these, the inputs have another shape, or a length is impossible.
     """
     quick = network if isinstance(network, Recurrent) else fast(network)  # type: ignore[arg-type]
+    check_inputs(inputs, quick.input_size)
     parameter = next(quick.parameters())
     below = inputs.to(parameter)
     start = tuple(tensor.to(parameter) for tensor in state or quick.initial_state(len(inputs)))

@@ -44,7 +44,7 @@ class Backbone(nn.Module, ABC):
         The rest is padding: whatever it holds, the outputs there are zero, its gradients are zero, and the
         state returned is that after each row's own last valid step.
 
-        Raises ValueError if a length is below 1 or above ``T``.
+        Raises ValueError if the inputs have another shape or no step, or a length is below 1 or above ``T``.
         """
 
     @abstractmethod
@@ -63,6 +63,22 @@ class Backbone(nn.Module, ABC):
             )
         outputs, state = self(inputs.unsqueeze(1), state)
         return outputs.squeeze(1), state
+
+
+def check_inputs(inputs: Tensor, features: int) -> None:
+    """Refuse what is no ``(B, T, F)`` of at least one step and ``features`` features (ValueError).
+
+    Torch's kernels do not all look: of a padded batch with too many features, an LSTM gives numbers of nothing.
+    """
+    if inputs.ndim != 3:
+        raise ValueError(f"inputs must be (B, T, F), sequences, steps and features, not {tuple(inputs.shape)}")
+    if inputs.shape[1] == 0:
+        raise ValueError(f"inputs must have at least one step, but they are {tuple(inputs.shape)}")
+    if inputs.shape[2] != features:
+        raise ValueError(
+            f"inputs must have {features} feature{'s' if features != 1 else ''} a step, which this network reads, "
+            f"not {inputs.shape[2]}"
+        )
 
 
 def detach(state: State) -> State:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from cellstate.annotations import Layers, PositiveInt, Probability
 from cellstate.backbone.autocast import at_autocast_precision
-from cellstate.backbone.contract import Backbone, State, last_outputs
+from cellstate.backbone.contract import Backbone, State, check_inputs, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit, initialise, set_chrono_bias, set_gate_bias
 from cellstate.backbone.padding import SATURATE, Padding, length_range
 
@@ -49,6 +49,7 @@ class Recurrent(Backbone):
         self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run over ``inputs`` ``(B, T, F)``; see ``Backbone.forward``."""
+        check_inputs(inputs, self.input_size)
         inputs = at_autocast_precision(inputs)
         if state is not None:
             state = tuple(map(at_autocast_precision, state))

@@ -1,6 +1,15 @@
 """The checkpoint file: its format, safe reading, and building an experiment again from it."""
 
-from cellstate.checkpoint.file import AtomicCheckpointIO, DamagedError, find, keep, read, verify, write
+from cellstate.checkpoint.file import (
+    AtomicCheckpointIO,
+    DamagedError,
+    ForeignFileError,
+    find,
+    keep,
+    read,
+    verify,
+    write,
+)
 from cellstate.checkpoint.randomness import random_state, restore_random_state
 from cellstate.checkpoint.rebuild import read_data, rebuild_data, rebuild_model
 from cellstate.checkpoint.record import FORMAT, KEY
@@ -10,6 +19,7 @@ __all__ = [
     "KEY",
     "AtomicCheckpointIO",
     "DamagedError",
+    "ForeignFileError",
     "find",
     "keep",
     "random_state",

@@ -36,6 +36,10 @@ class RefusedError(Exception):
     """Why a file is not read, in words that go on after its name."""
 
 
+class UnsealedError(RefusedError):
+    """The file has no checksum, and does not look as if it was cut short."""
+
+
 class BrokenError(RefusedError):
     """The file was a checkpoint once."""
 
@@ -87,7 +91,8 @@ def check(file: BinaryIO) -> dict[str, Entry]:
 
     Raises:
         BrokenError: it was cut short or changed since it was written.
-        RefusedError: it is none, has no checksum, or is not laid out as torch does it.
+        UnsealedError: it has no checksum, or is no zip file at all.
+        RefusedError: it is not laid out as torch does it.
     """
     size = file.seek(0, os.SEEK_END)
     end = size - COMMENT - END.size
@@ -222,10 +227,10 @@ def _without_seal(file: BinaryIO, size: int) -> RefusedError:
     if not size:
         return BrokenError("is empty")  # as a file system leaves what it had not written when the power went
     if between(file, 0, 4) != b"PK\3\4":
-        return RefusedError("not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run")
+        return UnsealedError("not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run")
     last = between(file, max(size - END.size, 0), size)
     if last.startswith(b"PK\5\6") and last.endswith(b"\0\0"):
-        return RefusedError(
+        return UnsealedError(
             "has no checksum: cellstate did not write it, or did so in format 1, which had none; use it with the "
             "version that wrote it, or train anew"
         )

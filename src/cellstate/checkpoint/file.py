@@ -14,6 +14,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from typing_extensions import override
 
 from cellstate.checkpoint.archive import BrokenError, RefusedError, SealedFile, between, check
+from cellstate.checkpoint.foreign import ForeignError, checked
 from cellstate.checkpoint.instructions import followed
 from cellstate.checkpoint.record import check_content
 from cellstate.checkpoint.values import check_values
@@ -22,6 +23,10 @@ from cellstate.errors import RequestError, RunError, did_you_mean, not_written
 
 class DamagedError(RequestError):
     """A checkpoint is not what was written any more; another copy of it may be."""
+
+
+class ForeignFileError(RequestError):
+    """Another program wrote the file with ``torch.save``."""
 
 
 def write(content: dict[str, Any], path: Path) -> None:
@@ -106,11 +111,12 @@ def read(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
 
     Raises:
         DamagedError: the file was cut short or changed.
-        RequestError: no such file, not a checkpoint of cellstate, or of a newer format.
+        ForeignFileError: another program wrote it.
+        RequestError: no such file, not a checkpoint of cellstate, or of another format.
     """
     file = find(path)
     with telling(file), file.open("rb") as stream:  # one open file: what was checked is what is loaded
-        entries = check(stream)
+        entries = checked(stream)
         record = entries["data.pkl"]
         check_content(followed(between(stream, record.start, record.start + record.size), entries), to_go_on=to_go_on)
         stream.seek(0)
@@ -135,6 +141,8 @@ def telling(file: Path) -> Iterator[None]:
         yield
     except BrokenError as error:
         raise DamagedError(f"{file}: {error}; take another copy of it") from error
+    except ForeignError as error:
+        raise ForeignFileError(f"{file}: {error}; give a run folder, or its best.ckpt") from error
     except RefusedError as error:
         raise RequestError(f"{file}: {error}") from error
     except PermissionError as error:

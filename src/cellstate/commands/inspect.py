@@ -56,7 +56,7 @@ def task(config: DictConfig) -> None:
     from rich.console import Console
 
     from cellstate.inspection import inspect
-    from cellstate.inspection.folder import claim, refuse_taken
+    from cellstate.inspection.folder import refuse_taken, writing
     from cellstate.inspection.spoken import lines_of_walk, tables
     from cellstate.runs.ledger import spoken
 
@@ -64,15 +64,15 @@ def task(config: DictConfig) -> None:
     asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key not in ("walk", "output", "report")}
     changes = {key: value for key, value in config.data.items() if value is not None}
     found = inspect(**asked, data=changes)
-    folder = claim(config.output, found.experiment)
-    if config.report:
-        from cellstate.report.inspection import write  # loads matplotlib
+    with writing(config.output, found.experiment) as folder:
+        if config.report:
+            from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, folder)
-    else:
-        found.write_arrays(folder / "arrays.npz")
+            write(found, folder)
+        else:
+            found.write_arrays(folder / "arrays.npz")
     console = Console(highlight=False, soft_wrap=True)
-    for part in tables(found):
+    for part in tables(found, console.width):
         console.print(part)
     if config.walk:
         for line in lines_of_walk(found):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -30,11 +33,9 @@ def claim(output: str | Path | None, experiment: str) -> Path:
         RunError: it cannot be made.
     """
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    named = (
-        "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in experiment)[:LONGEST].strip(".")
-        or "network"
-    )
-    folder = FOLDER / named / moment if output is None else Path(output).expanduser()
+    folder = place_of(output, experiment)
+    if output is None:
+        folder /= moment
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if output is not None:
@@ -52,3 +53,36 @@ def claim(output: str | Path | None, experiment: str) -> Path:
                 return place
     except OSError as error:
         raise not_written(folder, error) from error
+
+
+@contextmanager
+def writing(output: str | Path | None, experiment: str) -> Iterator[Path]:
+    """Make the folder as ``claim`` does, to be written into; where that fails, nothing is left of it.
+
+    Raises:
+        RequestError: it holds something by now.
+        RunError: it cannot be made.
+    """
+    wanted = place_of(output, experiment)
+    made = [place for place in (wanted, *wanted.parents) if not place.exists()]
+    folder = claim(output, experiment)
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # what went wrong before is what is told
+            for part in folder.iterdir():
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+            own = [folder] if output is None else []
+            for place in own + made:
+                place.rmdir()  # unless something else has come to stand there
+        raise
+
+
+def place_of(output: str | Path | None, experiment: str) -> Path:
+    """Return the folder that was asked for, or the one that holds all inspections of an experiment."""
+    if output is not None:
+        return Path(output).expanduser()
+    return FOLDER / (
+        "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in experiment)[:LONGEST].strip(".")
+        or "network"
+    )

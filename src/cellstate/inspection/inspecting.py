@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from cellstate.analysis import capture, describe_units, open_states, units_that_matter, walk_through
+from cellstate.checkpoint import ForeignFileError
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError
 from cellstate.evaluation import matching_data
 from cellstate.experiment import look, quiet_libraries
 from cellstate.inspection.answers import answers_of
-from cellstate.inspection.folder import claim, refuse_taken
+from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.given import of_file
 from cellstate.inspection.measures import characters_of, influence_of, read_by, recall_of, receptive_fields, texts_of
 from cellstate.inspection.reading import reading_of
@@ -84,7 +85,8 @@ def inspect(
     if output is not None:
         from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, claim(output, found.experiment))
+        with writing(output, found.experiment) as folder:
+            write(found, folder)
     return found
 
 
@@ -104,7 +106,13 @@ def inspect_checkpoint(
     seed: int, changes: Mapping[str, Any], allow_changed: bool, ledger: str | Path, trust: Trust,
 ) -> Inspection:  # fmt: skip
     """Open a checkpoint; see ``inspect``."""
-    stored = open_checkpoint(checkpoint, trust=trust)
+    try:
+        stored = open_checkpoint(checkpoint, trust=trust)
+    except ForeignFileError as error:
+        raise RequestError(
+            f"{error}; weights of a plain PyTorch script are opened from Python, with cellstate.analysis.load_plain: "
+            "see docs/inspection.md"
+        ) from error
     book = Ledger(ledger)
     if split == "test" and file is None:
         book.check()

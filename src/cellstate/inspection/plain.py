@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,23 +21,32 @@ from cellstate.analysis import (
 )
 from cellstate.analysis.memory_horizon import default_lags, point_divergence
 from cellstate.errors import RequestError
-from cellstate.inspection.folder import claim, refuse_taken
+from cellstate.inspection.accepted import (
+    Divergence,
+    Outputs,
+    as_features,
+    as_inputs,
+    check_functions,
+    check_outputs,
+    check_prediction,
+    checked_loss,
+)
+from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.inspecting import check_counts
 from cellstate.inspection.measures import LAGS, recall_of
 from cellstate.inspection.reading import Reading, spoken_step, symbols_of
 from cellstate.inspection.result import Inspection
 
-Outputs = Callable[[Tensor], Tensor]
-
 
 def inspect_network(
     network: nn.Module,
-    inputs: Tensor,
+    inputs: Any,
     *,
-    lengths: Tensor | None = None,
+    lengths: Any = None,
+    features: Sequence[str] | None = None,
     loss: Outputs | None = None,
     predict: Outputs | None = None,
-    divergence: Callable[[Tensor, Tensor], Tensor] | None = None,
+    divergence: Divergence | None = None,
     sequence: int = 1,
     units: int = 3,
     seed: int = 0,
@@ -50,8 +60,10 @@ def inspect_network(
 
     Args:
         network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, what ``load_plain`` gave, or a backbone.
-        inputs: ``(B, T, F)``, what it reads, batch first.
+        inputs: ``(B, T, F)``, what it reads, batch first: a tensor or an array of floating-point numbers, or lists of
+            numbers.
         lengths: valid steps of each row, ``(B,)``; None: all.
+        features: what to call each of the F features; None: ``feature 1``, ``feature 2`` ...
         loss: from the network's outputs ``(B, T, D)`` to a loss ``()``, whose gradient is followed. None: the outputs
             after each row's last step, along one random direction.
         predict: from the outputs ``(B, T, D)`` to the prediction after the last step, ``(B, K)``, whose change is
@@ -65,21 +77,28 @@ def inspect_network(
         output: a new or empty folder to write arrays, figures and page into; None writes nothing.
 
     Raises:
-        RequestError: the network cannot be opened, or the inputs do not fit.
+        RequestError: the network cannot be opened, the inputs do not fit, or a function gives something else than it
+            should; nothing is written.
         RunError: what was found cannot be written.
     """
     refuse_taken(output)
     check_counts(sequence=sequence, units=units)
-    check_inputs(inputs, sequence)
+    check_functions(loss=loss, predict=predict, divergence=divergence)
+    inputs, lengths = as_inputs(inputs, network, lengths)
+    if sequence > len(inputs):
+        raise RequestError(f"sequence={sequence}: there are {len(inputs)} sequences; give one of 1 to {len(inputs)}")
+    names = as_features(features, inputs.shape[-1])
     states = opened(network, inputs, lengths)
+    check_outputs(states.outputs)
     stops = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
 
     def last(outputs: Tensor) -> Tensor:
         return outputs[torch.arange(len(outputs)), stops - 1]
 
     direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
-    flow = loss_flow(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean()), states)
+    flow = loss_flow(checked_loss(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean())), states)
     compare = divergence or (None if predict is not None else point_divergence)
+    check_prediction(predict or last, states.outputs, compare)
     row, top = sequence - 1, [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
     chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
     read, symbols = inputs[row, : int(stops[row])].double().cpu().numpy(), symbols_of(inputs)
@@ -90,7 +109,7 @@ def inspect_network(
         sequences=f"{len(inputs):,} sequence{'s' if len(inputs) > 1 else ''}, as given",
         keys=tuple(f"sequence {number}" for number in range(1, len(inputs) + 1)),
         shown=row,
-        reading=Reading(tuple(map(spoken_step, read)), read),
+        reading=Reading(tuple(map(spoken_step, read)), read, names),
         inputs=inputs,
         states=states,
         units=tuple(describe_units(layer) for layer in states.layers),
@@ -103,18 +122,9 @@ def inspect_network(
     if output is not None:
         from cellstate.report.inspection import write  # loads matplotlib
 
-        write(found, claim(output, found.experiment))
+        with writing(output, found.experiment) as folder:
+            write(found, folder)
     return found
-
-
-def check_inputs(inputs: Tensor, sequence: int) -> None:
-    """Refuse inputs that are no sequences of numbers, or fewer than asked for (RequestError)."""
-    if inputs.ndim != 3 or not inputs.is_floating_point() or sequence > len(inputs):
-        raise RequestError(
-            f"inputs of shape {tuple(inputs.shape)}: give numbers (B, T, F), batch first"
-            if inputs.ndim != 3 or not inputs.is_floating_point()
-            else f"sequence={sequence}: there are {len(inputs)}"
-        )
 
 
 def opened(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> States:
@@ -130,7 +140,7 @@ def depends(
     inputs: Tensor,
     lengths: Tensor | None,
     predict: Outputs,
-    divergence: Callable[[Tensor, Tensor], Tensor] | None,
+    divergence: Divergence | None,
     seed: int,
 ) -> MemoryCurve | None:
     """Return by how much the prediction depends on earlier inputs; None of a single sequence."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from cellstate.analysis import HalfMemory, MemoryCurve, Units, order_by_memory
@@ -17,23 +18,51 @@ LONGEST = 4  # units that are named as keeping longest
 WALKED_STEPS = 40  # steps of a walk on the terminal
 
 
-def tables(found: Inspection) -> Iterator[Table]:
-    """Yield the tables: the layers, then what holds for the network as a whole."""
-    table = Table(
-        title=f"{found.task or 'network'}: {found.network}", title_justify="left", title_style="bold",
-        box=box.SIMPLE_HEAD,
-    )  # fmt: skip
-    for place, column in enumerate(layer_columns(found)):
-        table.add_column("\n".join(column), justify="right" if place else "left", no_wrap=True)
-    for row in layer_rows(found):
-        table.add_row(*row)
-    yield table
+def tables(found: Inspection, width: int = 80) -> Iterator[Table]:
+    """Yield the tables, no wider than ``width`` characters: the layers, then what holds for the network as a whole."""
+    yield from layer_tables(found, width)
     facts = Table(box=None, show_header=False, padding=(0, 2))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in summary(found):
         facts.add_row(name, value)
     yield facts
+
+
+def layer_tables(found: Inspection, width: int) -> Iterator[Table]:
+    """Yield a row for each layer and direction; where that is too wide, a column for each, as many as fit at once."""
+    title = f"{found.task or 'network'}: {found.network}"
+    columns, rows = layer_columns(found), layer_rows(found)
+    whole = table_of(["\n".join(column) for column in columns], rows, title)
+    if natural_width(whole) <= width:
+        yield whole
+        return
+    names = [" ".join(column) for column in columns[1:]]
+    left = 0
+    while left < len(rows):
+        for count in range(len(rows) - left, 0, -1):
+            part = rows[left : left + count]
+            lines = [[name, *(row[place] for row in part)] for place, name in enumerate(names, start=1)]
+            table = table_of(["", *(row[0] for row in part)], lines, "" if left else title)
+            if natural_width(table) <= width:
+                break
+        yield table
+        left += count
+
+
+def table_of(columns: list[str], rows: list[list[str]], title: str) -> Table:
+    """Return a table whose first column has names, and the others numbers."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def natural_width(table: Table) -> int:
+    """Return the characters that a table takes where there is room for all of it, its title left out."""
+    return Console(width=10_000).measure(table).maximum
 
 
 def layer_columns(found: Inspection) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cellstate.annotations import Layers, PositiveInt, Probability
 from cellstate.backbone.autocast import at_autocast_precision
-from cellstate.backbone.contract import Backbone, State, last_outputs
+from cellstate.backbone.contract import Backbone, State, check_inputs, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit
 from cellstate.backbone.padding import Padding, length_range
 from cellstate.backbone.recurrent import GRU, LSTM, RNN, Recurrent
@@ -59,6 +59,7 @@ class Transparent(Backbone):
         self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run over ``inputs`` ``(B, T, F)``; see ``Backbone.forward``."""
+        check_inputs(inputs, self.input_size)
         steps, padding = inputs.shape[1], None
         sequence = at_autocast_precision(inputs)
         start = tuple(at_autocast_precision(tensor) for tensor in state or self.initial_state(len(inputs)))

@@ -28,6 +28,8 @@ BAR = 0.16  # inches of the colours' scale
 SIDE = 0.95  # inches beside the maps, for the scale
 LONG_NAME = 8  # characters of a symbol that is written along the time axis
 LEFT = 0.72  # inches left of the maps
+LINED = 3  # features that are drawn as lines; more are a heat map
+FEATURE, NAMED = 0.135, 40  # inches of a feature's row, and rows up to which each has its name
 UNSEEN = ("␣", "↵", "⇥", "␍")
 
 
@@ -69,6 +71,8 @@ def caption(found: Inspection, layer: LayerStates) -> str:
     said = [f"{order}; one column a step, under what was read there."]
     if layer.direction == "backward":
         said.append("This layer reads from the end: its state at a step has read all that stands to the right.")
+    if is_mapped(found.reading):
+        said.append("What was read is above, each feature from its least (dark) to its most (yellow) in this sequence.")
     size = layer.h.shape[-1]
     if size > MOST_UNITS:
         said.append(f"{MOST_UNITS} of the {size:,} units are drawn, evenly spaced in that order.")
@@ -185,6 +189,8 @@ def time_ticks(axes: Axes, steps: int, *, shown: bool) -> None:
 
 def names_of(reading: Reading, steps: int) -> tuple[list[str], float]:
     """Return the symbols to write above, if they are to be written, and the inches that what stands there takes."""
+    if reading.values is not None and is_mapped(reading):
+        return [], max(LINES, FEATURE * min(reading.values.shape[1], NAMED))
     if reading.values is not None and not few_values(reading, steps):
         return [], LINES
     names = [canvas.name(readable(one) if len(one) == 1 else one, LONG_NAME) or " " for one in reading.names[:steps]]
@@ -202,8 +208,13 @@ def is_upright(names: list[str]) -> bool:
     return longest > 1 and room_of(names) < longest * 6
 
 
+def is_mapped(reading: Reading) -> bool:
+    """Say whether what was read has more features than lines can be told apart."""
+    return reading.values is not None and reading.values.shape[1] > LINED
+
+
 def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: list[str]) -> None:
-    """Draw what was read: symbols by their names, numbers as lines."""
+    """Draw what was read: symbols by their names, numbers as lines, or as a heat map of many features."""
     axes.set_xlim(0.5, steps + 0.5)
     axes.grid(visible=False)
     axes.set_xticks([])
@@ -213,20 +224,50 @@ def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: 
         return
     segment = reading.segment
     values = reading.values[: steps * segment]
+    if is_mapped(reading):
+        draw_features(theme, axes, values, reading.features, steps)
+        return
     at = 0.5 + (np.arange(len(values)) + 0.5) / segment
     marks = "o" if segment == 1 and steps <= 60 else ""
-    for number in range(min(values.shape[1], 4)):
-        colour = (theme.ink, theme.run, theme.muted, theme.text(theme.run))[number]
-        axes.plot(at, values[:, number], color=colour, lw=1.1, marker=marks, ms=2.5)
-    low, high = float(values[:, :4].min()), float(values[:, :4].max())
+    named = reading.features or (("input",) if values.shape[1] == 1 else ())
+    for number, (column, colour) in enumerate(zip(values.T, (theme.ink, theme.run, theme.muted), strict=False)):
+        axes.plot(at, column, color=colour, lw=1.1, marker=marks, ms=2.5)
+        if number < len(named):
+            axes.text(
+                1.005, 1 - (number + 0.5) / len(named), canvas.name(named[number], 14), transform=axes.transAxes,
+                va="center", color=colour, fontsize=8,
+            )  # fmt: skip
+    low, high = float(values.min()), float(values.max())
     room = (high - low) * 0.1 or 0.5
     axes.set_ylim(low - room, high + room)
     axes.set_yticks(
         [low, high], [f"{low:.3g}".replace("-", "−"), f"{high:.3g}".replace("-", "−")] if high > low else ["", ""]
     )
-    beside = [canvas.name(one, 10) for one in reading.features[: min(values.shape[1], 4)]]
+
+
+def draw_features(theme: Theme, axes: Axes, values: np.ndarray, features: tuple[str, ...], steps: int) -> None:
+    """Draw numbers ``(n, F)`` as a heat map, a row for each feature, from its least to its most."""
+    low, high = values.min(0), values.max(0)
+    shares = (values - low) / np.where(high > low, high - low, 1.0)
+    count = values.shape[1]
+    axes.imshow(
+        shares.T, aspect="auto", cmap=ListedColormap(theme.shares()), vmin=0, vmax=1, interpolation="nearest",
+        extent=(0.5, steps + 0.5, count + 0.5, 0.5),
+    )  # fmt: skip
+    if count <= NAMED and features:
+        axes.set_yticks(range(1, count + 1), [canvas.name(one, 11) for one in features], fontsize=7)
+        axes.tick_params(axis="y", length=0, pad=3)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{count:,} features")
     axes.text(
-        1.005, 0.5, "\n".join(beside) or "input", transform=axes.transAxes, va="center", color=theme.muted, fontsize=8
+        1.005,
+        0.5,
+        "read, each\nat its own\nscale",
+        transform=axes.transAxes,
+        va="center",
+        color=theme.muted,
+        fontsize=8,
     )
 
 
