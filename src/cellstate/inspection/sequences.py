@@ -150,8 +150,8 @@ def pieces(
 def apart(rows: Tensor) -> tuple[int, ...]:
     """Return which pieces of a text ``(B, T)`` repeat nothing of one that is among them, the first of all first.
 
-    A piece repeats another where they share a run of a quarter of their length; short pieces, one of 16 characters or of
-    half their length, and of 10 at least. A text that says one thing again and again has many pieces, of which those
+    A piece repeats another where they share a run of a quarter of their length, short ones a run of 16 characters or
+    half their length, 10 at least. A text that says one thing again and again has many pieces, of which those
     that are fitted on and those that are tested on would be the same.
     """
     width = rows.shape[1]
