@@ -54,7 +54,7 @@ def recall_or_why(states: States, items: Tensor, seed: int) -> tuple[MemoryCurve
     valid = states.valid
     if items.is_floating_point() and items.shape[-1] > MOST_VALUES:
         return None, (
-            f"the network reads {items.shape[-1]} embedded values a step, of which no single one says how much is held"
+            f"the network reads {items.shape[-1]} embedded values at once, of which no single one says how much is held"
         )
     if rows < FEWEST:
         return None, too_few(rows, rows)

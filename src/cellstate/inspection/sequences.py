@@ -23,7 +23,7 @@ TEXT_STEPS = 128  # characters of a piece of text
 # Independent sequences from which on an interval by a bootstrap over them means something. The readout tests on half:
 # of 8, an interval of 95 % by their spread holds the mean in 89 % of cases, of 4 in 81 % (Student's t).
 FEWEST = 16
-SHORT_RUN, LONG_RUN = 10, 16  # characters in a row that short pieces share where one repeats the other
+RUN = 16  # characters in a row that stand in a text twice where it repeats itself: more than a word or two
 SPOKEN = {"val": "validation", "train": "training", "test": "test"}
 
 
@@ -143,25 +143,32 @@ def pieces(
     said = f"{looked:,} piece{'s' if looked > 1 else ''} of {width} character{'s' if width > 1 else ''} of {named}"
     return Sequences(
         batch, looked, f"{said}, evenly spaced" if looked > 1 else said, keys, split=split, samples=samples,
-        text=tokens, starts=tuple(starts), apart=apart(batch.inputs),
+        text=tokens, starts=tuple(starts), apart=apart(tokens, starts, width),
     )  # fmt: skip
 
 
-def apart(rows: Tensor) -> tuple[int, ...]:
-    """Return which pieces of a text ``(B, T)`` repeat nothing of one that is among them, the first of all first.
+def apart(tokens: Tensor, starts: list[int], width: int) -> tuple[int, ...]:
+    """Return which pieces of a text say something that none among them has said, the first of all first.
 
-    A piece repeats another where they share a run of a quarter of their length, short ones a run of 16 characters or
-    half their length, 10 at least. A text that says one thing again and again has many pieces, of which those
-    that are fitted on and those that are tested on would be the same.
+    A text that says one thing again and again has many pieces, of which those that a readout is fitted on and those
+    that it is tested on would be the same. Where a run of ``RUN`` characters occurs a second time, its characters count
+    as those of the first; a piece is left out of which more than a quarter are in others already.
     """
-    width = rows.shape[1]
-    run = max(min(width, SHORT_RUN), min(width // 2, LONG_RUN), width // 4)
-    seen: set[tuple[int, ...]] = set()
+    same: dict[int, int] = {}  # place of a character -> of the one that it repeats
+    first: dict[tuple[int, ...], int] = {}  # run -> where it occurs first
+    for start in sorted(starts):
+        around = max(0, start - RUN + 1)
+        near = tokens[around : start + width + RUN - 1].tolist()
+        for at in range(len(near) - RUN + 1):
+            here, there = around + at, first.setdefault(tuple(near[at : at + RUN]), around + at)
+            if there != here:
+                same.update((here + step, same.get(there + step, there + step)) for step in range(RUN))
+    said: set[int] = set()
     found = []
-    for number, row in enumerate(rows.tolist()):
-        runs = {tuple(row[start : start + run]) for start in range(width - run + 1)}
-        if seen.isdisjoint(runs):
-            seen |= runs
+    for number, start in enumerate(starts):
+        places = [same.get(place, place) for place in range(start, start + width)]
+        if 4 * sum(place in said for place in places) <= width:
+            said.update(places)
             found.append(number)
     return tuple(found)
 

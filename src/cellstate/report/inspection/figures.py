@@ -53,7 +53,7 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
         for gate, share in units.saturation.items()
     ]
     height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + 0.2 + canvas.AXIS + ROW * (len(bars) + 0.5)
-    figure = canvas.new_figure(theme, height, "Saturation of the gates", "share of all steps, over the units")
+    figure = canvas.new_figure(theme, height, "Saturation of the gates", f"share of all {found.steps}, over the units")
     axes = canvas.add_axes(
         figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
     )
@@ -74,7 +74,7 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
                   color=theme.text(shut), ha="left", va="bottom")  # fmt: skip
     axes.annotate("open", (1, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
                   color=theme.text(held), ha="right", va="bottom")  # fmt: skip
-    axes.set_xlabel("share of steps")
+    axes.set_xlabel(f"share of {found.steps}")
     return canvas.fit(figure)
 
 
