@@ -217,6 +217,64 @@ def test_a_given_series_a_text_and_states_are_opened(cellstate: Command, folder)
     assert np.load("states/arrays.npz")["valid"].sum(1).tolist() == [9, 9]
 
 
+def facts(text: str) -> dict[str, list[str]]:
+    """What the command says of the network as a whole: a name, and the lines of its value."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if match := re.match(r"  (\S.*?)?  +(\S.*)", line):
+            name = match[1] or name
+            found.setdefault(name, []).append(match[2].strip())
+    return found
+
+
+@pytest.mark.parametrize("steps", [(), ("steps=20",), ("steps=8",)])
+def test_of_a_line_that_is_said_again_and_again_nothing_is_claimed(cellstate: Command, folder, steps):
+    # A readout would be tested on what it was fitted on, and shuffled pieces would be those that were there before.
+    Path("again.txt").write_text("He said (12 or 34) it is so.\n" * 30)
+    run = run_of("text", folder)  # of two batches: all but untrained
+    answer = cellstate("inspect", f"checkpoint={run}", "input=again.txt", *steps, "output=seen")
+    assert (answer.status, answer.stderr) == (0, "")
+    said = facts(answer.stdout)
+    assert "readable units" not in said
+    left_out, page = " ".join(said["left out"]), Path("seen/report.html").read_text()
+    for what in ("what can be read off the state", "readable units"):
+        said_why = f"{what}: it takes 16 independent sequences to tell it from chance"
+        assert said_why in left_out
+        assert said_why in page
+    assert "95 %" not in answer.stdout
+    assert not [name for name in np.load("seen/arrays.npz").files if name.startswith(("recall", "characters"))]
+
+
+def test_characters_that_the_model_never_saw_are_counted_and_named(cellstate: Command, folder):
+    Path("odd.txt").write_text("He said ßß so. And ¥ went by.\n" * 4)
+    answer = cellstate("inspect", f"checkpoint={run_of('text', folder)}", "input=odd.txt", "output=seen")
+    said = " ".join(facts(answer.stdout)["unknown characters"])
+    assert said.startswith("12 of 120 characters, 10 %, ")
+    assert said.endswith("ß (8), ¥ (4)")
+    assert said in Path("seen/report.html").read_text()
+    Path("known.txt").write_text("He said so. And went by.\n" * 4)
+    answer = cellstate("inspect", f"checkpoint={run_of('text', folder)}", "input=known.txt", "report=false")
+    assert "unknown characters" not in answer.stdout
+
+
+def test_steps_of_a_network_that_reads_patches_are_called_patches(cellstate: Command, folder):
+    run = run_of("forecast", folder)
+    patch = package.load(run).segment
+    assert patch > 1
+    answer = cellstate("inspect", f"checkpoint={run}", "walk=true", "sequences=4", "output=seen")
+    said = facts(answer.stdout)
+    assert said["a patch"][0].startswith(f"{patch} steps of the series")
+    assert "gradient, a patch back" in said
+    assert "patch 1  reads" in answer.stdout
+    page = Path("seen/report.html").read_text()
+    assert f"one column a patch of {patch} steps" in page
+    # Times of the network are in patches, delays of the input in steps.
+    assert re.search(r"unit \d+ \([\d.]+\s+patches\)", " ".join(said["units that keep longest"]))
+    assert not re.search(r"\([\d.]+ steps\)", page)
+    assert re.search(r"[\d.]+ steps", said["half-memory length"][0])
+
+
 # ---------------------------------------------------------------------- the walk
 
 

@@ -14,6 +14,7 @@ from cellstate.backbone import LSTM
 from cellstate.building import build_data, build_model
 from cellstate.composition import compose
 from cellstate.data.batch import Batch
+from cellstate.inspection.teaching import random_bits, three_units
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -79,6 +80,31 @@ class TestTheory:
         # U' is radius times a rotation: every step back multiplies the norm by the radius exactly.
         assert flow.slope() == pytest.approx(math.log(radius), abs=1e-10)
         assert (flow.norms()[:, -1] > 0).all()
+
+    @pytest.mark.parametrize("radius", [0.5, 1.0, 1.3])
+    def test_the_norms_of_a_linear_network_are_on_a_line_also_a_flat_one(self, radius):
+        torch.manual_seed(0)
+        network = linear(radius * nn.init.orthogonal_(torch.empty(6, 6, dtype=torch.float64)))
+        flow = loss_flow(last_of(torch.randn(3, 6).double()), open_states(network, torch.zeros(3, 40, 1))).layers[0]
+        fit = flow.fit()
+        assert fit.straight
+        assert fit.apart < 1e-9
+        assert fit.high - fit.low == pytest.approx(39 * abs(math.log(radius)), abs=1e-9)
+
+    def test_a_gradient_that_falls_and_rises_again_is_on_no_line_whatever_its_slope(self):
+        # The network written by hand: nothing of dL/dh passes but at both ends, where h is read; its cells carry all.
+        model, given = three_units(), random_bits(8, 0)
+        flow = capture(model, given.looked_at).gradient_flow().layers[0]
+        assert not flow.fit().straight
+        assert flow.fit().high - flow.fit().low > 10
+        assert flow.fit("cell").straight
+        forget = 1 / (1 + math.exp(-8))  # the latch's gate: what a cell hands on with each step back
+        assert flow.fit("cell").slope == pytest.approx(math.log(forget), rel=1e-2)
+
+    def test_a_single_step_has_no_slope(self):
+        fit = loss_flow(lambda outputs: outputs.sum(), open_states(nn.RNN(1, 2), torch.zeros(1, 1, 1))).layers[0].fit()
+        assert math.isnan(fit.slope)
+        assert not fit.straight
 
     def test_slope_of_any_linear_network_tends_to_the_log_of_its_spectral_radius(self):
         torch.manual_seed(1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cellstate.analysis import influence, influence_on, prediction_recall, recall
+from cellstate.analysis import MemoryCurve, influence, influence_on, prediction_recall, recall
 from cellstate.analysis.memory_horizon import (
     categorical_divergence,
     default_lags,
@@ -120,6 +120,10 @@ class TestLeakyIntegrator:
         expected = math.log(0.5) / (2 * math.log(keep))  # where keep^(2 k) = 1/2
         assert half.steps == pytest.approx(expected, rel=1e-9)
         assert half.low == pytest.approx(expected, rel=1e-9)
+        # The line that is drawn between the delays is the curve itself, and half of its peak is left at that length.
+        lags, line = curve.line()
+        np.testing.assert_allclose(line / line[0], keep ** (2 * lags), rtol=1e-9, atol=1e-12)
+        assert curve.half_level(half.steps) == pytest.approx(line[0] / 2, rel=1e-9)
 
     def test_what_a_readout_finds_decays_likewise(self):
         keep = 0.9
@@ -133,6 +137,37 @@ class TestLeakyIntegrator:
         assert half.low <= math.log(0.5) / (2 * math.log(keep)) <= half.high
         low, high = curve.interval(0.999)
         assert ((low <= theory) & (theory <= high)).all()
+
+
+class TestLine:
+    def test_the_curve_that_is_drawn_has_half_of_its_peak_at_the_half_memory_length(self):
+        # Curves that fall at random, with the peak anywhere, chance that differs by delay, and delays far apart.
+        draws, drawn = np.random.default_rng(0), 0
+        for _ in range(200):
+            count = int(draws.integers(2, 12))
+            lags = np.cumsum(draws.integers(1, 20, count)) - 1
+            chance, above = draws.uniform(0.1, 0.3, count), draws.uniform(0.05, 1, count)
+            above[draws.random(count) < 0.3] = 0.01  # within what chance gives
+            curve = MemoryCurve("accuracy", lags, (chance + above)[None], np.ones((1, count)), chance, 0.02)
+            half = curve.half_memory()
+            if half.steps is None or half.censored:
+                continue
+            drawn += 1
+            before, line = curve.line(points=500)
+            level = curve.half_level(half.steps)
+            # What is drawn above that level ends at the mark.
+            over = line - np.interp(before, lags, chance) >= level - np.interp(half.steps, lags, chance) - 1e-9
+            assert before[over].max() == pytest.approx(half.steps, abs=20 / 500)
+        assert drawn > 50
+
+    def test_a_register_is_drawn_as_holding_its_last_place_and_nothing_behind_it(self):
+        symbols = bits(60, 40)
+        curve = recall(outputs_of(shift_register(4), symbols), symbols, range(9))
+        lags, line = curve.line()
+        np.testing.assert_allclose(line[lags < 3], 1, atol=1e-6)
+        assert line[lags > 3].max() <= (curve.chance + curve.chance_high).max()
+        assert curve.half_memory().steps == 3
+        assert 1 > curve.half_level(3) > line[lags > 3].max()  # on the way straight down
 
 
 class TestNothing:

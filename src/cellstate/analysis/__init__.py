@@ -5,7 +5,7 @@ Reads networks and checkpoints; nothing below imports it.
 
 from cellstate.analysis.captured import Captured, capture, influence_on
 from cellstate.analysis.characters import Characters, Following, follow, properties, properties_at
-from cellstate.analysis.gradient_flow import GradientFlow, LayerFlow, gradient_flow, loss_flow
+from cellstate.analysis.gradient_flow import GradientFlow, LayerFlow, LineFit, gradient_flow, loss_flow
 from cellstate.analysis.memory_horizon import HalfMemory, MemoryCurve, influence, prediction_recall, recall
 from cellstate.analysis.plain import load_plain
 from cellstate.analysis.receptive_field import ReceptiveField, ReceptiveFieldError, check_forecaster, receptive_field
@@ -21,6 +21,7 @@ __all__ = [
     "HalfMemory",
     "LayerFlow",
     "LayerStates",
+    "LineFit",
     "MemoryCurve",
     "ReceptiveField",
     "ReceptiveFieldError",

@@ -15,6 +15,7 @@ its update gate z.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,25 @@ from torch import Tensor
 
 from cellstate.analysis.states import Direction, LayerStates, States
 from cellstate.backbone.transparent import gru, lstm, rnn
+
+STRAIGHT = 0.9  # share of the variance of the log norms that a line explains, from which on its slope sums them up
+LEVEL = math.log(2)  # largest distance from it, nats, where they are as good as on it: within a factor of 2
+
+
+@dataclass(frozen=True)
+class LineFit:
+    """A straight line through the logs of the gradient's norms, against steps back."""
+
+    slope: float  # nats, with each step back; NaN of fewer than two steps
+    r2: float  # share of the variance that it explains; NaN where there is none
+    apart: float  # the largest distance of a log norm from it, nats
+    low: float  # logs of the least and the largest norm, means over the sequences
+    high: float
+
+    @property
+    def straight(self) -> bool:
+        """Whether the slope sums the norms up: R^2 is 0.9 or more, or no norm is off the line by a factor of 2."""
+        return self.r2 >= STRAIGHT or self.apart <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -68,14 +88,25 @@ class LayerFlow:
         Negative: the gradient vanishes, positive: it explodes. Of a linear network it tends to the log of the spectral
         radius of U. Steps that no gradient reaches are left out; NaN where fewer than two are left.
         """
+        return self.fit(part, first, last).slope
+
+    def fit(self, part: str = "hidden", first: int = 0, last: int | None = None) -> LineFit:
+        """Return that line, and how near to it the norms are: a gradient that falls and rises again has no slope."""
         logs = self.mean_log_norm(part).cpu().numpy()
         steps = np.arange(len(logs))
         stop = len(logs) if last is None else last + 1
         used = np.isfinite(logs) & (steps >= first) & (steps < stop)
-        if used.sum() < 2:
-            return float("nan")
-        grown = float(np.polyfit(steps[used], logs[used], 1)[0])
-        return -grown if self.direction == "forward" else grown
+        if not used.any():
+            return LineFit(*[math.nan] * 5)
+        steps, logs = steps[used], logs[used]
+        low, high = float(logs.min()), float(logs.max())
+        if len(logs) < 2:
+            return LineFit(math.nan, math.nan, math.nan, low, high)
+        grown, offset = np.polyfit(steps, logs, 1)
+        off, spread = logs - (offset + grown * steps), float(np.square(logs - logs.mean()).sum())
+        r2 = 1 - float(np.square(off).sum()) / spread if spread > 0 else math.nan
+        slope = float(-grown if self.direction == "forward" else grown)
+        return LineFit(slope, r2, float(np.abs(off).max()), low, high)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ Three curves over the delay k, each with one number to sum it up, the half-memor
 - ``influence``: by how much the prediction changes where x_{t-k} is replaced by what another sequence has there, as a
   Kullback-Leibler divergence. It says what is *used*.
 
-**Half-memory length**: the longest delay at which at least half of the curve's peak is left, both above chance, and
-log-linear between whole delays: exact for a curve that decays as a^k, and N - 1 for a register that holds the newest N
-inputs (delays 0 ... N - 1). What is not above chance counts as nothing. Its interval is that of a bootstrap over
-sequences.
+**Half-memory length**: the longest delay at which at least half of the curve's peak is left, both above chance. Between
+two delays that were measured, what is above chance is taken to fall (or rise) by the same factor with each step: exact
+for a curve that decays as a^k, and N - 1 for a register that holds the newest N inputs (delays 0 ... N - 1), as what is
+not above chance counts as nothing. ``MemoryCurve.line`` is the curve so continued, on which the length lies. Its
+interval is that of a bootstrap over sequences.
 """
 
 from __future__ import annotations
@@ -88,6 +89,41 @@ class MemoryCurve:
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return HalfMemory(steps, float(low), float(high), censored=bool(steps >= self.lags[-1]))
 
+    def line(self, points: int = 24) -> tuple[np.ndarray, np.ndarray]:
+        """Return delays and values of the curve also between those measured, as the half-memory length takes it.
+
+        Above chance by a at one delay and by b at the next, it is above it by ``a^(1 - s) b^s`` a share s of the way
+        on. Where one of the two is not above chance there is no such way: the curve falls right behind the last delay
+        that is, and rises right before the first. Half of its peak is left where the half-memory length says.
+
+        Args:
+            points: from one delay to the next.
+        """
+        values, above = self.values, self.above_chance
+        shares = np.linspace(0, 1, points + 1)[1:]
+        lags, found = [self.lags[:1]], [values[:1]]
+        for at in range(len(self.lags) - 1):
+            (start, end), (here, there) = self.lags[at : at + 2], values[at : at + 2]
+            if above[at] > 0 and above[at + 1] > 0:
+                chance = self.chance[at] + shares * (self.chance[at + 1] - self.chance[at])
+                lags.append(start + shares * (end - start))
+                found.append(chance + above[at] ** (1 - shares) * above[at + 1] ** shares)
+            elif above[at] > 0:
+                lags.append(np.array([start, end]))
+                found.append(np.array([there, there]))
+            elif above[at + 1] > 0:
+                lags.append(np.array([end, end]))
+                found.append(np.array([here, there]))
+            else:
+                lags.append(np.array([end]))
+                found.append(np.array([there]))
+        return np.concatenate(lags).astype(float), np.concatenate(found)
+
+    def half_level(self, steps: float) -> float:
+        """Return the value of the curve at its half-memory length: chance there, and half of the peak above it."""
+        chance = float(np.interp(steps, self.lags, self.chance))
+        return chance + float(self.above_chance.max()) / 2
+
     def _draws(self, seed: int) -> np.ndarray:
         """Return the measure over sequences that are drawn with replacement, ``(DRAWS, K)``."""
         count = len(self.gains)
@@ -96,7 +132,11 @@ class MemoryCurve:
 
 
 def half_length(lags: np.ndarray, remembered: np.ndarray) -> float | None:
-    """Return the longest delay at which half of the peak is left, log-linear between delays; None if all is 0."""
+    """Return the longest delay at which half of the peak is left; None if all is 0.
+
+    Between delays the logarithm goes straight: with ``a`` at one delay and ``b`` at the next, half of the peak p is
+    left a share ``log(2 a / p) / log(a / b)`` of the way on.
+    """
     remembered = np.nan_to_num(remembered)
     half = remembered.max(initial=0.0) / 2
     if half <= 0:
@@ -342,6 +382,18 @@ def gaussian_divergence(before: Tensor, after: Tensor) -> Tensor:
     (mean, std), (other, wide) = (part.double().unbind(-1) for part in (before, after))
     parts = (wide / std).log() + (std.square() + (mean - other).square()) / (2 * wide.square()) - 0.5
     return parts.flatten(1).sum(-1)
+
+
+def divergence_in_words(divergence: Divergence | None) -> str:
+    """Return what a divergence is, as a caption says it."""
+    said = {
+        None: "that of the probabilities of the classes, before and after",
+        categorical_divergence: "that of the probabilities of the classes, before and after",
+        point_divergence: "half of the squared distance between the prediction before and after, summed over all its "
+        "numbers: that of two normal distributions of variance 1 about them",
+        gaussian_divergence: "that of the predicted normal distributions, before and after, summed over all numbers",
+    }
+    return said.get(divergence, "the one that was given")
 
 
 def _derangement(rows: int, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,19 @@ import torch
 from torch import Tensor
 
 from cellstate.data import SequenceData
-from cellstate.data.batch import Batch
+from cellstate.data.batch import UNKNOWN, Batch
 from cellstate.data.files.corpus import find_corpus
 from cellstate.data.files.reading import existing_file
 from cellstate.data.files.state_file import Layout, read_sequences
 from cellstate.data.files.states import StatesData
 from cellstate.errors import RequestError
+from cellstate.inspection.answers import readable
 from cellstate.inspection.sequences import MEMORY_ROWS, Sequences, pieces
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
 from cellstate.prediction import newest_windows, read_unlabelled
+
+UNKNOWN_NAMED = 6  # unknown symbols that are named
 
 
 def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, steps: int | None) -> Sequences:
@@ -30,7 +35,7 @@ def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, ste
         data: as it was trained on, not read: it says how its files are read.
         path: of the file, in the form of the training file, as ``cellstate predict`` takes it, or a text.
         count: how many to look at.
-        steps: characters of a piece of text; None: 128.
+        steps: characters of a piece of text; None: 128, or a quarter of a shorter text.
 
     Raises:
         RequestError: the file cannot be read, or holds what the model does not know.
@@ -38,8 +43,8 @@ def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, ste
     existing_file(path, key="input")
     name = Path(path).name
     if isinstance(model, LanguageModel):
-        tokens = encoded(model, path)
-        return pieces(tokens, count, min(128, max(1, len(tokens) // 4)) if steps is None else steps, name)
+        tokens, unknown = encoded(model, path)
+        return replace(pieces(tokens, count, steps, name), unknown=unknown)
     if steps is not None:
         raise RequestError("steps: cuts a text into pieces; these sequences have their own lengths, so leave it out")
     if isinstance(model, NextState):
@@ -55,12 +60,32 @@ def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, ste
     return Sequences(batch, shown, source, tuple(keys), own_answers=not isinstance(model, NextState))
 
 
-def encoded(model: LanguageModel, path: str) -> Tensor:
-    """Return a text's tokens, ``(N,)``; symbols that the model does not know are its symbol for these."""
+def encoded(model: LanguageModel, path: str) -> tuple[Tensor, str]:
+    """Return a text's tokens, ``(N,)``, and in words which of its symbols the model does not know.
+
+    They are read as the vocabulary's symbol for these, which is its first.
+    """
     index = {symbol: number for number, symbol in enumerate(model.spec.vocabulary)}
     corpus = find_corpus(path, "*", "\n")
     text = "".join(map(chr, np.concatenate(list(corpus.pieces()) or [np.zeros(0, int)]).tolist()))
-    return torch.tensor([index.get(symbol, 0) for symbol in text], dtype=torch.long)
+    known = index.keys() - {UNKNOWN}
+    return (
+        torch.tensor([index.get(symbol, 0) for symbol in text], dtype=torch.long),
+        unknown_in_words(Counter(symbol for symbol in text if symbol not in known), len(text)),
+    )
+
+
+def unknown_in_words(counts: Counter[str], length: int) -> str:
+    """Return how many of a text's symbols are unknown, and which, the commonest first; empty of none."""
+    if not counts:
+        return ""
+    total = counts.total()
+    named = [f"{readable(symbol)} ({times:,})" for symbol, times in counts.most_common(UNKNOWN_NAMED)]
+    more = f" and {len(counts) - UNKNOWN_NAMED:,} others" if len(counts) > UNKNOWN_NAMED else ""
+    return (
+        f"{total:,} of {length:,} characters, {100 * total / length:.3g} %, are none that the model was trained on and "
+        f"are read as one symbol: {', '.join(named)}{more}"
+    )
 
 
 def of_states(model: NextState, data: SequenceData, path: str) -> tuple[Batch, list[str]]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from cellstate.analysis import capture, describe_units, open_states, units_that_matter, walk_through
+from cellstate.analysis.captured import divergence_of
+from cellstate.analysis.memory_horizon import divergence_in_words
 from cellstate.checkpoint import ForeignFileError
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError
@@ -17,7 +19,7 @@ from cellstate.experiment import look, quiet_libraries
 from cellstate.inspection.answers import answers_of
 from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.given import of_file
-from cellstate.inspection.measures import characters_of, influence_of, read_by, recall_of, receptive_fields, texts_of
+from cellstate.inspection.measures import characters_of, influence_of, recall_on, receptive_fields, texts_of
 from cellstate.inspection.reading import reading_of
 from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_split
@@ -55,7 +57,7 @@ def inspect(
             leaves a line in the ledger.
         sequences: how many to look at; the memory is measured on more where that costs little.
         sequence: which of them is drawn and walked through, from 1.
-        steps: characters of each piece of a text; None: 128.
+        steps: characters of each piece of a text; None: 128, or a quarter of a shorter text.
         units: how many units the walk shows.
         seed: of what is drawn: sequences, replacements, shuffles.
         data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved.
@@ -172,6 +174,14 @@ def inspect_model(
     if unit_names:
         chosen = list(range(len(unit_names)))
     fields, problem = receptive_fields(model, given)
+    held, no_readout = recall_on(model, given, seed)
+    readable, no_units = characters_of(model, given, seed)
+    alone = "" if len(given.batch.inputs) > 1 else "a step is replaced by that of another sequence, and there is one"
+    left_out = {
+        "what the prediction depends on": alone,
+        "what can be read off the state": no_readout,
+        "readable units": no_units,
+    }
     return Inspection(
         source=source,
         experiment=experiment,
@@ -186,11 +196,15 @@ def inspect_model(
         flow=flow,
         loss=loss_in_words(model, given),
         influence=influence_of(model, given, seed),
-        recall=recall_of(*read_by(model, given.batch), seed),
-        recall_step=model.segment if isinstance(model, Forecaster) else 1,
+        divergence=divergence_in_words(divergence_of(model)),
+        recall=held,
+        patch=model.segment if isinstance(model, Forecaster) else 1,
+        independent=given.independent,
+        left_out={name: why for name, why in left_out.items() if why},
+        unknown=given.unknown,
         fields=fields,
         problem=problem,
-        characters=characters_of(model, given, seed),
+        characters=readable,
         texts=texts_of(model, given),
         walk=walk_through(states.layers[top], row, chosen),
         unit_names=unit_names,

@@ -24,11 +24,12 @@ from cellstate.analysis.receptive_field import data_field, head_field
 from cellstate.data.batch import Batch
 from cellstate.data.samples import WindowSamples
 from cellstate.inspection.reading import symbols_of
-from cellstate.inspection.sequences import Sequences
+from cellstate.inspection.sequences import FEWEST, Sequences
 from cellstate.model import Forecaster, LanguageModel, SequenceModel
 
 LAGS = 24  # delays at which a curve of memory is measured
 RECALL_LAGS = 12  # delays of the linear readout, each of which is fitted anew
+MOST_VALUES = 16  # of a step that is to be recalled: more are an embedding
 
 
 def read_by(model: SequenceModel, batch: Batch) -> tuple[States, Tensor]:
@@ -38,30 +39,54 @@ def read_by(model: SequenceModel, batch: Batch) -> tuple[States, Tensor]:
     return captured.states(), captured.inputs if symbols is None else symbols
 
 
-def recall_of(states: States, items: Tensor, seed: int) -> MemoryCurve | None:
-    """Return what the upper layer's forward states still hold of earlier inputs; None of too few sequences."""
+def recall_on(model: SequenceModel, given: Sequences, seed: int) -> tuple[MemoryCurve | None, str]:
+    """Return what a model's states still hold of earlier inputs, on independent sequences; or None, and why."""
+    if given.independent < FEWEST:
+        return None, too_few(given.independent, len(given.batch.inputs))
+    return recall_or_why(*read_by(model, given.alone.batch), seed)
+
+
+def recall_or_why(states: States, items: Tensor, seed: int) -> tuple[MemoryCurve | None, str]:
+    """Return what the upper layer's forward states still hold of earlier inputs; or None, and why."""
     layer = [layer for layer in states.layers if layer.direction == "forward"][-1]
     held = layer.h if layer.c is None else torch.cat([layer.h, layer.c], dim=-1)
     rows, _, width = held.shape
     valid = states.valid
+    if items.is_floating_point() and items.shape[-1] > MOST_VALUES:
+        return None, (
+            f"the network reads {items.shape[-1]} embedded values at once, of which no single one says how much is held"
+        )
+    if rows < FEWEST:
+        return None, too_few(rows, rows)
     most = int(valid.sum(1).max()) - 1
+    if most < 1:
+        return None, "the sequences have one step, before which there is nothing"
     # All delays are measured at the same steps, those after the longest: where these are too few to fit a readout on,
     # the longest delay is half of that.
     if int(valid[:, most:].sum()) < 8 * width:
         most = (most + 1) // 2
-    if rows < 4 or most < 1 or int(valid[:, most:].sum()) < 4 * width:
-        return None
-    if items.is_floating_point() and items.shape[-1] > 16:
-        return None  # embedded values, of which no single one says how much is remembered
+    if (steps := int(valid[:, most:].sum())) < 4 * width:
+        return None, f"{steps:,} steps are too few to fit a readout of {width:,} values on half of them"
     try:
-        return recall(held, items, default_lags(most + 1, RECALL_LAGS), valid=valid, shuffles=20, seed=seed)
-    except RuntimeError:  # of the Cholesky factorisation: states that never change
-        return None
+        return recall(held, items, default_lags(most + 1, RECALL_LAGS), valid=valid, shuffles=20, seed=seed), ""
+    except RuntimeError:  # of the Cholesky factorisation
+        return None, "the states never change"
+
+
+def too_few(independent: int, rows: int) -> str:
+    """Return in words that there are not enough sequences that have nothing to do with one another."""
+    others = "" if independent == rows else f" ({rows:,} in all, the others repeat these)"
+    return f"it takes {FEWEST} independent sequences to tell it from chance; there {is_or_are(independent)}{others}"
+
+
+def is_or_are(count: int) -> str:
+    """Return a number with its verb."""
+    return f"{'is' if count == 1 else 'are'} {count:,}"
 
 
 def influence_of(model: SequenceModel, given: Sequences, seed: int) -> MemoryCurve | None:
     """Return how much the last prediction depends on earlier inputs; None of a single sequence."""
-    batch = given.batch
+    batch = given.alone.batch if given.independent >= FEWEST else given.batch
     longest = batch.inputs.shape[1] if batch.lengths is None else int(batch.lengths.max())
     if len(batch.inputs) < 2:
         return None
@@ -85,15 +110,18 @@ def receptive_fields(model: SequenceModel, given: Sequences) -> tuple[dict[str, 
     return fields, "; ".join(dict.fromkeys(problems)) or None
 
 
-def characters_of(model: SequenceModel, given: Sequences, seed: int) -> Characters | None:
-    """Return which units follow something readable; None of anything but a model of single characters."""
+def characters_of(model: SequenceModel, given: Sequences, seed: int) -> tuple[Characters | None, str]:
+    """Return which units follow something readable; None of anything but a model of single characters, or why not."""
     vocabulary = model.spec.vocabulary
     if not isinstance(model, LanguageModel) or given.text is None or any(len(symbol) != 1 for symbol in vocabulary):
-        return None
-    tokens = given.batch.inputs
-    if len(tokens) < 4 or tokens.shape[1] <= WARM:
-        return None
-    return follow(model.backbone, model.embedding, tokens, marks_of(given, vocabulary), seed=seed)
+        return None, ""
+    if given.independent < FEWEST:
+        return None, too_few(given.independent, len(given.batch.inputs))
+    if (width := given.batch.inputs.shape[1]) <= WARM:
+        return None, f"pieces of {width} characters are too short: the first {WARM} do not count"
+    given = given.alone
+    marks = marks_of(given, vocabulary)
+    return follow(model.backbone, model.embedding, given.batch.inputs, marks, seed=seed), ""
 
 
 def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, np.ndarray]:

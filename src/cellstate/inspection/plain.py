@@ -19,7 +19,7 @@ from cellstate.analysis import (
     units_that_matter,
     walk_through,
 )
-from cellstate.analysis.memory_horizon import default_lags, point_divergence
+from cellstate.analysis.memory_horizon import default_lags, divergence_in_words, point_divergence
 from cellstate.errors import RequestError
 from cellstate.inspection.accepted import (
     Divergence,
@@ -33,7 +33,7 @@ from cellstate.inspection.accepted import (
 )
 from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.inspecting import check_counts
-from cellstate.inspection.measures import LAGS, recall_of
+from cellstate.inspection.measures import LAGS, recall_or_why
 from cellstate.inspection.reading import Reading, spoken_step, symbols_of
 from cellstate.inspection.result import Inspection
 
@@ -97,11 +97,12 @@ def inspect_network(
 
     direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
     flow = loss_flow(checked_loss(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean())), states)
+    held, no_readout = recall_or_why(states, inputs if (symbols := symbols_of(inputs)) is None else symbols, seed)
     compare = divergence or (None if predict is not None else point_divergence)
     check_prediction(predict or last, states.outputs, compare)
     row, top = sequence - 1, [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
     chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
-    read, symbols = inputs[row, : int(stops[row])].double().cpu().numpy(), symbols_of(inputs)
+    read = inputs[row, : int(stops[row])].double().cpu().numpy()
     found = Inspection(
         source=f"a plain {type(network).__name__}",
         experiment="plain",
@@ -116,7 +117,9 @@ def inspect_network(
         flow=flow,
         loss="the loss given" if loss else "the outputs after the last step, along one random direction",
         influence=depends(network, inputs, lengths, predict or last, compare, seed),
-        recall=recall_of(states, inputs if symbols is None else symbols, seed),
+        divergence=divergence_in_words(compare),
+        recall=held,
+        left_out={"what can be read off the state": no_readout} if no_readout else {},
         walk=walk_through(states.layers[top], row, chosen),
     )
     if output is not None:

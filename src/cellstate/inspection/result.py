@@ -11,6 +11,7 @@ from torch import Tensor
 from cellstate.analysis import Characters, GradientFlow, MemoryCurve, ReceptiveField, States, Units, Walk
 from cellstate.inspection.answers import Answers
 from cellstate.inspection.reading import Reading
+from cellstate.inspection.sequences import FEWEST
 from cellstate.output import write_whole
 
 
@@ -32,8 +33,13 @@ class Inspection:
         flow: dL/dh_t and dL/dc_t, and the carry path, of all layers.
         loss: what L is, in words.
         influence: by how much the last prediction depends on each earlier input; None of a single sequence.
+        divergence: what it is measured by, in words.
         recall: what the upper layer still holds of earlier inputs; None where there are too few to measure it.
-        recall_step: input steps that a step of the network reads, in which ``recall`` counts.
+        patch: steps of a series that one step of the network reads; 1 of all but a forecaster with patches. Whatever
+            is counted in steps of the network, as all but ``influence`` and ``fields`` is, is counted in patches.
+        independent: how many sequences the memory is measured on that have nothing to do with one another; None: all.
+        left_out: what was not measured, and why, in words.
+        unknown: of a text, which characters the model does not know, in words; empty of none.
         fields: of a forecaster, what the head sees of its window, ``head``, and the forecast of the series, ``series``.
         problem: what is wrong with these; None where nothing is.
         characters: of a character model, which units follow something readable.
@@ -60,7 +66,11 @@ class Inspection:
     influence: MemoryCurve | None
     recall: MemoryCurve | None
     walk: Walk
-    recall_step: int = 1
+    divergence: str = "that of the probabilities of the classes, before and after"
+    patch: int = 1
+    independent: int | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
+    unknown: str = ""
     fields: dict[str, ReceptiveField] = field(default_factory=dict)
     problem: str | None = None
     characters: Characters | None = None
@@ -87,6 +97,26 @@ class Inspection:
     def shown_steps(self) -> int:
         """Valid steps of the sequence that is drawn."""
         return int(self.states.valid[self.shown].sum())
+
+    @property
+    def interval(self) -> bool:
+        """Whether there are enough independent sequences for an interval of ``influence``."""
+        rows = 0 if self.influence is None else len(self.influence.gains)
+        return (rows if self.independent is None else self.independent) >= FEWEST
+
+    @property
+    def step(self) -> str:
+        """What to call one step of the network: ``step``, or ``patch`` where it reads several steps of a series."""
+        return "step" if self.patch == 1 else "patch"
+
+    @property
+    def steps(self) -> str:
+        """What to call several."""
+        return "steps" if self.patch == 1 else "patches"
+
+    def named(self, word: str) -> str:
+        """Return ``step`` or ``steps`` and how long it is: ``patch of 24 steps``."""
+        return word if self.patch == 1 else f"{word} of {self.patch} steps"
 
     def with_looks(self, looks: int, ledger: str) -> Inspection:
         """Return the same with what the ledger says."""

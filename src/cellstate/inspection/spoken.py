@@ -9,11 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cellstate.analysis import HalfMemory, MemoryCurve, Units, order_by_memory
+from cellstate.analysis import HalfMemory, LayerFlow, LineFit, MemoryCurve, Units, order_by_memory
 from cellstate.analysis.walk import signed
 from cellstate.inspection.answers import readable, shortened
 from cellstate.inspection.result import Inspection
 
+LN10 = math.log(10)
 LONGEST = 4  # units that are named as keeping longest
 WALKED_STEPS = 40  # steps of a walk on the terminal
 
@@ -69,33 +70,42 @@ def layer_columns(found: Inspection) -> list[tuple[str, str]]:
     """Return the titles of ``layer_rows``, in two lines each."""
     gates = [(f"{gate} gate", "shut / open") for gate in found.units[0].saturation]
     kept = [("time", "constant")] if found.units[0].time_constant is not None else []
-    return [("layer", ""), *gates, *kept, ("gradient,", "a step back")]
+    return [("layer", ""), *gates, *kept]
 
 
 def layer_rows(found: Inspection) -> list[list[str]]:
-    """Return a row for each layer and direction: shares of its gates, median time constant, slope of the gradient."""
+    """Return a row for each layer and direction: shares of its gates, median time constant."""
     rows = []
-    for units, flow in zip(found.units, found.flow.layers, strict=True):
-        kept = [] if units.time_constant is None else [f"{steps(float(units.time_constant.median()))} steps"]
-        rows.append([units.name, *(shares(units, gate) for gate in units.saturation), *kept, slope(flow.slope())])
+    for units in found.units:
+        kept = [] if units.time_constant is None else [f"{steps(float(units.time_constant.median()))} {found.steps}"]
+        rows.append([units.name, *(shares(units, gate) for gate in units.saturation), *kept])
     return rows
 
 
 def summary(found: Inspection) -> list[tuple[str, str]]:
     """Return what is known of the network as a whole, name and value."""
     rows = [("looked at", found.sequences)]
+    if found.unknown:
+        rows.append(("unknown characters", found.unknown))
+    if found.patch > 1:
+        rows.append(("a patch", f"{found.patch} steps of the series, which are one step of the network"))
     for number, units in enumerate(units for units in found.units if units.time_constant is not None):
-        rows.append(("" if number else "units that keep longest", f"{units.name}: {longest(units)}"))
+        rows.append(("" if number else "units that keep longest", f"{units.name}: {longest(units, found.steps)}"))
+    for number, flow in enumerate(found.flow.layers):
+        rows.append(("" if number else f"gradient, a {found.step} back", f"{flow.name}: {gradients(flow)}"))
     if found.influence is not None:
-        rows.append(("half-memory length", half_memory(found.influence, "of what the prediction depends on")))
+        said = half_memory(found.influence, "of what the prediction depends on", interval=found.interval)
+        rows.append(("half-memory length", said))
     if found.recall is not None:
-        unit = f"steps of {found.recall_step} inputs" if found.recall_step > 1 else "steps"
         name = "" if found.influence is not None else "half-memory length"
+        unit = found.named(found.steps)
         rows.append((name, half_memory(found.recall, "of what can be read off the state", unit)))
     if found.fields:
         rows.append(("receptive field", verdict(found)))
     if found.characters is not None:
         rows += characters(found)
+    for number, (what, why) in enumerate(found.left_out.items()):
+        rows.append(("" if number else "left out", f"{what}: {why}"))
     return rows
 
 
@@ -121,13 +131,14 @@ def characters(found: Inspection) -> list[tuple[str, str]]:
     return rows
 
 
-def half_memory(curve: MemoryCurve, what: str, unit: str = "steps") -> str:
+def half_memory(curve: MemoryCurve, what: str, unit: str = "steps", *, interval: bool = True) -> str:
     """Return the half-memory length with its interval, in words."""
     half: HalfMemory = curve.half_memory()
     if half.steps is None or half.low is None or half.high is None:
         return f"nothing above chance, {what}"
     least = "at least " if half.censored else ""
-    return f"{least}{half.steps:.1f} {unit} (95 %: {half.low:.1f} to {half.high:.1f}), {what}"
+    within = f"95 %: {half.low:.1f} to {half.high:.1f}" if interval else "of too few sequences for an interval"
+    return f"{least}{half.steps:.1f} {unit} ({within}), {what}"
 
 
 def shares(units: Units, gate: str) -> str:
@@ -136,12 +147,12 @@ def shares(units: Units, gate: str) -> str:
     return f"{100 * float(share.shut.mean()):.0f} / {100 * float(share.open.mean()):.0f} %"
 
 
-def longest(units: Units) -> str:
+def longest(units: Units, unit: str) -> str:
     """Return the units that keep longest with their time constants."""
     taus = units.time_constant
     assert taus is not None
     return ", ".join(
-        f"unit {unit} ({steps(float(taus[unit]))} steps)" for unit in order_by_memory(units)[:LONGEST].tolist()
+        f"unit {number} ({steps(float(taus[number]))} {unit})" for number in order_by_memory(units)[:LONGEST].tolist()
     )
 
 
@@ -150,9 +161,31 @@ def steps(tau: float) -> str:
     return "∞" if math.isinf(tau) else f"{tau:,.3g}" if tau < 1000 else f"{tau:,.0f}"
 
 
-def slope(log: float) -> str:
-    """Return by what factor the gradient's norm changes with each step back."""
-    return "none" if math.isnan(log) else f"× {math.exp(log):.3f}"
+def gradients(flow: LayerFlow) -> str:
+    """Return by what factor the gradients' norms change with each step back, of h and of c where there is one."""
+    parts = [("dL/dh", flow.fit())] + ([] if flow.cell is None else [("dL/dc", flow.fit("cell"))])
+    return ", ".join(f"{name} {slope(fit)}" for name, fit in parts)
+
+
+def slope(fit: LineFit) -> str:
+    """Return by what factor a gradient's norm changes with each step back, or its range where it is on no line."""
+    if math.isnan(fit.low):
+        return "0"
+    if math.isnan(fit.slope):
+        return f"{power(fit.low / LN10)} at one step alone"
+    if fit.straight:
+        return f"× {math.exp(fit.slope):.3f}"
+    return f"{power(fit.low / LN10)} to {power(fit.high / LN10)}, on no line"
+
+
+def power(log: float) -> str:
+    """Return a number, given by its log10, in a few digits; it may be less than what a number can be."""
+    if -2.5 <= log <= 3:
+        return f"{10**log:.2g}" if log < 2 else f"{10**log:.0f}"
+    exponent = math.floor(log + 1e-9)
+    digits = 10 ** (log - exponent)
+    raised = f"{exponent}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if abs(digits - 1) < 0.05 else f"{digits:.2g}·10{raised}"
 
 
 # ---------------------------------------------------------------------- the walk
@@ -207,11 +240,11 @@ def lines_of_walk(found: Inspection, most: int = WALKED_STEPS) -> Iterator[str]:
     for (number, read, answer, rows), (_, units) in zip(walk_rows(found), found.walk.steps, strict=True):
         if most <= 0:
             yield ""
-            yield f"… {len(found.walk.steps) - WALKED_STEPS:,} more steps, in the page"
+            yield f"… {len(found.walk.steps) - WALKED_STEPS:,} more {found.steps}, in the page"
             return
         most -= 1
         yield ""
-        yield f"step {number}  reads {read}" + (f"  → {answer}" if answer else "")
+        yield f"{found.step} {number}  reads {read}" + (f"  → {answer}" if answer else "")
         yield "  ".join([f"  {columns[0]:<{width}}", *(f"{title:>8}" for title in columns[1:])])
         for row in rows:
             yield "  ".join([f"  {row[0]:<{width}}", *(f"{value:>8}" for value in row[1:])])

@@ -52,8 +52,7 @@ class Theme:
         middle = self.mixed(self.surface, 0.06)
         low, high = self.mixed(BLUE, 0.25, BLACK), self.mixed(VERMILLION, 0.25, BLACK)
         if self.name == "dark":
-            low, high = self.mixed(SKY, 0.25, WHITE), self.mixed(ORANGE, 0.25, WHITE)
-            return self.ramp((low, BLUE, middle, VERMILLION, high))
+            return self.ramp((SKY, BLUE, middle, VERMILLION, ORANGE))
         return self.ramp((low, SKY, middle, ORANGE, high))
 
     def ramp(self, anchors: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cellstate.analysis import LayerFlow, MemoryCurve, ReceptiveField
 from cellstate.inspection.result import Inspection
+from cellstate.inspection.spoken import LN10, power
 from cellstate.report import canvas
 from cellstate.report.canvas import End
 from cellstate.report.material import Drawing
@@ -19,7 +20,7 @@ from cellstate.report.theme import Theme
 
 HEIGHT = 3.4  # inches
 ROW = 0.27  # inches of a bar
-LN10 = math.log(10)
+BELOW = 2.0  # decades below the lowest median down to which the carry path's bands are drawn
 
 
 def hue(theme: Theme, place: int) -> str:
@@ -52,7 +53,7 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
         for gate, share in units.saturation.items()
     ]
     height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + 0.2 + canvas.AXIS + ROW * (len(bars) + 0.5)
-    figure = canvas.new_figure(theme, height, "Saturation of the gates", "share of all steps, over the units")
+    figure = canvas.new_figure(theme, height, "Saturation of the gates", f"share of all {found.steps}, over the units")
     axes = canvas.add_axes(
         figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
     )
@@ -73,7 +74,7 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
                   color=theme.text(shut), ha="left", va="bottom")  # fmt: skip
     axes.annotate("open", (1, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
                   color=theme.text(held), ha="right", va="bottom")  # fmt: skip
-    axes.set_xlabel("share of steps")
+    axes.set_xlabel(f"share of {found.steps}")
     return canvas.fit(figure)
 
 
@@ -84,8 +85,8 @@ def time_constants(found: Inspection) -> list[Drawing]:
     return [
         Drawing(
             "time_constants",
-            "Steps until exp(−1) = 37 % is left of what a unit holds, −1 / mean log of the gate that keeps, over all "
-            "steps and sequences; units in order.",
+            f"{found.named(found.steps).capitalize()} until exp(−1) = 37 % is left of what a unit holds, −1 / mean log "
+            f"of the gate that keeps, over all {found.steps} and sequences; units in order.",
             lambda theme: draw_time_constants(theme, found),
         )
     ]
@@ -93,7 +94,12 @@ def time_constants(found: Inspection) -> list[Drawing]:
 
 def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     """Draw a curve for each layer and direction."""
-    figure = canvas.new_figure(theme, HEIGHT, "Which units keep, and for how long", "time constant, steps")
+    figure = canvas.new_figure(
+        theme,
+        HEIGHT,
+        "Which units keep, and for how long",
+        f"time constant, {found.named(found.steps)}",
+    )
     axes = canvas.single_axes(figure)
     curves = []
     for units in found.units:
@@ -118,11 +124,20 @@ def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
 
 def gradients(found: Inspection) -> list[Drawing]:
     """Return the norms of dL/dh_t and dL/dc_t at every step and layer, and the carry path."""
-    what = f"L is {found.loss}. Geometric mean over the sequences; steps counted back from each sequence's last."
+    what = (
+        f"L is {found.loss}. Geometric mean over the sequences; {found.steps} are counted back from the last that "
+        "the layer reads."
+    )
+    if any(flow.direction == "backward" for flow in found.flow.layers):
+        what += (
+            f" A layer that reads from the end (reverse) reads the first {found.step} of the input last: it is its 0. "
+            "Where L depends on the input's last output alone, such a layer's gradient enters at the right end of the "
+            "figure and falls to the left."
+        )
     shown = [
         Drawing(
             "gradient_h",
-            f"{what} A straight line down is a gradient that vanishes exponentially, one up explodes.",
+            f"{what} A straight line down to the right is a gradient that vanishes exponentially, one up explodes.",
             lambda theme: draw_gradient(theme, found, "hidden"),
         )
     ]
@@ -140,7 +155,8 @@ def gradients(found: Inspection) -> list[Drawing]:
                 "carry_path",
                 f"What of the gradient passes from the end to a step along the states {state} alone: the product of "
                 f"the gates {gate} after it, exp(sum of log {gate}). Lines: the units' median; bands: from a tenth "
-                "to nine tenths of them; dotted: the unit that carries most.",
+                "to nine tenths of them, cut off two decades below the lowest median; dotted: the unit that "
+                "carries most.",
                 lambda theme: draw_carry(theme, found),
             )
         )
@@ -185,7 +201,7 @@ def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
             np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False
         )
         ends.append(End(float(curve[reached[-1]]), flow.name, theme.text(colour)))
-    steps_back(axes, max(len(curve) for curve in curves))
+    steps_back(axes, max(len(curve) for curve in curves), found)
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 
@@ -201,17 +217,18 @@ def draw_carry(theme: Theme, found: Inspection) -> Figure:
         logs = np.where(valid[..., None], flow.carry.double().cpu().numpy() / LN10, np.nan)
         units = columns_mean(back(flow, logs))  # (T, H)
         bands.append(np.quantile(units, [0.1, 0.5, 0.9, 1.0], axis=1))
-    # Below the middle of the band that falls deepest there is nothing to see.
-    decades(axes, np.concatenate([band[1:].ravel() for band in bands]))
-    low, high = axes.get_ylim()
+    # A unit that forgets at once falls by decades a step: further below the medians there is nothing to see.
+    deepest = min(float(middle.min()) for _, middle, _, _ in bands) - BELOW
+    bands = [np.maximum(band, deepest) for band in bands]
+    decades(axes, np.concatenate([band.ravel() for band in bands]))
     ends = []
     for place, (flow, (least, middle, most, best)) in enumerate(zip(found.flow.layers, bands, strict=True)):
         colour, at = hue(theme, place), np.arange(len(middle))
-        axes.fill_between(at, np.clip(least, low, high), np.clip(most, low, high), color=colour, alpha=0.16, lw=0)
+        axes.fill_between(at, least, most, color=colour, alpha=0.16, lw=0)
         axes.plot(at, middle, color=colour, lw=1.6)
         axes.plot(at, best, color=colour, lw=1.0, ls=":")
-        ends.append(End(float(np.clip(middle[-1], low, high)), flow.name, theme.text(colour)))
-    steps_back(axes, max(len(band[1]) for band in bands))
+        ends.append(End(float(middle[-1]), flow.name, theme.text(colour)))
+    steps_back(axes, max(len(band[1]) for band in bands), found)
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 
@@ -239,22 +256,19 @@ def decades(axes: Axes, logs: np.ndarray) -> None:
     axes.set_yticks(ticks, [power(tick) for tick in ticks])
 
 
-def power(log: float) -> str:
-    """Return a number, given by its log10, as a label."""
-    if -2.5 <= log <= 3:
-        return f"{10**log:.2g}" if log < 2 else f"{10**log:.0f}"
-    exponent = math.floor(log + 1e-9)
-    digits = 10 ** (log - exponent)
-    raised = f"{exponent}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}" if abs(digits - 1) < 0.05 else f"{digits:.2g}·10{raised}"
-
-
-def steps_back(axes: Axes, steps: int) -> None:
+def steps_back(axes: Axes, steps: int, found: Inspection) -> None:
     """Set an x axis of steps back from the last."""
-    canvas.whole_ticks(axes, 0, max(1, steps - 1), "steps back from the last")
+    canvas.whole_ticks(
+        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last that the layer reads"
+    )
 
 
 # ---------------------------------------------------------------------- memory
+
+BETWEEN = (
+    "Between the dots, which were measured, the curve goes as its half-memory length takes it: what is above chance "
+    "changes by the same factor with each step. The length is where half of the peak is left, the diamond."
+)
 
 
 def memory(found: Inspection) -> list[Drawing]:
@@ -266,25 +280,34 @@ def memory(found: Inspection) -> list[Drawing]:
             Drawing(
                 "influence",
                 "By how much the last prediction changes, in the mean, where the input of so many steps before is "
-                "replaced by what another sequence has there: what is used. Band: 95 % by a bootstrap over sequences.",
-                lambda theme: draw_memory(theme, curve, "What the prediction depends on", "steps before the last", 1),
+                f"replaced by what another sequence has there: what is used. The divergence is {found.divergence}. "
+                + (
+                    "Bars: 95 % by a bootstrap over sequences. "
+                    if found.interval
+                    else "There are too few independent sequences for an interval. "
+                )
+                + BETWEEN,
+                lambda theme: draw_memory(
+                    theme, curve, "What the prediction depends on", "steps before the last", interval=found.interval
+                ),
             )
         )
     if found.recall is not None:
         recalled = found.recall
-        unit = "delay, steps" if found.recall_step == 1 else f"delay, steps of {found.recall_step} inputs"
+        unit = f"delay, {found.named(found.steps)}"
         shown.append(
             Drawing(
                 "recall",
                 "What a linear readout finds of earlier inputs in the upper layer's state, on sequences that it was "
-                "not fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases.",
-                lambda theme: draw_memory(theme, recalled, "What the state still holds", unit, found.recall_step),
+                "not fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases: "
+                f"within it nothing is held. {BETWEEN}",
+                lambda theme: draw_memory(theme, recalled, "What the state still holds", unit),
             )
         )
     return shown
 
 
-def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, step: int) -> Figure:  # noqa: ARG001
+def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, *, interval: bool = True) -> Figure:
     """Draw one curve with its interval, what chance gives, and the half-memory length."""
     measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(
         curve.what, "Kullback-Leibler divergence, nats"
@@ -298,19 +321,25 @@ def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, step: i
     wide = lags[-1] > 48
     place = np.log1p(lags) if wide else lags  # logarithmic from delay 0 on
     ceiling = curve.chance + curve.chance_high
-    canvas.scale_y(
-        axes, [0.0, *curve.values[np.isfinite(curve.values)], *high[np.isfinite(high)], *ceiling[np.isfinite(ceiling)]]
-    )
+    tops = [curve.values, ceiling, *([high] if interval else [])]
+    canvas.scale_y(axes, [0.0, *(value for values in tops for value in values[np.isfinite(values)])])
     bottom, _ = axes.get_ylim()
     if curve.what != "KL (nats)":
         axes.fill_between(place, curve.chance, ceiling, color=theme.muted, alpha=0.25, lw=0)
         axes.plot(place, curve.chance, color=theme.muted, lw=1.0, dashes=(5, 2.5))
-    axes.fill_between(place, np.maximum(low, bottom), high, color=theme.run, alpha=0.18, lw=0)
-    axes.plot(place, curve.values, color=theme.run, marker="o", ms=3.5, clip_on=False)
+    if interval:
+        axes.vlines(place, np.maximum(low, bottom), high, color=theme.run, alpha=0.3, lw=5)
+    between, line = curve.line()
+    axes.plot(np.log1p(between) if wide else between, line, color=theme.run, clip_on=False)
+    axes.plot(place, curve.values, color=theme.run, marker="o", ms=3.5, lw=0, clip_on=False)
     half = curve.half_memory()
     if half.steps is not None and half.low is not None and half.high is not None:
         at, first, last = (math.log1p(value) if wide else value for value in (half.steps, half.low, half.high))
-        axes.axvspan(first, last, color=theme.ink, alpha=0.08, lw=0)
+        if interval:
+            axes.axvspan(first, last, color=theme.ink, alpha=0.08, lw=0)
+        level = curve.half_level(half.steps)
+        if not half.censored:
+            axes.plot([at], [level], marker="D", ms=4.5, color=theme.ink, mec=theme.surface, mew=0.8, zorder=4)
         axes.axvline(at, color=theme.ink, lw=1.0, dashes=(2, 2))
         least = "≥ " if half.censored else ""
         left = at > (place[0] + place[-1]) / 2

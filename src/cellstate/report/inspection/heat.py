@@ -19,11 +19,13 @@ from cellstate.report import canvas
 from cellstate.report.material import Drawing
 from cellstate.report.theme import Theme
 
-MOST_UNITS = 96  # rows of a heat map
+MOST_UNITS = 64  # rows of a heat map
 MOST_STEPS = 400  # columns
-NAMES, LINES, PANEL, GAP = 0.28, 0.62, 1.15, 0.34  # inches: of names or lines above, of a heat map, between them
+NAMES, LINES, GAP = 0.28, 0.62, 0.34  # inches: of names or lines above, between heat maps
+PANEL = 128  # pixels of the screen that a heat map is high, as nearly as its rows allow
 FEW_UNITS = 12  # that are named beside a heat map
 BENT = 3.0  # largest c from which on its scale is that of asinh, so that small ones are seen beside large ones
+SCREEN = 100  # pixels of the screen an inch
 BAR = 0.16  # inches of the colours' scale
 SIDE = 0.95  # inches beside the maps, for the scale
 LONG_NAME = 8  # characters of a symbol that is written along the time axis
@@ -68,16 +70,18 @@ def caption(found: Inspection, layer: LayerStates) -> str:
         if layer.keeping is not None
         else "Units in the order in which they are stored"
     )
-    said = [f"{order}; one column a step, under what was read there."]
+    said = [f"{order}; one column a {found.named(found.step)}, under what was read there."]
     if layer.direction == "backward":
-        said.append("This layer reads from the end: its state at a step has read all that stands to the right.")
+        said.append(
+            f"This layer reads from the end: its state at a {found.step} has read all that stands to the right."
+        )
     if is_mapped(found.reading):
         said.append("What was read is above, each feature from its least (dark) to its most (yellow) in this sequence.")
     size = layer.h.shape[-1]
     if size > MOST_UNITS:
         said.append(f"{MOST_UNITS} of the {size:,} units are drawn, evenly spaced in that order.")
     if found.shown_steps > MOST_STEPS:
-        said.append(f"The first {MOST_STEPS} of {found.shown_steps:,} steps are drawn.")
+        said.append(f"The first {MOST_STEPS} of {found.shown_steps:,} {found.steps} are drawn.")
     return " ".join(said)
 
 
@@ -87,7 +91,8 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
     steps = panels[0].values.shape[1]
     top = canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE
     names, strip_height = names_of(found.reading, steps)
-    height = top + strip_height + len(panels) * (PANEL + GAP) + canvas.AXIS + canvas.MARGIN
+    panel = panel_height(len(panels[0].values))
+    height = top + strip_height + len(panels) * (panel + GAP) + canvas.AXIS + canvas.MARGIN
     kind = layer.kind.upper() + (", backward" if layer.direction == "backward" else "")
     figure = canvas.new_figure(
         theme, height, f"Gates and states of {layer.name} ({kind})", found.keys[found.shown], width=canvas.FULL_WIDTH
@@ -96,12 +101,20 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
     strip = wide_axes(figure, place - strip_height, place)
     draw_reading(theme, strip, found.reading, steps, names)
     place -= strip_height
-    for number, panel in enumerate(panels):
+    for number, shown in enumerate(panels):
         place -= GAP
-        axes = wide_axes(figure, place - PANEL, place)
-        draw_panel(theme, figure, axes, panel, last=number == len(panels) - 1)
-        place -= PANEL
+        axes = wide_axes(figure, place - panel, place)
+        draw_panel(theme, figure, axes, shown, found, last=number == len(panels) - 1)
+        place -= panel
     return figure
+
+
+def panel_height(rows: int) -> float:
+    """Return the inches of a heat map whose rows have whole pixels of the screen.
+
+    Rows that share one would be mixed by the browser, and the colours of -1 and 1, mixed, are that of no value.
+    """
+    return rows * max(2, round(PANEL / rows)) / SCREEN
 
 
 def wide_axes(figure: Figure, bottom: float, top: float) -> Axes:
@@ -141,7 +154,7 @@ def unit_label(found: Inspection, layer: LayerStates, unit: int) -> str:
     return named[unit] if named else str(unit)
 
 
-def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, *, last: bool) -> None:
+def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, found: Inspection, *, last: bool) -> None:
     """Draw one heat map under its title, with its scale beside it."""
     rows, steps = panel.values.shape
     low, high = (-panel.limit, panel.limit) if panel.signed else (0.0, 1.0)
@@ -154,14 +167,14 @@ def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, *, last: 
     axes.spines["bottom"].set_visible(False)
     axes.set_title(panel.title, loc="left", fontsize=9, color=theme.ink, pad=4)
     if panel.rows:
-        axes.set_yticks(range(1, rows + 1), panel.rows, fontsize=min(9.0, PANEL * 72 / rows * 0.9))
+        axes.set_yticks(range(1, rows + 1), panel.rows, fontsize=min(9.0, panel_height(rows) * 72 / rows * 0.9))
     else:
         axes.set_yticks([])
         axes.set_ylabel(f"{rows:,} units")
-    time_ticks(axes, steps, shown=last)
+    time_ticks(axes, steps, found.named(found.step), shown=last)
     width, height = figure.get_size_inches()
     box = axes.get_position()
-    scale = figure.add_axes((box.x1 + 0.1 / width, box.y0, BAR / width, PANEL / height))
+    scale = figure.add_axes((box.x1 + 0.1 / width, box.y0, BAR / width, panel_height(rows) / height))
     bar = figure.colorbar(image, cax=scale)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     ticks = [low, 0.0, high] if panel.signed else [0.0, 0.5, 1.0]
@@ -175,7 +188,7 @@ def scale_label(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def time_ticks(axes: Axes, steps: int, *, shown: bool) -> None:
+def time_ticks(axes: Axes, steps: int, unit: str, *, shown: bool) -> None:
     """Set the steps below the last map; the others share them."""
     axes.set_xlim(0.5, steps + 0.5)
     if not shown:
@@ -184,7 +197,7 @@ def time_ticks(axes: Axes, steps: int, *, shown: bool) -> None:
     ticks = [1, *(int(tick) for tick in MaxNLocator(12, integer=True).tick_values(1, steps) if 1 < tick <= steps)]
     ticks = [tick for tick in ticks if tick == 1 or tick > steps / 40]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.set_xlabel("step")
+    axes.set_xlabel(unit)
 
 
 def names_of(reading: Reading, steps: int) -> tuple[list[str], float]:
