@@ -28,7 +28,7 @@ def test_what_became_of_earlier_commands_does_not_decide_on_the_exit_status_and_
     assert sweep("optimizer.lr=1e39", "trainer.max_epochs=3").status == 1
     answer = sweep("optimizer.lr=0.001")
     assert (answer.status, statuses()) == (0, ["failed", "completed"])
-    assert answer.stdout.splitlines()[-1].strip() == "all 1 of this command are complete; of earlier ones 1 failed"
+    assert answer.stdout.splitlines()[-1].strip() == "this command: 1 completed; earlier ones: 1 failed"
     assert sweep("optimizer.lr=1e39,0.001", "trainer.max_epochs=3").status == 1
 
 

@@ -226,7 +226,7 @@ def conclude(folder: Path, content: Mapping[str, Any], keys: Collection[str]) ->
     others = count([row for row in content["jobs"] if row["key"] not in keys and row["status"] != "completed"])
     if others and all(row["status"] == "completed" for row in own):
         said = ", ".join(f"{number} {status}" for status, number in others.items())
-        console.print(f"          all {len(own)} of this command are complete; of earlier ones {said}", soft_wrap=True)
+        console.print(f"          this command: {len(own)} completed; earlier ones: {said}", soft_wrap=True)
 
 
 def job_table(rows: Sequence[Row]) -> Table:
