@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.loggers import Logger
@@ -55,11 +56,20 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
         if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
             raise
         raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
+    check_optimizer(config, model.parameters())
+    return model
+
+
+def check_optimizer(config: DictConfig, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Hold the optimiser's values against what it takes itself, such as a learning rate that is not below 0.
+
+    Raises:
+        RequestError: the optimiser's own words.
+    """
     try:
-        configured(config.optimizer)(model.parameters())
+        configured(config.optimizer)(parameters)
     except (TypeError, ValueError) as error:
         raise RequestError(f"optimizer: {error}") from error
-    return model
 
 
 def build_preset(config: DictConfig) -> Preset:

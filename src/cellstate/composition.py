@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -16,6 +17,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from cellstate.errors import RequestError
 from cellstate.request import explain
 
+OF_SWEEP = ("sweep.json", "study.journal")  # one of them lies in the folder of every search
+
 
 def config_folder() -> Path:
     """Return where cellstate's own configs lie: in the installed package, or at the top of the checkout."""
@@ -25,11 +28,37 @@ def config_folder() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make ``${run_id:}`` known: eight hexadecimal digits, drawn once for each config.
+    """Make known ``${run_id:}``, eight hexadecimal digits drawn once for each config, and ``${experiment_folder:}``.
 
-    They are a run's id wherever it is tracked: of 5000 runs two would share one of six digits more likely than not.
+    The digits are a run's id wherever it is tracked: of 5000 runs two would share one of six digits more likely than
+    not.
     """
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("experiment_folder", experiment_folder, replace=True)
+
+
+def experiment_folder(*, _root_: DictConfig) -> str:
+    """Return the folder of the runs of an experiment: its name; before it that of the search that it is the best of."""
+    runtime = _root_.hydra.runtime
+    name = str(runtime.choices.get("experiment"))
+    place = own_folder(runtime.config_sources, name)
+    if place is None or not any((place / file).exists() for file in OF_SWEEP):
+        return name
+    return f"{place.name}_{name}"
+
+
+def own_folder(sources: Sequence[Mapping[str, Any]], experiment: str) -> Path | None:
+    """Return the folder of the user's own that an experiment lies in; None where it is one of cellstate's.
+
+    Args:
+        sources: ``hydra.runtime.config_sources``, in the order in which Hydra looks.
+        experiment: its name.
+    """
+    for source in sources:
+        place = Path(source["path"]).resolve()
+        if source["schema"] == "file" and (place / "experiment" / f"{experiment}.yaml").is_file():
+            return None if place == config_folder() else place
+    return None
 
 
 def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | None = None) -> tuple[DictConfig, Path]:

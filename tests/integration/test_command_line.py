@@ -236,7 +236,7 @@ def test_experiments_of_ones_own_train_and_sweep(cellstate: Command) -> None:
     answer = cellstate("train", "experiment=small", *TINY, "--config-dir", "mine", "seed=0,1", "-m")
     assert answer.status == 0, answer.stderr
     (sweep,) = Path("outputs/sweeps").iterdir()
-    assert sweep.name.startswith("small")
+    assert sweep.name.startswith("mine_small")
     seeds = {}
     for folder in sweep.glob("seed-*"):
         metrics = metrics_of(folder)

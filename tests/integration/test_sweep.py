@@ -6,22 +6,28 @@ import csv
 import errno
 import json
 import math
+import os
+import signal
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.conftest import Answer, Command
+from tests.conftest import TINY, Answer, Command
 
 from cellstate import experiment
+from cellstate.composition import compose
 from cellstate.errors import not_written
 from cellstate.runs.lock import Lock
-from cellstate.sweep import SweepFolder
+from cellstate.sweep import SweepFolder, display, sweeper
+from cellstate.sweep.job import SweepTask
 
 Sweep = Callable[..., Answer]
 PLACE = Path("outputs/sweeps/mine")
+UNFIT = "data.batch_size=1000"  # than there are samples, which is known once there is data
 
 
 @pytest.fixture
@@ -77,6 +83,28 @@ def test_without_a_name_the_same_command_finds_its_sweep(train: Command, trained
     first, other = sorted(Path("outputs/sweeps").iterdir(), key=lambda place: len(statuses(place)), reverse=True)
     assert (statuses(first), statuses(other)) == (["completed"] * 3, ["completed"] * 2)
     assert OmegaConf.load(first / jobs(first)[0]["folder"] / "config.yaml").sweep.name == first.name
+
+
+def test_experiments_of_one_name_in_two_folders_are_two_sweeps_and_in_one_told_apart(train: Command) -> None:
+    for search, network in (("first", "gru"), ("other", "rnn")):
+        place = Path("outputs/sweeps") / search / "experiment"
+        place.mkdir(parents=True)
+        text = f"# @package _global_\ndefaults:\n  - pattern\n  - override /backbone: {network}\n"
+        (place / "best.yaml").write_text(text)
+        (place.parent / "sweep.json").write_text('{"commands": [], "jobs": []}')
+        _, folder = compose("train", ["experiment=best"], config_dir=place.parent)
+        assert folder.parent == Path(f"outputs/runs/{search}_best")
+    small = [word for word in TINY if "hidden" not in word]
+    for search in ("first", "other"):
+        words = ["-m", "--config-dir", f"outputs/sweeps/{search}", "experiment=best", "seed=0,1"]
+        assert train(*words, "trainer.limit_train_batches=1", *small).status == 0
+        answer = train(*words, "sweep.name=both")
+    found = [place.name for place in Path("outputs/sweeps").iterdir()]
+    assert sum(name.startswith("first_best") for name in found) == sum(name.startswith("other_best") for name in found)
+    assert not any(name.startswith("best") for name in found)
+    groups = content(Path("outputs/sweeps/both"))["groups"]
+    assert [(group["overrides"]["backbone"], group["n"]) for group in groups] == [("GRU", 2), ("RNN", 2)]
+    assert all(f"backbone={name} seed=1" in answer.stdout for name in ("GRU", "RNN"))
 
 
 def test_values_that_come_to_the_same_are_one_job(sweep: Sweep, trained: list[str]) -> None:
@@ -136,40 +164,75 @@ def test_a_run_that_was_killed_as_it_began_is_put_aside_and_begun_anew(sweep: Sw
     assert sorted(path.name for path in (PLACE / ".begun").iterdir()) == sorted(f"{row['folder']}.1" for row in jobs())
 
 
-def test_a_job_that_another_process_works_on_is_left_to_it(sweep: Sweep, trained: list[str]) -> None:
+def test_a_job_that_another_process_works_on_is_left_to_it_and_waited_for(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sweep("seed=0").status == 0
     folder = SweepFolder(PLACE)
     (done,) = jobs()
     assert folder.take(done["folder"], "other") is None  # complete: nobody needs it
 
-    sweep("seed=0,1", "trainer.max_epochs=0")  # refused: two jobs that wait to be begun again
-    one, other = jobs()[1:]
+    assert sweep("seed=1,2", UNFIT).status == 2  # two jobs that wait to be begun again
+    one, _ = jobs()[1:]
     claim = folder.take(one["folder"], "other")
     assert claim is not None
     assert folder.take(one["folder"], "third") is None
-    trained.clear()
-    answer = sweep("seed=0,1", "trainer.max_epochs=0")
-    assert [row["status"] for row in jobs()[1:]] == ["running", "failed"]
-    assert "job 3 (trainer.max_epochs=0 seed=1): " in answer.stderr
-    assert "job 2" not in answer.stderr
+
+    def given_up(number: int) -> None:  # as the other process ends; before that nothing is said to be missing
+        assert number == 1
+        assert [row["status"] for row in folder.refresh()["jobs"]] == ["completed", "running", "failed"]
+        assert [repeat for group in content()["groups"][1:] for repeat in group["missing"]] == [
+            {"seed": 0},
+            {"seed": 2},
+        ]
+        assert attempts == ["2"]
+        folder.conclude(claim)
+
+    attempts = []
+    work = SweepTask.work
+    monkeypatch.setattr(SweepTask, "work", lambda *parts: (attempts.append(str(parts[1].seed)), work(*parts)))
+    monkeypatch.setattr(display, "waiting", given_up)
+    answer = sweep("seed=1,2", UNFIT)
+    assert attempts == ["2", "1"]  # what the other one left is taken up
+    assert [row["status"] for row in jobs()] == ["completed", "failed", "failed"]
+    assert answer.status == 2
+    assert "job 2 " in answer.stderr
+
+
+def test_ctrl_c_leaves_to_another_command_what_it_works_on(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sweep("seed=0,1").status == 0
+    for row in jobs():
+        manifest = PLACE / row["folder"] / "manifest.json"
+        manifest.write_text(manifest.read_text().replace("completed", "interrupted"))
+    folder = SweepFolder(PLACE)
+    claim = folder.take(jobs()[1]["folder"], "other")
+    assert claim is not None
+    stop = SimpleNamespace(sleep=lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(sweeper, "time", stop)
+    answer = sweep("seed=0,1")
+    assert answer.status == 1
+    assert "1 job is still run by another command; waiting for it, Ctrl-C leaves" in answer.stderr
+    assert "interrupted with 1 of 2 jobs complete, 1 still run by another command; the same command" in answer.stderr
     folder.conclude(claim)
-    assert [row["status"] for row in jobs()[1:]] == ["pending", "failed"]
-    assert other["folder"] not in trained
 
 
-def test_a_job_that_is_gone_on_with_by_itself_is_left_alone(sweep: Sweep) -> None:
+def test_a_job_that_is_gone_on_with_by_itself_is_left_alone_and_waited_for(
+    sweep: Sweep, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sweep("seed=0").status == 0
     (row,) = jobs()
     manifest = PLACE / row["folder"] / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("completed", "running"))
+    done = manifest.read_text()
+    manifest.write_text(done.replace("completed", "running"))
     lock = Lock(PLACE / row["folder"] / ".lock")  # as `cellstate train run=FOLDER` holds it
-    try:
-        answer = sweep("seed=0")
-        assert (answer.status, statuses()) == (0, ["running"])
-    finally:
+
+    def over(_: int) -> None:
+        manifest.write_text(done)
         lock.release()
-    assert sweep("seed=0").status == 0
-    assert statuses() == ["completed"]
+
+    monkeypatch.setattr(display, "waiting", over)
+    trained.clear()
+    assert (sweep("seed=0").status, statuses(), trained) == (0, ["completed"], [])
 
 
 def test_a_job_is_a_run_like_any_other(sweep: Sweep, cellstate: Command) -> None:
@@ -215,14 +278,14 @@ def test_a_job_with_a_class_of_ones_own_goes_on_as_the_command_names_it(sweep: S
 
 
 def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(sweep: Sweep) -> None:
-    answer = sweep("backbone.hidden_size=0,8", "seed=1")
+    answer = sweep("data.batch_size=1000,16", "seed=1")
     assert answer.status == 2
     (line,) = [line for line in answer.errors if line.startswith("cellstate: error")]
-    job = "job 1 (backbone.hidden_size=0)"  # named by what the other job does not share
-    assert line == f"cellstate: error: {job}: backbone.hidden_size=0: should be greater than 0"
+    job = "job 1 (data.batch_size=1000)"  # named by what the other job does not share
     refused, done = jobs()
     assert (refused["status"], done["status"]) == ("failed", "completed")
-    assert refused["reason"] == "backbone.hidden_size=0: should be greater than 0"
+    assert line == f"cellstate: error: {job}: {refused['reason']}"
+    assert refused["reason"].startswith("data.batch_size=1000 is larger than the training split")
     assert not (PLACE / refused["folder"]).exists()
     assert (PLACE / done["folder"] / "metrics.json").exists()
 
@@ -235,6 +298,11 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
         (["run=somewhere"], "run: goes on with one run; leave out -m, or repeat the sweep's own command"),
         (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: a job's folder is named by its config; leave it out"),
         (["sweep.verbose=often"], "sweep.verbose=often: should be true or false"),
+        (["backbone.hidden_size=0,8"], "backbone.hidden_size=0: should be greater than 0"),
+        (["seed=a,2"], "seed=a: should be a whole number"),
+        (["optimizer.lr=-1,0.1"], "optimizer: Invalid learning rate: -1"),
+        (["data.length=x"], "data.length=x: should be "),
+        (["hydra.sweep.dir=/dev/null"], "hydra.sweep.dir=/dev/null: no run can be written there"),
         (["backbone=gru,lstn"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
         (["hydra/launcher=cloud"], "hydra/launcher=cloud: there is no such hydra/launcher; there are: "),
     ],
@@ -242,20 +310,11 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
 def test_a_sweep_that_cannot_be_is_refused_before_anything_is_written(
     train: Command, words: list[str], error: str
 ) -> None:
-    answer = train("-m", "seed=0,1", *words)
+    answer = train("-m", *(["seed=0,1"] if "seed" not in words[0] else []), "trainer.max_epochs=1,2", *words)
     assert answer.status == 2
     (line,) = answer.errors
     assert line.startswith(f"cellstate: error: {error}")
     assert not Path("outputs").exists()
-
-
-def test_a_list_of_jobs_that_was_changed_is_refused(sweep: Sweep) -> None:
-    assert sweep("seed=0").status == 0
-    (PLACE / "sweep.json").write_text("{")
-    answer = sweep("seed=0")
-    assert answer.status == 2
-    assert "sweep.json: cannot be read as the list of a sweep's jobs" in answer.stderr
-    assert (PLACE / "sweep.json").read_text() == "{"
 
 
 def test_a_list_that_cannot_be_written_any_more_is_told(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,12 +128,12 @@ def test_joblib_runs_jobs_in_processes_that_share_the_threads() -> None:
     joblib = pytest.importorskip("joblib")
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "backbone.hidden_size=8,0", "seed=0,1"]
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.batch_size=16,1000", "seed=0,1"]
     with start(*words, environment=free) as child:
         told = child.communicate()[0]
     assert child.returncode == 2
     errors = [line for line in told.splitlines() if line.startswith("cellstate: error")]
-    assert [line.partition("): ")[2] for line in errors] == ["backbone.hidden_size=0: should be greater than 0"] * 2
+    assert [line.partition("): ")[2].partition(" is")[0] for line in errors] == ["data.batch_size=1000"] * 2
     assert [row["status"] for row in jobs()] == ["completed", "completed", "failed", "failed"]
     assert {manifest["machine"]["threads"] for manifest in manifests().values()} == {max(1, joblib.cpu_count() // 2)}
     assert {tuple(manifest["command"][-4:]) for manifest in manifests().values()} == {tuple(words)}
@@ -165,11 +165,11 @@ def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate
 )
 def test_engines_for_many_machines_run_jobs_here_too(launcher: str, plugin: str) -> None:
     pytest.importorskip(plugin)
-    command = [sys.executable, "-m", "cellstate", *WORDS, f"hydra/launcher={launcher}", "backbone.hidden_size=8,0"]
+    command = [sys.executable, "-m", "cellstate", *WORDS, f"hydra/launcher={launcher}", "data.batch_size=16,1000"]
     child = subprocess.run(command, capture_output=True, text=True)
     assert child.returncode == 2, child.stderr
-    assert "(backbone.hidden_size=0): backbone.hidden_size=0: should be greater than 0" in child.stderr
+    assert "(data.batch_size=1000): data.batch_size=1000 is larger" in child.stderr
     assert [row["status"] for row in jobs()] == ["completed", "failed"]
-    assert "/2  job 1  backbone.hidden_size=8  val/loss" in child.stderr
+    assert "/2  job 1  data.batch_size=16  val/loss" in child.stderr
     (manifest,) = manifests().values()
     assert manifest["command"][:2] == ["cellstate", "train"]

@@ -56,8 +56,8 @@ class CompareSweeper(JobSweeper):
         """Return the name of the comparison: that of what was chosen ready-made, or as that of a sweep."""
         choices, words = self.config.hydra.runtime.choices, self.parsed(self.arguments())
         ready = choices.get("comparison") or "default"
-        experiment = str(choices.get("experiment") if ready == "default" else ready)
-        return naming.sweep_name(self.config.sweep.name, words, experiment)
+        experiment = self.called(str(choices.get("experiment"))) if ready == "default" else str(ready)
+        return naming.sweep_name(self.config.sweep.name, words, experiment, self.called)
 
     def sweep(self, arguments: list[str]) -> Any:  # noqa: ARG002
         """Run the comparison; return the content of ``comparison.json``."""

@@ -13,6 +13,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 20.0  # seconds that a long validation may hold up a stop; schedulers kill after 30 or more
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM interrupt the work inside at once, as there is nothing to save."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
 class Stopped(BaseException):
     """Training was told to stop, and did. Lightning lets it pass, where it would end the process on Ctrl-C."""
 

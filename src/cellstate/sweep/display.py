@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
 
 from cellstate.config import shown
 from cellstate.errors import CellstateError, RequestError, RunError
@@ -32,6 +42,7 @@ STYLES = {
 Row = Mapping[str, Any]
 Item = TypeVar("Item")
 MANY = 8  # items from which on a bar counts them
+SHOWN = 2  # running jobs that a bar names
 
 
 class Watch:
@@ -55,8 +66,9 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._bar: Progress | None = None
         if bar and not quiet and self._console.is_terminal:
-            columns = (TextColumn("jobs"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            counts = (TextColumn("jobs"), BarColumn(bar_width=10), MofNCompleteColumn(), Elapsed(), Remaining())
+            now = TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+            self._bar = Progress(*counts, now, console=self._console, transient=True, expand=True)
 
     def __enter__(self) -> Watch:
         """Say what is about to be done, and begin to look."""
@@ -108,11 +120,54 @@ class Watch:
                 self._ended.add(row["key"])
                 self._say(row, len(rows))
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=len(self._ended))
+            now = running(
+                [(row["name"], self._folder.path / row["folder"]) for row in rows if row["status"] == "running"]
+            )
+            self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=_plain(now))
 
     def _say(self, row: Row, total: int) -> None:
         line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
         self._console.print(line, soft_wrap=True, markup=False, style=STYLES[row["status"]] or None)
+
+
+class Elapsed(TimeElapsedColumn):
+    """The time since the bar began, with the word for it."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time as text."""
+        return super().render(task).append(" elapsed")
+
+
+class Remaining(TimeRemainingColumn):
+    """The time that is left if what is to come takes as long as what was, with the word for it; nothing until then."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time as text."""
+        return Text() if task.time_remaining is None else super().render(task).append(" left")
+
+
+def running(jobs: Sequence[tuple[str, Path]]) -> str:
+    """Return in words which jobs run and how far they are.
+
+    Args:
+        jobs: the names of those that run, with their run folders.
+    """
+    told = [f"{name or 'job'} (epoch {epochs(folder)})" for name, folder in jobs[:SHOWN]]
+    more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    return f"now {', '.join(told)}{more}" if told else ""
+
+
+def epochs(folder: Path) -> str:
+    """Return how many epochs a run has been through, and of how many, as far as its folder says."""
+    try:
+        done = len((folder / "metrics.csv").read_text().splitlines()) - 1
+    except OSError:
+        done = 0
+    try:
+        most = re.search(r"^  max_epochs: (\d+)$", (folder / "config.yaml").read_text(), re.MULTILINE)
+    except OSError:
+        most = None
+    return f"{max(0, done)}/{most[1]}" if most else str(max(0, done))
 
 
 def counted(items: Sequence[Item], what: str, *, quiet: bool) -> Iterator[Item]:
@@ -142,8 +197,21 @@ def stopping() -> None:
     Console(stderr=True).print("stopping: the running jobs are being saved; Ctrl-C once more does not wait")
 
 
-def conclude(folder: Path, content: Mapping[str, Any]) -> None:
-    """Print a table of all jobs of a sweep, one of its groups where they have several, and where everything lies."""
+def waiting(number: int) -> None:
+    """Say that jobs are left which another command works on."""
+    what = "job is" if number == 1 else "jobs are"
+    line = f"{number} {what} still run by another command; waiting for it, Ctrl-C leaves"
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+
+
+def conclude(folder: Path, content: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Print a table of all jobs of a sweep, one of its groups where they have several, and where everything lies.
+
+    Args:
+        folder: the sweep's.
+        content: of ``sweep.json``.
+        keys: the jobs of this command.
+    """
     console = Console(highlight=False)
     for table in (job_table(content["jobs"]), group_table(content["groups"], content["jobs"])):
         if table is None:
@@ -154,6 +222,11 @@ def conclude(folder: Path, content: Mapping[str, Any]) -> None:
     counts = ", ".join(f"{number} {status}" for status, number in count(content["jobs"]).items())
     console.print(f"Sweep:    {folder}  ({counts})", soft_wrap=True, markup=False)
     console.print("          sweep.json, sweep.csv (all jobs), groups.csv (means over seeds)", soft_wrap=True)
+    own = [row for row in content["jobs"] if row["key"] in keys]
+    others = count([row for row in content["jobs"] if row["key"] not in keys and row["status"] != "completed"])
+    if others and all(row["status"] == "completed" for row in own):
+        said = ", ".join(f"{number} {status}" for status, number in others.items())
+        console.print(f"          this command: {len(own)} completed; earlier ones: {said}", soft_wrap=True)
 
 
 def job_table(rows: Sequence[Row]) -> Table:
@@ -232,7 +305,7 @@ def _plain(text: str) -> str:
 
 
 def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception | None) -> Exception | None:
-    """Return one error for all jobs of a command that are not complete; None where all are, or others work on them.
+    """Return one error for all jobs of a command that are not complete; None where all are.
 
     Args:
         everything: the rows of the sweep, by whose places jobs are numbered.
@@ -246,7 +319,7 @@ def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception 
     for row in failed:
         lines = row["failure"]["problems"] if row["failure"] else [row["reason"]]
         problems += [f"job {places[row['key']]} ({names[row['key']]}): {line}" for line in lines]
-    left = sum(row["status"] in ("interrupted", "pending") for row in rows)
+    left = sum(row["status"] not in ("completed", "failed") for row in rows)
     problems += troubles(trouble)
     if left:
         problems.append(f"{left} of {len(rows)} jobs are not finished; the same command goes on with them")
@@ -268,5 +341,6 @@ def interrupted(rows: Sequence[Row]) -> str:
     """Return what to say of a sweep that was stopped."""
     done = sum(row["status"] == "completed" for row in rows)
     begun = sum(row["status"] == "interrupted" for row in rows)
-    also = f", {begun} begun" if begun else ""
+    theirs = sum(row["status"] == "running" for row in rows)
+    also = (f", {begun} begun" if begun else "") + (f", {theirs} still run by another command" if theirs else "")
     return f"interrupted with {done} of {len(rows)} jobs complete{also}; the same command goes on"

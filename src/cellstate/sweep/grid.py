@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from cellstate.sweep import display
+from cellstate.sweep.checks import Checks
 from cellstate.sweep.sweeper import JobSweeper
 
 
@@ -29,10 +31,19 @@ class GridSweeper(JobSweeper):
         return self.parsed([*self.params, *self.arguments()])
 
     def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Run all combinations; return their rows in ``sweep.json``."""
+        """Run all combinations; return their rows in ``sweep.json``.
+
+        Raises:
+            RequestError: values that no job can be trained with; nothing was run.
+        """
         overrides = self.overrides()
         swept = [word.get_key_element() for word in overrides if word.is_sweep_override()]
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
-        jobs = [self.job(words, swept) for words in display.counted(combinations, "configs", quiet=self.quiet)]
+        jobs, checks = [], Checks(Path(self.config.hydra.sweep.dir))
+        for words in display.counted(combinations, "configs", quiet=self.quiet):
+            config = self.composed(words)
+            jobs.append(self.job(words, swept, config))
+            checks.hold(config, jobs[-1])
+        checks.conclude()
         with self.whole():
             return self.run_jobs(jobs, at_a_time=self.max_batch_size)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -33,6 +33,7 @@ class Job:
         words: its overrides as they stand on a command line.
         overrides: the same, key -> value.
         repeat: which repetition it is, such as ``{"seed": 3}``.
+        trains: what of its config decides on the training, where that is at hand.
     """
 
     folder: str
@@ -41,6 +42,11 @@ class Job:
     words: tuple[str, ...]
     overrides: dict[str, Any]
     repeat: dict[str, Any]
+    trains: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+
+    def row(self) -> dict[str, Any]:
+        """Return what the list of a sweep keeps of it."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "trains"}
 
 
 def job_key(config: DictConfig) -> str:

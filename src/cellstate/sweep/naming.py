@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -16,11 +16,17 @@ from cellstate.sweep.identity import ASIDE, REPEATS
 LONGEST = 60  # characters of a name before its hash
 
 
-def sweep_name(given: Any, overrides: Sequence[Override], experiment: str) -> str:
+def sweep_name(given: Any, overrides: Sequence[Override], experiment: str, called: Callable[[str], str] = str) -> str:
     """Return the name of a sweep: the given one, or one that follows from the command.
 
     The latter holds the experiment, the keys that are swept, and the values that are not. Values that are swept and
     seeds are not in it, so that a command with more of them finds the same sweep.
+
+    Args:
+        given: the given one, or None.
+        overrides: of the command.
+        experiment: what the name begins with where the overrides name no experiment.
+        called: what to call an experiment of a certain name.
 
     Raises:
         RequestError: the given one cannot be the name of a folder.
@@ -34,7 +40,7 @@ def sweep_name(given: Any, overrides: Sequence[Override], experiment: str) -> st
     fixed = sorted(_plain(word) for word in own if not word.is_sweep_override() and word.key_or_group != "experiment")
     for word in own:
         if word.key_or_group == "experiment" and not word.is_sweep_override():
-            experiment = str(word.value())
+            experiment = called(str(word.value()))
     parts = [*([] if "experiment" in swept else [experiment]), *swept, *fixed]
     name = "_".join(map(slug, parts))
     if len(name) > LONGEST:

@@ -49,8 +49,8 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a group for all jobs that differ in their repetition alone, with the statistics of what they reached.
 
     Each has ``overrides`` (without those that repeat), ``jobs`` (their folders), ``n`` (how many are complete),
-    ``missing`` (repetitions that other groups have and that are not complete here), ``parameters``, ``seconds`` of
-    training, and for each split metric -> mean, std, low, high, n.
+    ``missing`` (repetitions that other groups have and that are neither complete nor running here), ``parameters``,
+    ``seconds`` of training, and for each split metric -> mean, std, low, high, n.
     """
     together: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -60,7 +60,7 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     done = [row for row in members if row["status"] == "completed"]
-    there = [row["repeat"] for row in done]
+    there = [row["repeat"] for row in members if row["status"] in ("completed", "running")]
     sizes = {row["parameters"] for row in done}
     return {
         "group": key,

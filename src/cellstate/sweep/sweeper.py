@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,16 +26,17 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from cellstate.composition import of_one_run
+from cellstate.composition import of_one_run, own_folder
 from cellstate.config import shown
 from cellstate.errors import RequestError, RunError
-from cellstate.runs.stopping import SIGNALS
+from cellstate.runs.stopping import SIGNALS, interruptible
 from cellstate.sweep import display, naming
 from cellstate.sweep.folder import SweepFolder
-from cellstate.sweep.identity import Job, group_key, job_key, overrides_of, repetition
+from cellstate.sweep.identity import Job, group_key, job_key, overrides_of, repetition, trained
 from cellstate.sweep.job import SweepTask
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+LOOK = 0.5  # seconds between two looks at what other commands work on
 
 
 class JobSweeper(Sweeper):
@@ -70,8 +72,16 @@ class JobSweeper(Sweeper):
 
     def name(self) -> str:
         """Return the name of the sweep, which is that of its folder."""
-        experiment = str(self.config.hydra.runtime.choices.get("experiment"))
-        return naming.sweep_name(self.config.sweep.name, self.overrides(), experiment)
+        experiment = self.called(str(self.config.hydra.runtime.choices.get("experiment")))
+        return naming.sweep_name(self.config.sweep.name, self.overrides(), experiment, self.called)
+
+    def called(self, experiment: str) -> str:
+        """Return the name of an experiment, before it that of the user's own folder that it lies in, if it does.
+
+        ``experiment=best`` of two searches are two experiments.
+        """
+        place = own_folder(self.config.hydra.runtime.config_sources, experiment)
+        return experiment if place is None else f"{place.name}_{experiment}"
 
     def arguments(self) -> list[str]:
         """Return what stands on the command line, but for what is Hydra's."""
@@ -101,10 +111,13 @@ class JobSweeper(Sweeper):
             RequestError: jobs failed, and each because of what was asked for.
             KeyboardInterrupt: the sweep was stopped.
         """
-        self.folder = SweepFolder(Path(self.config.hydra.sweep.dir))
+        words: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
+        given = any(word.startswith("hydra.sweep.dir=") for word in words)
+        self.folder = SweepFolder(Path(self.config.hydra.sweep.dir), "hydra.sweep.dir" if given else "sweep.name")
         self.keys: list[str] = []
         try:
-            yield
+            with self.folder.attended(self.task.by):
+                yield
         except KeyboardInterrupt as error:
             rows = self.conclude()
             raise KeyboardInterrupt(self.interrupted(rows)) from error
@@ -116,7 +129,7 @@ class JobSweeper(Sweeper):
         """Bring ``sweep.json`` up to date, print the tables, and return the rows of this command's jobs."""
         content = self.folder.refresh()
         if not self.quiet:
-            display.conclude(self.folder.path, content)
+            display.conclude(self.folder.path, content, self.keys)
         return [row for row in content["jobs"] if row["key"] in self.keys]
 
     def interrupted(self, rows: list[dict[str, Any]]) -> str:
@@ -141,37 +154,54 @@ class JobSweeper(Sweeper):
             jobs: what ``job`` makes of overrides.
             at_a_time: how many are given to the launcher in one go; None: all.
             leaving: the statuses of those that are not run.
-            watched: whether to say on the screen how they end.
+            watched: whether to say on the screen how they end, to wait for those that other commands run, and to
+                forget what earlier commands were refused; without it, the caller sees to that.
         """
-        rows = self.folder.plan(jobs, self.task.command)
+        rows = self.folder.plan(jobs, self.task.command, self.task.by, forget=watched)
         self.keys += [row["key"] for row in rows]
-        words = {job.folder: [*job.words, *self._placed(job.folder)] for job in jobs}
-        by_key = {job.key: job.folder for job in jobs}
+        by_key = {job.key: job for job in jobs}
+        # A job that an earlier command began keeps its folder.
+        words = {row["folder"]: [*by_key[row["key"]].words, *self._placed(row["folder"])] for row in rows}
         waiting = [row for row in rows if row["status"] not in leaving]
-        for row in waiting:  # a job that an earlier command began keeps its folder
-            words[row["folder"]] = [*words[by_key[row["key"]]], *self._placed(row["folder"])]
         watch = display.Watch(self.folder, self.keys, quiet=self.quiet, bar=not self.task.verbose)
         with watch if watched else nullcontext():
             step = at_a_time or max(1, len(waiting))
             for start in range(0, len(waiting), step):
                 self._launch([words[row["folder"]] for row in waiting[start : start + step]], start)
-        found = {row["key"]: row for row in self.folder.refresh()["jobs"]}
+            while watched and self.trouble is None and (left := self._left_by_others([row["key"] for row in rows])):
+                self._launch([words[row["folder"]] for row in left], 0)
+        found = {row["key"]: row for row in self.folder.plan(jobs, self.task.command, self.task.by)}
         return [found[job.key] for job in jobs]
 
-    def job(self, words: Sequence[str], named_by: Iterable[str]) -> Job:
+    def _left_by_others(self, keys: Collection[str]) -> list[dict[str, Any]]:
+        """Wait for jobs that other commands work on; return those of them that were not finished there."""
+        theirs = [row["key"] for row in self.folder.observe(keys) if row["status"] == "running"]
+        if not theirs:
+            return []
+        if not self.quiet:
+            display.waiting(len(theirs))
+        with interruptible():
+            rows = self.folder.observe(theirs)
+            while any(row["status"] == "running" for row in rows):
+                time.sleep(LOOK)
+                rows = self.folder.observe(theirs)
+        return [row for row in rows if row["status"] in ("interrupted", "pending")]
+
+    def job(self, words: Sequence[str], named_by: Iterable[str], config: DictConfig | None = None) -> Job:
         """Return the job that overrides describe.
 
         Args:
             words: the overrides.
             named_by: the keys whose values its folder is named by.
+            config: what they compose, where that is known.
 
         Raises:
             HydraException: they cannot be composed.
         """
-        config = self.composed(words)
+        config = self.composed(words) if config is None else config
         key, overrides = job_key(config), overrides_of(words)
         folder = naming.job_name(overrides, [name.lstrip("+") for name in named_by], key)
-        return Job(folder, key, group_key(config), tuple(words), overrides, repetition(config))
+        return Job(folder, key, group_key(config), tuple(words), overrides, repetition(config), trained(config))
 
     def composed(self, words: Sequence[str]) -> DictConfig:
         """Return the config of the job that overrides describe, without Hydra's part.

@@ -217,7 +217,10 @@ def read_list(file: Path) -> dict[str, Any]:
         if content.get("search"):
             searching.check(content["search"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RequestError(f"{file}: cannot be read as the list of a sweep's jobs ({error}); it was changed") from error
+        raise RequestError(
+            f"{file}: cannot be read as the list of a sweep's jobs ({error}); repeat the sweep's command, which writes "
+            "it anew from their folders and trains no complete job again"
+        ) from error
     return content
 
 

@@ -44,7 +44,7 @@ class SearchSweeper(JobSweeper):
         """Return the name of the sweep: the experiment, the search, and what else stands on the command line."""
         choices = self.config.hydra.runtime.choices
         words = [one for one in self.overrides() if not one.is_sweep_override() and one.key_or_group != "experiment"]
-        parts = f"{choices.get('experiment')}_{choices.get('sweep')}"
+        parts = f"{self.called(str(choices.get('experiment')))}_{choices.get('sweep')}"
         swept = "".join(f"_{naming.slug(key)}" for key in sorted(self._swept))
         return naming.sweep_name(self.config.sweep.name, words, parts + swept)
 

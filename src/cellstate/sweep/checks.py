@@ -1,0 +1,48 @@
+"""What can be known to be wrong with the jobs of a sweep before any of them is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cellstate import config as checking
+from cellstate.errors import RequestError
+from cellstate.sweep.folder import completed_keys
+from cellstate.sweep.identity import Job
+
+
+class Checks:
+    """Holds the configs of jobs against the signatures of what they configure, as each job does when it begins.
+
+    Args:
+        folder: of the sweep, which need not be there; jobs that are complete in it are not held against anything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._complete = completed_keys(folder)
+        self._problems: dict[str, None] = {}  # each once, in order
+
+    def hold(self, config: DictConfig, job: Job) -> None:
+        """Note what is wrong with the config of a job."""
+        if job.key in self._complete:
+            return
+        import torch
+
+        from cellstate.building import check_optimizer
+        from cellstate.experiment import KEYS
+
+        try:
+            checking.check(config, KEYS)
+            check_optimizer(config, [torch.nn.Parameter(torch.zeros(2, 2))])
+        except RequestError as error:
+            self._problems.update(dict.fromkeys(error.problems))
+
+    def conclude(self) -> None:
+        """Refuse the sweep if anything was wrong.
+
+        Raises:
+            RequestError: holds one line for each problem.
+        """
+        if self._problems:
+            raise RequestError(*self._problems)
