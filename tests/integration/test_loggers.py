@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,61 @@ def test_a_failed_run_ends_as_failed_in_mlflow(working_folder: Path) -> None:
     client = MlflowClient(f"sqlite:///{working_folder / 'outputs' / 'mlflow.db'}")
     (run,) = client.search_runs([found.experiment_id for found in client.search_experiments()])
     assert run.info.status == "FAILED"
+
+
+NOBODY = "http://localhost:1"  # a port that nothing listens at
+WAIT, TRIES = "MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+
+
+@pytest.fixture
+def knocks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each attempt to connect may take; between them nothing is waited for."""
+    import urllib3.util.connection
+    import urllib3.util.retry
+
+    seconds: list[float] = []
+    connect = urllib3.util.connection.create_connection
+
+    def counted(address: Any, timeout: Any, **options: Any) -> Any:
+        seconds.append(timeout)
+        return connect(address, timeout, **options)
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", counted)
+    monkeypatch.setattr(urllib3.util.retry.Retry, "sleep", lambda *_: None)
+    return seconds
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, [10] * 3), ({TRIES: "4"}, [10] * 5), ({WAIT: "3"}, [3] * 3)])
+def test_a_server_of_mlflow_that_does_not_answer_is_asked_a_few_times_and_named(
+    given: dict[str, str],
+    expected: list[float],
+    cellstate: Command,
+    knocks: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    answer = cellstate("train", *WORDS, "logger=mlflow", f"logger.mlflow.tracking_uri={NOBODY}", "quiet=true")
+    assert answer.status == 1
+    (line,) = answer.errors
+    assert line.startswith(f"cellstate: error: logger=mlflow: no answer from {NOBODY} (Connection refused); ")
+    assert "logger.mlflow.tracking_uri" in line
+    assert len(line) < 300
+    assert knocks == expected
+    assert {name: value for name, value in os.environ.items() if name in (WAIT, TRIES)} == given
+
+
+def test_a_signal_ends_the_wait_for_a_server(
+    cellstate: Command, knocks: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    answer = cellstate("train", *WORDS, "logger=mlflow", f"logger.mlflow.tracking_uri={NOBODY}", "quiet=true")
+    assert answer.status != 0
+    assert answer.stderr == "cellstate: error: interrupted before training began, waiting for MLFlowLogger\n"
+    assert len(knocks) == 1
+    assert json.loads(Path("run/manifest.json").read_text())["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(("logger", "package_name"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow")])

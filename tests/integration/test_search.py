@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
-from tests.conftest import Answer, Command
+from tests.conftest import Answer, Command, series_rows, write_csv
 
 from cellstate.composition import compose
 from cellstate.sweep.identity import job_key
+from cellstate.sweep.search.settings import SAMPLERS
 from cellstate.sweep.search.storage import open_storage
 from cellstate.sweep.search.study import Study
 
@@ -174,7 +176,9 @@ def test_a_trial_without_a_number_is_a_failed_trial_and_not_the_end(search: Sear
     assert 0 < failed < 5
     assert states.count(TrialState.COMPLETE) == 5 - failed
     assert answer.status == 1
-    assert len(answer.errors) == failed
+    assert failed > 1
+    (line,) = answer.errors  # of one reason
+    assert f"{failed} trials, first trial " in line
     assert "optimizer.lr=1e+39" not in answer.stderr  # by its last part, as nothing else ends so
     assert "(lr=1e+39): the validation loss became nan" in answer.stderr
     assert all("became nan" in one.user_attrs["reason"] for one in study().trials if one.state == TrialState.FAIL)
@@ -186,11 +190,12 @@ def test_a_trial_without_a_number_is_a_failed_trial_and_not_the_end(search: Sear
 
 
 def test_a_search_whose_trials_are_all_refused_is_given_up(search: Search) -> None:
-    answer = search(RATES, "data.batch_size=10000", "sweep.n_trials=20")
+    answer = search(RATES, "trainer.accelerator=tpu", "sweep.n_trials=20")
     assert answer.status == 2
     assert len(study().trials) == 3
     assert answer.errors[-1] == ("cellstate: error: the first 3 trials were refused: mend what they have in common")
-    assert "data.batch_size=10000 is larger than the training split" in answer.errors[0]
+    assert "3 trials, first trial 0" in answer.errors[0]
+    assert "trainer: " in answer.errors[0]
 
 
 def test_a_full_disk_is_not_the_fault_of_a_trial(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +272,14 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.layers: 2}}}}"],
             "sweep.space: 'when' asks about backbone.layers, which is no key",
         ),
+        (
+            ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.num_layer: 2}}}}"],
+            "sweep.space: 'when' asks about backbone.num_layer, which is no key; did you mean 'backbone.num_layers'?",
+        ),
+        (
+            [RATES, "sweep.storage=no/such/folder/study.log"],
+            "sweep.storage=no/such/folder/study.log: there is no folder no/such/folder; make it, or name another",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_is_refused_before_anything_is_run(
@@ -277,6 +290,7 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_run(
     assert answer.errors[0].startswith(f"cellstate: error: {error}"), answer.stderr
     assert len(answer.errors) == 1
     assert not list(Path().glob("outputs/sweeps/*/*"))
+    assert not Path("no").exists()
 
 
 def test_a_search_is_no_single_run(train: Command) -> None:
@@ -351,11 +365,109 @@ def test_the_direction_of_a_metric_follows_from_it(search: Search) -> None:
     assert sorted(trial.values[0] for trial in study().trials if trial.values) == sorted(found)
 
 
-def test_a_metric_that_the_task_does_not_have_is_told_after_one_trial(search: Search) -> None:
-    answer = search(RATES, "sweep.n_trials=3", "sweep.objective=val/mae")
+def test_a_metric_that_the_task_does_not_have_is_told_before_anything_is_run(
+    search: Search, trained: list[str]
+) -> None:
+    answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accurcy")
+    assert (answer.status, len(answer.errors)) == (2, 1)
+    assert "sweep.objective=val/accurcy: there is no such metric; did you mean 'val/accuracy'?" in answer.stderr
+    assert (trained, Path("outputs").exists()) == ([], False)
+    answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accuracy")
+    assert answer.status == 0, answer.stderr
+    assert len(study().trials) == 2
+
+
+def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
+    train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellstate import experiment
+
+    fit = experiment.fit
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    words = ["-m", "sweep=search", "sweep.name=mine", RATES, "sweep.n_trials=2"]
+    monkeypatch.setattr(experiment, "fit", stopped)
+    assert train(*words, "sweep.objective=val/f1").status == 1
+    assert [trial.state for trial in study().trials] == [TrialState.RUNNING]
+    before = proposed()
+    monkeypatch.setattr(experiment, "fit", fit)
+    answer = train(*words)
+    assert answer.status == 0, answer.stderr
+    assert "no trial is lost: sweep.objective was val/f1 and is val/loss" in answer.stderr
+    assert study().direction == optuna.study.StudyDirection.MINIMIZE
+    assert [trial.state for trial in study().trials] == [TrialState.COMPLETE] * 2
+    assert proposed()[:1] == before
+    refused = train(*words, "sweep.objective=val/f1")  # now there is something to lose
+    assert refused.status == 2
+    assert "sweep.objective was val/loss and is val/f1; begin another" in refused.stderr
+    assert len(study().trials) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["data.path=nofile.csv"], "nofile.csv"),
+        (["data.path=load.csv", "data.target=lod"], "lod"),
+        (["data.path=load.csv", "data.batch_size=16,100000"], "data.batch_size=100000 is larger than the training"),
+        (["data.path=load.csv", "data.window=[24,100000]"], "data.window"),
+        (["data.path=load.csv", "optimizer.betas=[0.9,0.99],[0.9,1.5]"], "optimizer: Invalid beta parameter"),
+    ],
+)
+def test_what_no_trial_could_work_with_is_told_once_and_leaves_no_folder(
+    words: list[str], error: str, cellstate: Command, trained: list[str]
+) -> None:
+    write_csv(Path("load.csv"), series_rows())
+    small = ["trainer.max_epochs=1", "backbone.hidden_size=4", "report=false"]
+    given = [
+        word if word != "data.window=[24,100000]" else "sweep.space={data: {window: [24, 100000]}}" for word in words
+    ]
+    answer = cellstate("train", "-m", "sweep=search", "experiment=series", *small, RATES, *given)
     assert answer.status == 2
-    assert "sweep.objective=val/mae: the trials have no such metric; there are: val/loss, val/accuracy" in answer.stderr
-    assert len(content()["jobs"]) == 1
+    assert len(answer.errors) == 1, answer.stderr
+    assert error in answer.stderr
+    assert (trained, Path("outputs").exists()) == ([], False)
+
+
+def test_trials_that_fail_for_one_reason_are_told_in_one_line(search: Search) -> None:
+    words = ["trainer.accelerator=cpu,tpu", RATES, "sweep.sampler=random", "sweep.n_trials=8"]
+    answer = search(*words)
+    failed = [trial.number for trial in study().trials if trial.state == TrialState.FAIL]
+    assert len(failed) > 1
+    assert min(trial.number for trial in study().trials if trial.state == TrialState.COMPLETE) < 3
+    assert (answer.status, len(answer.errors)) == (2, 1), answer.stderr
+    assert f"{len(failed)} trials, first trial {failed[0]} (accelerator=tpu " in answer.stderr
+
+
+def test_a_trial_that_takes_the_result_of_another_says_of_which(train: Command) -> None:
+    words = ["-m", "sweep=search", "sweep.name=mine", "sweep.sampler=random", "sweep.n_trials=4"]
+    answer = train(*words, "backbone.hidden_size=4,8")
+    assert answer.status == 0, answer.stderr
+    first: dict[int, int] = {}
+    for number, params in enumerate(proposed()):
+        (line,) = [line for line in answer.stderr.splitlines() if f"  trial {number}  " in line]
+        was = first.setdefault(params["backbone.hidden_size"], number)
+        assert (f"as trial {was}" in line) == (was != number) != (" s" in line.partition("val/loss")[2])
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_a_sampler_works_or_names_its_package_before_anything_is_run(
+    sampler: str, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none of the packages is there that Optuna asks for beside itself."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("scipy", "cmaes")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("scipy", "cmaes"):
+        monkeypatch.setitem(sys.modules, name, None)
+    arguments = "{name: gp, n_startup_trials: 1}" if sampler == "gp" else sampler
+    answer = search(RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=2", f"sweep.sampler={arguments}")
+    needed = {"gp": "scipy", "qmc": "scipy", "cmaes": "cmaes"}.get(sampler)
+    if needed is None:
+        assert answer.status == 0, answer.stderr
+    else:
+        assert answer.errors == [f"cellstate: error: sweep.sampler={sampler}: needs a package; pip install {needed}"]
+        assert (answer.status, Path("outputs").exists()) == (2, False)
 
 
 def test_nothing_of_optuna_is_on_the_screen_and_a_trial_has_a_line(train: Command) -> None:

@@ -56,6 +56,17 @@ def test_with_a_key_the_run_goes_to_the_server(working_folder: Path, server: Ser
     assert {asked["input"]["artifactTypeName"] for asked in server.asked("CreateArtifact")} >= {"dataset", "model"}
     assert len(server.asked("UseArtifact")) == 1  # of the data
     assert "wandb-summary.json" in server.uploads
+    assert "wandb:" not in ended.stderr  # cellstate says where the run lies, and W&B nothing beside
+
+
+def test_a_key_that_is_none_is_one_line_that_says_what_to_do(working_folder: Path) -> None:
+    ended = train(working_folder, {"WANDB_API_KEY": "short"})
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("cellstate: error: logger=wandb: WANDB_API_KEY invalid: ")
+    assert line.endswith(
+        "; copy the key anew (wandb login says from where), or log offline with logger.wandb.mode=offline"
+    )
 
 
 def test_a_server_that_never_answers_makes_it_an_offline_run(working_folder: Path, server: Server) -> None:

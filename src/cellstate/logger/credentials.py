@@ -67,5 +67,9 @@ def has_key() -> bool:
         # wandb.login() asks on a terminal, or else the server; this looks at the same places and does neither.
         found = wbauth.authenticate_session(host=host(), source="cellstate", prompt=False, update_session=False)
     except AuthenticationError as error:
-        raise RequestError(f"logger=wandb: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise RequestError(
+            f"logger=wandb: {reason}; copy the key anew (wandb login says from where), or log offline with "
+            "logger.wandb.mode=offline"
+        ) from error
     return found is not None

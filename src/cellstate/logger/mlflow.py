@@ -6,7 +6,9 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from cellstate.errors import RunError
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, require
 
 SQLITE, VARIABLE = "sqlite:///", "MLFLOW_TRACKING_URI"
+# How long a server is asked for an answer, unless the user's own variables say: MLflow would go on for four minutes.
+WAITING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 LONGEST = 6000  # characters of a parameter's value that MLflow keeps
 STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
@@ -62,27 +66,40 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
             logging.getLogger(talkative).setLevel(logging.WARNING)
         before = os.environ.get(VARIABLE)
         try:
-            super(RunLogger, self).__init__(
-                experiment_name=name,
-                run_name=run.name,
-                tracking_uri=self._uri,
-                tags={**run.tags, **self._own_tags},
-                artifact_location=self._artifact_folder(),
-                run_id=None,
-            )
-            if run.resumed:
-                self._run_id = self._find(name, run.id)
-            self.experiment.update_run(self.run_id, status="RUNNING")
-            facts = {f"cellstate.{key}": value for key, value in flat(run.facts).items() if "reference" not in key}
-            self._log_parameters({**flat(run.config), **facts})
+            with not_for_long():
+                self._open(name, run)
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise RunError(f"logger=mlflow: {self._uri} cannot be used ({reason}); check tracking_uri") from error
+            raise RunError(f"logger=mlflow: {self._refusal(error)}") from error
         finally:  # Lightning's part has MLflow set the variable, which the next run would take for the user's word
             os.environ.update({VARIABLE: before} if before else {})
             if before is None:
                 os.environ.pop(VARIABLE, None)
         self._began = True
+
+    def _open(self, name: str, run: TrackedRun) -> None:
+        """Find or make the run in the store, and give it its parameters."""
+        super(RunLogger, self).__init__(
+            experiment_name=name,
+            run_name=run.name,
+            tracking_uri=self._uri,
+            tags={**run.tags, **self._own_tags},
+            artifact_location=self._artifact_folder(),
+            run_id=None,
+        )
+        if run.resumed:
+            self._run_id = self._find(name, run.id)
+        self.experiment.update_run(self.run_id, status="RUNNING")
+        facts = {f"cellstate.{key}": value for key, value in flat(run.facts).items() if "reference" not in key}
+        self._log_parameters({**flat(run.config), **facts})
+
+    def _refusal(self, error: Exception) -> str:
+        """Return why the store cannot be used, and what to do."""
+        if (silence := unanswered(error)) is None:
+            return f"{self._uri} cannot be used ({' '.join(str(error).split())}); check tracking_uri"
+        return (
+            f"no answer from {self._uri} ({silence}); start the server, or check logger.mlflow.tracking_uri, or leave "
+            f"logger=mlflow out ({' and '.join(WAITING)} say how long to wait)"
+        )
 
     def _artifact_folder(self) -> str | None:
         """Return where the files of a local store go: beside it, where MLflow would take the working folder."""
@@ -108,6 +125,11 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         for at in range(0, len(listed), 100):  # which is as many as it takes at once
             self.experiment.log_batch(self.run_id, params=listed[at : at + 100])
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log one row; a server that was lost meanwhile is not waited for any longer than at the beginning."""
+        with not_for_long():
+            super().log_metrics(metrics, step)
+
     def conclude(self, outcome: Outcome) -> None:
         """Log scores, tables, figures and files of the run, and the best checkpoint."""
         self.log_metrics({f"best/{name}": value for name, value in outcome.scores.items()}, outcome.metrics["steps"])
@@ -123,7 +145,8 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
     def close(self, status: str) -> None:
         """Say how the run ended."""
         if self._began:
-            self.experiment.set_terminated(self.run_id, STATUS[status])
+            with not_for_long():
+                self.experiment.set_terminated(self.run_id, STATUS[status])
 
     @property
     def place(self) -> str:
@@ -131,6 +154,31 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         if self._uri.startswith("http"):
             return f"MLflow:   {self._uri}"
         return f"MLflow:   mlflow ui --backend-store-uri {self._uri.replace(os.getcwd() + os.sep, '')}"  # noqa: PTH109
+
+
+@contextmanager
+def not_for_long() -> Iterator[None]:
+    """Have what MLflow asks of a server inside wait for seconds; it reads the variables at each request."""
+    lacking = {name: value for name, value in WAITING.items() if name not in os.environ}
+    os.environ.update(lacking)
+    try:
+        yield
+    finally:
+        for name in lacking:
+            os.environ.pop(name, None)
+
+
+def unanswered(error: BaseException) -> str | None:
+    """Return how a server failed to answer, in a few words; None where the error is another one."""
+    import requests
+
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, requests.ConnectionError | requests.Timeout):
+        found = found.__cause__ or found.__context__
+    if found is None:
+        return None
+    told = getattr(found.args[0], "reason", found.args[0]) if found.args else found
+    return re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(told).rpartition(": ")[2].split()))
 
 
 def absolute(uri: str) -> str:

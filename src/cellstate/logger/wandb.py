@@ -135,6 +135,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             "x_transaction_log_flush_interval": FLUSH_EVERY,
             **self._timeouts,
         }
+        wandb.termsetup(wandb.Settings(silent=True), None)  # where it looks for a key, it would say that it found one
         return wandb.init(**arguments, mode=mode, reinit="create_new", settings=wandb.Settings(**settings))
 
     def close(self, status: str) -> None:

@@ -334,7 +334,8 @@ def troubles(trouble: Exception | None) -> list[str]:
     if trouble is None or isinstance(trouble, CellstateError):
         return list(trouble.problems) if trouble else []
     first = (str(trouble).splitlines() or [""])[0]
-    return [f"the launcher failed ({type(trouble).__name__}: {first})"]
+    kind = "" if type(trouble) is RuntimeError and first else f"{type(trouble).__name__}: "  # which says nothing
+    return [f"the launcher failed ({kind}{first})"]
 
 
 def interrupted(rows: Sequence[Row]) -> str:

@@ -81,6 +81,15 @@ class Asked:
             return self.config.hydra.runtime.choices.get(key)
         return OmegaConf.select(self.config, key)
 
+    def keys(self) -> Iterator[str]:
+        """Yield all keys of the config, such as ``backbone.num_layers``."""
+        left: list[tuple[str, Any]] = [("", OmegaConf.to_container(self.config, resolve=False))]
+        for prefix, tree in left:
+            for key, value in tree.items():
+                if (prefix, key) not in (("", "hydra"), ("", "sweep")):
+                    yield f"{prefix}{key}"
+                    left += [(f"{prefix}{key}.", value)] if isinstance(value, dict) else []
+
     def words(self, values: Mapping[str, Any]) -> list[str]:
         """Return the overrides of a trial with these values."""
         return [*(str(word.input_line) for word in self.fixed), *(word_of(*pair) for pair in values.items())]
@@ -113,22 +122,36 @@ def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
 
     problems: dict[str, None] = {}
     for condition in conditions(asked.space):
-        if condition not in {one.key for one in asked.space} and asked.given(condition) is None:
-            known = [*(one.key for one in asked.space), *asked.groups]
+        known = {*(one.key for one in asked.space), *asked.groups, *asked.keys()}
+        if condition not in known and asked.given(condition) is None:
             problems[f"{PLACE}: 'when' asks about {condition}, which is no key{did_you_mean(condition, known)}"] = None
     if problems:
         raise RequestError(*problems)
-    for values in combinations(asked):
-        config = sweeper.composed(asked.words(values))
-        problems.update(dict.fromkeys(_problems(config, KEYS)))
-        for parameter in asked.space:
-            if parameter.key in values and parameter.key not in asked.groups and not problems:
-                for value in parameter.ends():
-                    other = config.copy()
-                    OmegaConf.update(other, parameter.key.lstrip("+"), value, force_add=True)
-                    problems.update(dict.fromkeys(_problems(other, KEYS)))
+    for config, is_first in configs(sweeper, asked):
+        if is_first or not problems:  # else each would tell again of what they have in common
+            problems.update(dict.fromkeys(_problems(config, KEYS)))
     if problems:
         raise RequestError(*problems)
+
+
+def configs(sweeper: SearchSweeper, asked: Asked, words: Sequence[str] = ()) -> Iterator[tuple[DictConfig, bool]]:
+    """Yield configs at the ends of the space, and whether one is the first with its choices of groups and conditions.
+
+    Args:
+        sweeper: composes them.
+        asked: what is searched.
+        words: overrides that they have beside those of the command.
+    """
+    for values in combinations(asked):
+        config = sweeper.composed([*asked.words(values), *words])
+        yield config, True
+        for parameter in asked.space:
+            if parameter.key in values and parameter.key not in asked.groups:
+                for value in parameter.ends():
+                    if value != values[parameter.key]:
+                        other = config.copy()
+                        OmegaConf.update(other, parameter.key.lstrip("+"), value, force_add=True)
+                        yield other, False
 
 
 def _problems(config: DictConfig, keys: Sequence[str]) -> list[str]:

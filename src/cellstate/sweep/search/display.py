@@ -53,11 +53,25 @@ class Screen:
         if not self._quiet:
             self._console.print(line, soft_wrap=True, markup=False, style=style)
 
-    def ended(self, study: Study, trial: Trial, finished: int, *, best: bool, seconds: float | None) -> None:
-        """Say how a trial ended."""
+    def ended(
+        self, study: Study, trial: Trial, finished: int, *, best: bool, seconds: float | None, ran: int | None = None
+    ) -> None:
+        """Say how a trial ended.
+
+        Args:
+            study: that it is one of.
+            trial: which ended.
+            finished: how many have by now.
+            best: whether none before was better.
+            seconds: that its training took.
+            ran: the trial that was this one before, whose result it takes; None: it was trained itself.
+        """
         place = f"{finished:{len(str(self._total))}}/{self._total}"
         parts = [place, name_of(study, trial), spoken(trial.params), outcome(study, trial)]
-        parts += [] if seconds is None or trial.state != "complete" else [f"{seconds:.1f} s"]
+        if ran is not None:
+            parts += [f"as trial {ran}"]
+        elif seconds is not None and trial.state == "complete":
+            parts += [f"{seconds:.1f} s"]
         parts += ["best so far"] if best else []
         self.say("  ".join(part for part in parts if part), style=STYLES[trial.state] or None)
         if self._bar:
@@ -67,6 +81,19 @@ class Screen:
 def name_of(study: Study, trial: Trial) -> str:
     """Return what to call a trial."""
     return f"{study.part.label}, trial {trial.number}" if study.part.label else f"trial {trial.number}"
+
+
+def failed(trials: Sequence[tuple[Study, Trial]]) -> list[str]:
+    """Return why trials failed, a line for each reason: how many had it, and which was the first."""
+    by_reason: dict[str | None, list[tuple[Study, Trial]]] = {}
+    for study, trial in trials:
+        by_reason.setdefault(trial.reason, []).append((study, trial))
+    lines = []
+    for reason, alike in by_reason.items():
+        study, trial = alike[0]
+        first = f"{name_of(study, trial)} ({spoken(trial.params)})"
+        lines.append(f"{first}: {reason}" if len(alike) == 1 else f"{len(alike)} trials, first {first}: {reason}")
+    return lines
 
 
 def titled(study: Study, title: str) -> str:

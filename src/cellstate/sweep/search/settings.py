@@ -39,7 +39,7 @@ PRUNERS = {
     "hyperband": "HyperbandPruner",
     "threshold": "ThresholdPruner",
 }
-NEEDS = {"cmaes": "cmaes", "gp": "scipy"}  # packages that Optuna does without otherwise
+NEEDS = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}  # packages that Optuna does without otherwise
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ def open_storage(place: str) -> BaseStorage:
         if "://" in place:
             return RDBStorage(place, engine_kwargs=_patient(place))
         path = Path(place).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            raise RequestError(f"sweep.storage={place}: there is no folder {path.parent}; make it, or name another")
         return JournalStorage(Journal(path))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -79,9 +79,13 @@ class Study:
         part: which of the searches of a command it is.
         place: the mark of the folder that this process works in.
         identity: what must be as it was when the study was begun: name -> value.
+        busy: the jobs that are worked on in this folder, by their hash.
+
+    Attributes:
+        changed: what the study was begun with and is no longer, a line each, where it had nothing to lose.
 
     Raises:
-        RequestError: the study was begun with something else.
+        RequestError: the study was begun with something else, and has trials that could not be compared.
     """
 
     def __init__(
@@ -94,23 +98,44 @@ class Study:
         part: Part,
         place: str,
         identity: Mapping[str, Any],
+        busy: Collection[str] = (),
     ) -> None:
         self.storage, self.name, self.settings, self.part = storage, name, settings, part
         self._space, self._place = {parameter.key: parameter for parameter in space}, place
         self._sampler = ReseededSampler(settings.sampler, settings.seed, part.label)
         self._pruner = build_pruner(settings.pruner)
+        self.changed: list[str] = []
         with quiet_optuna():
             try:
                 study = optuna.load_study(storage=storage, study_name=name)
-            except KeyError:  # two processes may come to this at the same time
-                study = optuna.create_study(
-                    storage=storage, study_name=name, directions=settings.directions, load_if_exists=True
-                )
+            except KeyError:
+                study = self._create()
             begun = study.user_attrs.get(IDENTITY)
+            if begun is not None and (found := differences(begun, identity)):
+                if not self._unused(study, busy):
+                    raise RequestError(
+                        *(f"study {name}: {one}; begin another with sweep.name=NAME, or put it back" for one in found)
+                    )
+                optuna.delete_study(study_name=name, storage=storage)
+                study, begun, self.changed = self._create(), None, found
             if begun is None:
                 study.set_user_attr(IDENTITY, dict(identity))
-            else:
-                refuse_another(name, begun, identity)
+
+    def _create(self) -> optuna.Study:
+        return optuna.create_study(  # two processes may come to this at the same time
+            storage=self.storage, study_name=self.name, directions=self.settings.directions, load_if_exists=True
+        )
+
+    def _unused(self, study: optuna.Study, busy: Collection[str]) -> bool:
+        """Say whether no trial has reached anything, and none is worked on, as far as this folder knows."""
+        for one in study.get_trials(deepcopy=False):
+            job: Mapping[str, Any] = one.user_attrs.get(JOB) or {}
+            elsewhere = one.user_attrs.get(PLACE) != self._place
+            if one.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                return False
+            if one.state == TrialState.RUNNING and (elsewhere or job.get("key") in busy):
+                return False
+        return True
 
     def _load(self) -> optuna.Study:
         """Return Optuna's object anew, as it holds on to the trials that it has once seen."""
@@ -281,12 +306,19 @@ def cells(study: Study, trial: Trial) -> dict[str, Any]:
     return {**label, "trial": trial.number, "state": trial.state, **trial.params, **values, **ends}
 
 
-def refuse_another(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to go on with a study that sought something else, or in another space.
+def is_full(storage: BaseStorage, name: str, n_trials: int) -> bool:
+    """Say whether a study is there that has all its trials, each of them finished."""
+    with quiet_optuna():
+        try:
+            found = optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)
+        except KeyError:
+            return False
+    counted = [one for one in found if not one.user_attrs.get(SURPLUS)]
+    return len(counted) >= n_trials and all(one.state.is_finished() for one in counted)
 
-    Raises:
-        RequestError: holds a line for each difference.
-    """
+
+def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return a line for each thing that a study was begun with and that is another one now."""
     problems = []
     for part in dict.fromkeys((*begun, *asked)):
         was, now = begun.get(part), asked.get(part)
@@ -301,10 +333,7 @@ def refuse_another(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]
             problems.append(f"{place} was {_said(before)} and is {_said(after)}")
     if not problems and begun.get("hash") != asked.get("hash"):
         problems.append("the config that is searched was another, as the experiment's file or cellstate has changed")
-    if problems:
-        raise RequestError(
-            *(f"study {name}: {one}; begin another with sweep.name=NAME, or put it back" for one in problems)
-        )
+    return problems
 
 
 def _said(value: Any) -> str:

@@ -17,12 +17,12 @@ from cellstate.sweep.display import troubles
 from cellstate.sweep.identity import REPEATS, Job
 from cellstate.sweep.search import display
 from cellstate.sweep.search.best import FOLDER, write_experiment
-from cellstate.sweep.search.checks import Asked, check_jobs
+from cellstate.sweep.search.checks import Asked, check_jobs, configs
 from cellstate.sweep.search.folds import Part, parts
 from cellstate.sweep.search.outer import estimate, fold_table, score_folds
 from cellstate.sweep.search.settings import read_settings
 from cellstate.sweep.search.storage import FILE, open_storage, quiet_optuna, reached, without_password
-from cellstate.sweep.search.study import Study, Trial, cells
+from cellstate.sweep.search.study import Study, Trial, cells, is_full
 from cellstate.sweep.search.task import TrialTask
 from cellstate.sweep.search.watcher import Place
 from cellstate.sweep.sweeper import JobSweeper
@@ -64,15 +64,37 @@ class SearchSweeper(JobSweeper):
         self.place_of_study = settings.storage or str((folder / FILE).resolve())
         if settings.storage:
             open_storage(settings.storage)  # before there is a folder
+        self._build()
         with self.whole(), quiet_optuna():
             self._sweep()
         return self._rows()
 
+    def _build(self) -> None:
+        """Build what trials would, so that nothing is left behind by a search that cannot be.
+
+        Raises:
+            RequestError: something cannot be built, or no trial would have an objective.
+        """
+        names = [self._study_name(part) for part in self.parts]
+        if self.settings.storage or Path(self.place_of_study).exists():
+            with reached(self.place_of_study):
+                storage = open_storage(self.place_of_study)
+                if all(is_full(storage, name, self.settings.n_trials) for name in names):
+                    return
+        from cellstate.sweep.search.built import check_built  # torch is loaded here
+
+        for part in reversed(self.parts):
+            check_built((config for config, _ in configs(self, self.asked, part.words)), self.settings.objectives)
+
+    def _study_name(self, part: Part) -> str:
+        return f"{self.config.sweep.name}{part.suffix}"
+
     def _sweep(self) -> None:
         mark = self._mark()
-        with reached(self.place_of_study):
+        busy = {row["key"] for row in self.folder.refresh()["jobs"] if row["status"] == "running"}
+        with reached(self.place_of_study), self._alone():
             storage = open_storage(self.place_of_study)
-            self.studies = [self._open(mark, storage, part) for part in self.parts]
+            self.studies = [self._open(mark, storage, part, busy) for part in self.parts]
         with display.Screen(self.total, quiet=self.quiet, bar=not self.task.verbose) as self.screen:
             self._announce()
             for study in self.studies:
@@ -82,10 +104,10 @@ class SearchSweeper(JobSweeper):
         if self.settings.score:
             self._score()
 
-    def _open(self, mark: str, storage: Any, part: Part) -> Study:
+    def _open(self, mark: str, storage: Any, part: Part, busy: set[str]) -> Study:
         return Study(
-            storage, f"{self.config.sweep.name}{part.suffix}", self.settings, self.asked.space, part=part, place=mark,
-            identity=self.asked.identity(self.settings),
+            storage, self._study_name(part), self.settings, self.asked.space, part=part, place=mark,
+            identity=self.asked.identity(self.settings), busy=busy,
         )  # fmt: skip
 
     def _mark(self) -> str:
@@ -110,6 +132,8 @@ class SearchSweeper(JobSweeper):
         self.screen.say(f"  -> {self.folder.path}")
         if self.settings.storage:
             self.screen.say(f"  study {self.studies[-1].name} in {without_password(self.settings.storage)}")
+        for line in dict.fromkeys(line for study in self.studies for line in study.changed):
+            self.screen.say(f"  no trial is lost: {line}")
         for line in self.asked.remarks:
             self.screen.say(f"  {line}")
 
@@ -200,8 +224,10 @@ class SearchSweeper(JobSweeper):
             finished = sum(one.finished for each in self.studies for one in each.trials())
             ranked = study.ranked()
             best = bool(ranked) and ranked[0].number == trial.number and len(self.settings.objectives) == 1
+            others = [one for one in study.trials() if one.key == ended.key and one.number != ended.number]
+            ran = next((one.number for one in others if one.finished), None)
             seconds = (row["seconds"] or {}).get("fit")
-            self.screen.ended(study, ended, finished, best=best, seconds=seconds)
+            self.screen.ended(study, ended, finished, best=best, seconds=seconds, ran=ran)
 
     def _count_refusals(self, trial: Trial, row: dict[str, Any]) -> None:
         """Give up where all that was tried is refused: what is wrong is then not in the space."""
@@ -300,11 +326,8 @@ class SearchSweeper(JobSweeper):
 
     def failures(self, rows: list[dict[str, Any]]) -> Exception | None:
         """Return one error for all trials that failed, and for what went wrong beside them; None where nothing did."""
-        problems = [
-            f"{display.name_of(row['study'], row['trial'])} ({display.spoken(row['trial'].params)}): {row['reason']}"
-            for row in rows
-            if row["state"] == "failed"
-        ]
+        failed_trials = [(row["study"], row["trial"]) for row in rows if row["state"] == "failed"]
+        problems = display.failed(failed_trials)
         told = troubles(self.trouble)
         if not problems and not told:
             return None
