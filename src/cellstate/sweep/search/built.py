@@ -43,6 +43,7 @@ def check_built(configs: Iterable[DictConfig], objectives: Sequence[str]) -> Non
         for together in by_data.values():
             try:
                 data = build_data(together[0])
+                data.lock_test()  # as in every trial
             except (RequestError, InstantiationException) as error:
                 problems.update(dict.fromkeys(_told(error)))
                 continue
