@@ -16,7 +16,7 @@ from cellstate.callbacks import History
 from cellstate.composition import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
 from cellstate.runs.folder import RunFolder
-from cellstate.runs.stopping import at_once
+from cellstate.runs.stopping import interruptible
 from cellstate.runs.watching import PrunedError
 
 FACTS = ("fingerprint", "versions", "reference")  # of the record that checkpoints keep
@@ -123,7 +123,7 @@ class Tracking(L.Callback):
     def _begin(self, run: TrackedRun) -> None:
         for logger in self.loggers:
             if isinstance(logger, RunLogger):
-                with at_once(type(logger).__name__):  # which may ask a server
+                with interruptible(f"interrupted before training began, waiting for {type(logger).__name__}"):
                     logger.begin(run)
             else:
                 logger.log_hyperparams(dict(run.config))

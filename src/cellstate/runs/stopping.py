@@ -14,21 +14,28 @@ PATIENCE = 20.0  # seconds that a long validation may hold up a stop; schedulers
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM interrupt the work inside at once, as there is nothing to save."""
+def interruptible(said: str = "") -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end the work inside where it stands: it waits for others, and has nothing to save.
+
+    Args:
+        said: with the interruption, on what was interrupted.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _interrupt) for number in SIGNALS}
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt(*([said] if said else []))
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
 
 
 class Stopped(BaseException):
@@ -82,28 +89,3 @@ class StopRequest:
             raise Stopped
         self.given_up = None  # whoever sends a signal wants to go on later
         self.signal, self._asked = signal.Signals(number).name, time.monotonic()
-
-
-@contextmanager
-def at_once(what: str) -> Iterator[None]:
-    """Have the signals end the work inside where it stands: it waits for others, and has nothing to save.
-
-    Args:
-        what: is waited for, in the words of the error.
-
-    Raises:
-        KeyboardInterrupt: a signal came.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt(f"interrupted before training began, waiting for {what}")
-
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
