@@ -158,12 +158,19 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
 
 @contextmanager
 def not_for_long() -> Iterator[None]:
-    """Have what MLflow asks of a server inside wait for seconds; it reads the variables at each request."""
+    """Have what MLflow asks of a server inside wait for seconds; it reads the variables at each request.
+
+    Each attempt that fails is a warning of urllib3's, where some library has set logging up: our one line is enough.
+    """
     lacking = {name: value for name, value in WAITING.items() if name not in os.environ}
+    attempts = logging.getLogger("urllib3.connectionpool")
+    level = attempts.level
+    attempts.setLevel(logging.ERROR)
     os.environ.update(lacking)
     try:
         yield
     finally:
+        attempts.setLevel(level)
         for name in lacking:
             os.environ.pop(name, None)
 
