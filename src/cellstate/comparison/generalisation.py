@@ -6,7 +6,6 @@ split of such data is scored; the test split stays locked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate.building import build_data
 from cellstate.checkpoint.trust import Trust
+from cellstate.comparison import kept
 from cellstate.comparison.sizes import with_value
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.evaluation import evaluate
-from cellstate.output import write_whole
 
 FILE = "generalised.json"
 SECTION = "data."
@@ -56,7 +55,7 @@ def generalised(
         RequestError: a network cannot read such data.
     """
     file = folder / FILE
-    found: dict[str, dict[str, Scores]] = json.loads(file.read_text()) if file.exists() else {}
+    found: dict[str, dict[str, Scores]] = kept.read(file)
     for row in rows:
         own = found.setdefault(row["folder"], {}).setdefault(key, {})
         wanted = [value for value in values if str(value) not in own]
@@ -71,8 +70,7 @@ def generalised(
                 )
             own[str(value)] = {"metrics": scored.metrics["val"], "reference": scored.reference}
         if wanted:
-            text = json.dumps(found, indent=2) + "\n"
-            write_whole(file, lambda draft, text=text: draft.write_text(text))
+            kept.write(file, found)
     return {name: keys[key] for name, keys in found.items() if key in keys}
 
 

@@ -69,14 +69,7 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
         RequestError: the runs have no such metric.
     """
     split = "test" if request.test else "val"
-    found = [
-        {
-            **(own := dict(of_condition(folder, condition, request.metric, split))),
-            "trained": trained(folder, condition, request.generalise),
-            "generalisation": list(generalisation(condition, own["metric"], request.generalise)),
-        }
-        for condition in conditions
-    ]
+    found = [dict(of_condition(folder, condition, request, split)) for condition in conditions]
     return {
         "name": folder.name,
         "command": list(command),
@@ -89,9 +82,9 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
     }
 
 
-def of_condition(folder: Path, condition: Condition, metric: str | None, split: str) -> Iterator[tuple[str, Any]]:
+def of_condition(folder: Path, condition: Condition, request: Request, split: str) -> Iterator[tuple[str, Any]]:
     """Yield what came out under one condition."""
-    metric = metric_of(folder, condition, metric, split)
+    metric = metric_of(folder, condition, request.metric, split)
     scores = {
         variant.name: {
             repeat: row[split][metric] for repeat, row in variant.done.items() if row[split].get(metric) is not None
@@ -108,6 +101,8 @@ def of_condition(folder: Path, condition: Condition, metric: str | None, split: 
     shown = [found.shown for found in differences.values()]
     yield "differences", [{**pair, "shown": one} for pair, one in zip(pairs, shown, strict=True)]
     yield "verdict", verdict(metric, [variant.name for variant in condition.variants], differences)
+    yield "trained", trained(folder, condition, request.generalise)
+    yield "generalisation", list(generalisation(condition, metric, request.generalise))
 
 
 def trained(folder: Path, condition: Condition, asked: Mapping[str, Sequence[Any]]) -> Any:

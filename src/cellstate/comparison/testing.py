@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cellstate.checkpoint.trust import Trust
+from cellstate.comparison import kept
 from cellstate.evaluation import evaluate
-from cellstate.output import write_whole
 
 FILE = "tested.json"
 
@@ -26,16 +25,11 @@ def tested(folder: Path, rows: Iterable[Mapping[str, Any]], ledger: str, trust: 
     Raises:
         RequestError: the ledger cannot be written, or the data of a run is another now.
     """
-    found = _read(folder / FILE)
+    found = kept.read(folder / FILE)
     for row in rows:
         name = row["folder"]
         if name not in found:
             scored = evaluate(folder / name, ledger=ledger, trust=trust)
             found[name] = {"metrics": scored.metrics.get("test", {}), "reference": scored.reference}
-            text = json.dumps(found, indent=2) + "\n"
-            write_whole(folder / FILE, lambda draft, text=text: draft.write_text(text))
+            kept.write(folder / FILE, found)
     return found
-
-
-def _read(file: Path) -> dict[str, dict[str, Any]]:
-    return json.loads(file.read_text()) if file.exists() else {}
