@@ -22,10 +22,10 @@ from hydra.utils import instantiate
 from torch import nn
 
 from cellstate.backbone import LSTM
-from cellstate.building import build_model, build_trainer
 from cellstate.callbacks import FiniteLoss
-from cellstate.composition import compose
-from cellstate.experiment import quiet_libraries
+from cellstate.config.compose import compose
+from cellstate.training.build import build_model, build_trainer
+from cellstate.training.run import quiet_libraries
 
 WARM_UP = 100  # steps before the clock starts, in both
 

@@ -19,7 +19,7 @@ from typing import Any
 import lightning as L
 
 import cellstate
-from cellstate import experiment
+from cellstate.training import run as experiment
 
 EVERY = 500  # steps between validations
 BUILT_IN = ("wandb", "csv", "tensorboard", "mlflow")

@@ -27,15 +27,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import cellstate
-from cellstate.analysis import Captured, LayerFlow, capture, recall, time_constants
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.data.batch import Batch
 from cellstate.data.synthetic.seasonal import SeasonalSeries, seasonal_series
-from cellstate.experiment import Run
+from cellstate.inspection.analysis import Captured, LayerFlow, capture, recall, time_constants
 from cellstate.model import Forecaster, LanguageModel, SequenceModel
-from cellstate.report import canvas
-from cellstate.report.theme import LIGHT, Theme
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import LIGHT, Theme
+from cellstate.training.build import build_data, build_model
+from cellstate.training.run import Run
 
 LAGS = (10, 20, 40, 80)  # steps over which the first digit is to be remembered
 SEEDS = (0, 1)

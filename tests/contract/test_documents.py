@@ -8,9 +8,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cellstate.cli import COMMANDS
-from cellstate.composition import compose
-from cellstate.config import check
-from cellstate.experiment import KEYS
+from cellstate.config.check import check
+from cellstate.config.compose import compose
+from cellstate.training.run import KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -13,19 +13,24 @@ SOURCE = Path(cellstate.__file__).parent
 FORBIDDEN = {
     "backbone": {"lightning", "hydra", "omegaconf", "cellstate.data", "cellstate.model", "cellstate.metrics"},
     "metrics": {"lightning", "hydra", "cellstate.model", "cellstate.backbone", "cellstate.data"},
-    "data": {"hydra", "cellstate.model", "cellstate.backbone", "cellstate.callbacks", "cellstate.experiment"},
-    "model": {"hydra", "cellstate.callbacks", "cellstate.checkpoint", "cellstate.experiment"},
+    "data": {"hydra", "cellstate.model", "cellstate.backbone", "cellstate.callbacks", "cellstate.training.run"},
+    "model": {"hydra", "cellstate.callbacks", "cellstate.checkpoint", "cellstate.training.run"},
     "scheduler": {"hydra", "cellstate.model", "cellstate.data"},
-    "checkpoint": {"hydra", "cellstate.callbacks", "cellstate.experiment"},
-    "callbacks": {"hydra", "cellstate.experiment", "cellstate.api"},
-    "debug": {"cellstate.experiment", "cellstate.building", "cellstate.evaluation", "cellstate.checkpoint"},
-    "logger": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
-    "runs": {"cellstate.model", "cellstate.data", "cellstate.experiment"},
-    "analysis": {"hydra", "cellstate.callbacks", "cellstate.experiment"},
+    "checkpoint": {"hydra", "cellstate.callbacks", "cellstate.training.run"},
+    "callbacks": {"hydra", "cellstate.training.run", "cellstate.api"},
+    "debug": {
+        "cellstate.training.run",
+        "cellstate.training.build",
+        "cellstate.scoring.evaluate",
+        "cellstate.checkpoint",
+    },
+    "logger": {"cellstate.model", "cellstate.data", "cellstate.training.run"},
+    "runs": {"cellstate.model", "cellstate.data", "cellstate.training.run"},
+    "analysis": {"hydra", "cellstate.callbacks", "cellstate.training.run"},
 }
 NOTHING_BELOW_IMPORTS = (
     *("cellstate.report", "cellstate.commands", "cellstate.api", "cellstate.sweep"),
-    *("cellstate.analysis", "cellstate.inspection"),
+    *("cellstate.inspection.analysis", "cellstate.inspection"),
 )
 HEAVY = {"torch", "lightning", "polars", "matplotlib", "torchmetrics", "wandb"}
 

@@ -15,10 +15,10 @@ import torch
 from tests.conftest import Command
 
 import cellstate as package
-from cellstate.analysis import open_states
-from cellstate.analysis.walk import signed
 from cellstate.backbone import TransparentGRU, TransparentLSTM
 from cellstate.backbone.transparent import transparent
+from cellstate.inspection.analysis import open_states
+from cellstate.inspection.analysis.walk import signed
 from cellstate.inspection.teaching import three_units
 from cellstate.model import Forecaster
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from cellstate.analysis import capture, gradient_flow, loss_flow, open_states
 from cellstate.backbone import LSTM
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.data.batch import Batch
+from cellstate.inspection.analysis import capture, gradient_flow, loss_flow, open_states
 from cellstate.inspection.teaching import random_bits, three_units
+from cellstate.training.build import build_data, build_model
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 

@@ -11,9 +11,9 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from cellstate.building import build_trainer
 from cellstate.callbacks import GradientNorm
-from cellstate.composition import compose
+from cellstate.config.compose import compose
+from cellstate.training.build import build_trainer
 
 STEPS, ASKED = 6, 2
 

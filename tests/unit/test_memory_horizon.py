@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from cellstate.analysis import MemoryCurve, influence, influence_on, prediction_recall, recall
-from cellstate.analysis.memory_horizon import (
+from cellstate.backbone import LSTM
+from cellstate.config.compose import compose
+from cellstate.data.batch import Batch
+from cellstate.inspection.analysis import MemoryCurve, influence, influence_on, prediction_recall, recall
+from cellstate.inspection.analysis.memory_horizon import (
     categorical_divergence,
     default_lags,
     gaussian_divergence,
     half_length,
     point_divergence,
 )
-from cellstate.backbone import LSTM
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose
-from cellstate.data.batch import Batch
+from cellstate.training.build import build_data, build_model
 
 
 def shift_register(places):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose, config_folder
-from cellstate.config import check
-from cellstate.experiment import KEYS
+from cellstate.config.check import check
+from cellstate.config.compose import compose, config_folder
+from cellstate.training.build import build_data, build_model
+from cellstate.training.run import KEYS
 
 MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml"))
 PRESETS = [name for name in MODELS if "_target_" not in OmegaConf.load(config_folder() / "model" / f"{name}.yaml")]

@@ -7,13 +7,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from cellstate.analysis import ReceptiveFieldError, check_forecaster, receptive_field
-from cellstate.analysis.receptive_field import data_field, head_field
 from cellstate.backbone import LSTM
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose, config_folder
+from cellstate.config.compose import compose, config_folder
 from cellstate.data.samples import WindowSamples
+from cellstate.inspection.analysis import ReceptiveFieldError, check_forecaster, receptive_field
+from cellstate.inspection.analysis.receptive_field import data_field, head_field
 from cellstate.model import Forecaster
+from cellstate.training.build import build_data, build_model
 
 BACKBONES = sorted(file.stem for file in (config_folder() / "backbone").glob("*.yaml"))
 MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml"))

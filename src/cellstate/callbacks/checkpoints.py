@@ -18,10 +18,10 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, DamagedError, keep, random_state, restore_random_state, verify
-from cellstate.processes import Agreement, gather, own_of
+from cellstate.config.types import PositiveFloat, PositiveInt
+from cellstate.distributed import Agreement, gather, own_of
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from cellstate.annotations import NonNegativeInt
 from cellstate.checkpoint.archive import RefusedError
 from cellstate.checkpoint.instructions import StoredTensor
 from cellstate.checkpoint.values import check_values
+from cellstate.config.types import NonNegativeInt
 
 FORMAT = 2
 KEY = "cellstate"  # where cellstate's own record stands in Lightning's checkpoint

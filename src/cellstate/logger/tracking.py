@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.loggers import Logger
 
 from cellstate.callbacks import History
-from cellstate.composition import in_sweep
+from cellstate.config.compose import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
 from cellstate.runs.folder import RunFolder
 from cellstate.runs.stopping import interruptible

@@ -13,7 +13,7 @@ import torch
 from cellstate.data import SequenceData
 from cellstate.data.loader import BatchLoader
 from cellstate.model import SequenceModel
-from cellstate.report.theme import Theme
+from cellstate.plotting.theme import Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

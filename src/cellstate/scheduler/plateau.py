@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from cellstate.annotations import NonNegativeInt
+from cellstate.config.types import NonNegativeInt
 
 
 def plateau(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cellstate import config as checking
+from cellstate.config import check as checking
 from cellstate.errors import RequestError
 from cellstate.sweep.folder import completed_keys
 from cellstate.sweep.identity import Job
@@ -29,8 +29,8 @@ class Checks:
             return
         import torch
 
-        from cellstate.building import check_optimizer
-        from cellstate.experiment import KEYS
+        from cellstate.training.build import check_optimizer
+        from cellstate.training.run import KEYS
 
         try:
             checking.check(config, KEYS)

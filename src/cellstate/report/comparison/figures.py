@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
-from cellstate.report import canvas
-from cellstate.report.canvas import End
+from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, spoken
+from cellstate.plotting import canvas
+from cellstate.plotting.canvas import End
+from cellstate.plotting.theme import Theme
 from cellstate.report.comparison.reading import Comparison, Condition
-from cellstate.report.learning import Clock, curve
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, spoken
+from cellstate.report.run.learning import Clock, curve
 from cellstate.report.sweep.board import draw_references
-from cellstate.report.theme import Theme
 from cellstate.sweep.statistics import summarise
 
 HEIGHT = 3.6  # inches

@@ -10,13 +10,13 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cellstate.analysis import LayerFlow, MemoryCurve, ReceptiveField
+from cellstate.inspection.analysis import LayerFlow, MemoryCurve, ReceptiveField
 from cellstate.inspection.result import Inspection
 from cellstate.inspection.spoken import LN10, power
-from cellstate.report import canvas
-from cellstate.report.canvas import End
+from cellstate.plotting import canvas
+from cellstate.plotting.canvas import End
+from cellstate.plotting.theme import Theme
 from cellstate.report.material import Drawing
-from cellstate.report.theme import Theme
 
 HEIGHT = 3.4  # inches
 ROW = 0.27  # inches of a bar

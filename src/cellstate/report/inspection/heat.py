@@ -11,13 +11,13 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cellstate.analysis import LayerStates, Units, order_by_memory
+from cellstate.inspection.analysis import LayerStates, Units, order_by_memory
 from cellstate.inspection.answers import readable
 from cellstate.inspection.reading import Reading
 from cellstate.inspection.result import Inspection
-from cellstate.report import canvas
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import Theme
 from cellstate.report.material import Drawing
-from cellstate.report.theme import Theme
 
 MOST_UNITS = 64  # rows of a heat map
 MOST_STEPS = 400  # columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cellstate.analysis import Following
+from cellstate.inspection.analysis import Following
 from cellstate.inspection.result import Inspection
 from cellstate.report.material import Table
 

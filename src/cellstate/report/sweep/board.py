@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
-from cellstate.report import canvas
+from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, rank, spoken
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import Theme
 from cellstate.report.asked import shown
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, rank, spoken
-from cellstate.report.summary import number
 from cellstate.report.sweep.reading import Group, Sweep
-from cellstate.report.theme import Theme
+from cellstate.training.summary import number
 
 DRAWN, LISTED = 30, 30  # configurations that the figure and the first part of the table hold
 COLUMNS = 4  # metrics of the table

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cellstate.report import canvas
-from cellstate.report.canvas import End
-from cellstate.report.learning import Clock, Curve, clock_of, curve
+from cellstate.metrics.ranking import HIGHER_IS_BETTER
+from cellstate.plotting import canvas
+from cellstate.plotting.canvas import End
+from cellstate.plotting.theme import Theme
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER
+from cellstate.report.run.learning import Clock, Curve, clock_of, curve
 from cellstate.report.sweep.reading import Group, Sweep
-from cellstate.report.theme import Theme
 
 HEIGHT = 4.2  # inches
 COLOURED = 6  # configurations with a hue and a label; the others are grey

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from cellstate.report import canvas
+from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import Theme
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, rank
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Group, Sweep, brief
-from cellstate.report.theme import Theme
 
 HEIGHT = 4.4  # inches
 AXES = 8  # parameters at most, the most important ones

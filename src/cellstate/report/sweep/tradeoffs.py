@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellstate.report import canvas
+from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import Theme
 from cellstate.report.material import Drawing
-from cellstate.report.ranking import HIGHER_IS_BETTER, rank
 from cellstate.report.sweep.reading import Group, Sweep, brief
-from cellstate.report.theme import Theme
 
 HEIGHT = 4.2  # inches
 NAMED = 5  # points that have their name beside them

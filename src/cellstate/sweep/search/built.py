@@ -10,13 +10,13 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from cellstate import config as checking
-from cellstate.building import build_data, build_model, configured, model_builder
+from cellstate.config import check as checking
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, did_you_mean
-from cellstate.experiment import quiet_libraries
 from cellstate.model.size import shapes_alone
 from cellstate.sweep.search.settings import COSTS, MONITOR
+from cellstate.training.build import build_data, build_model, configured, model_builder
+from cellstate.training.run import quiet_libraries
 
 NETWORK = ("model", "backbone", "optimizer")  # the parts of a config that decide how a network is built
 MOST = 64  # networks that are built, without memory for their weights

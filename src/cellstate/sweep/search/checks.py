@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from cellstate import config as checking
-from cellstate.composition import of_one_run
+from cellstate.config import check as checking
+from cellstate.config.compose import of_one_run
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.sweep.identity import ASIDE, job_key
 from cellstate.sweep.search.settings import Settings
@@ -118,7 +118,7 @@ def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
         RequestError: holds one line for each problem.
         HydraException: a key or a config that is not there.
     """
-    from cellstate.experiment import KEYS  # torch is loaded here
+    from cellstate.training.run import KEYS  # torch is loaded here
 
     problems: dict[str, None] = {}
     for condition in conditions(asked.space):

@@ -32,7 +32,7 @@ def score_folds(
     Raises:
         RunError: the run of a chosen trial is not there.
     """
-    from cellstate.evaluation import evaluate  # torch is loaded here
+    from cellstate.scoring.evaluate import evaluate  # torch is loaded here
 
     found = {}
     for study in studies:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
+from cellstate.config.signatures import argument_problems, shown
 from cellstate.errors import RequestError, did_you_mean
-from cellstate.report.ranking import HIGHER_IS_BETTER
-from cellstate.signatures import argument_problems, shown
+from cellstate.metrics.ranking import HIGHER_IS_BETTER
 
 KEYS = (
     *("name", "verbose", "space", "n_trials", "sampler", "pruner", "objective", "directions"),
