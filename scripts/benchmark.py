@@ -24,8 +24,8 @@ from torch import nn
 from cellstate.backbone import LSTM
 from cellstate.callbacks import FiniteLoss
 from cellstate.config.compose import compose
+from cellstate.runs.quiet import quiet_libraries
 from cellstate.training.build import build_model, build_trainer
-from cellstate.training.run import quiet_libraries
 
 WARM_UP = 100  # steps before the clock starts, in both
 

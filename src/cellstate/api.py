@@ -16,9 +16,10 @@ from cellstate.model.forecasting.backtest import Backtest, refuse_other_tasks, r
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.ledger import Ledger
 from cellstate.scoring.evaluate import Evaluation, evaluate
+from cellstate.scoring.scores import look
 from cellstate.scoring.session import open_checkpoint
 from cellstate.training.resume import resume as go_on
-from cellstate.training.run import Run, look, run
+from cellstate.training.run import Run, run
 
 __all__ = [
     "Backtest",

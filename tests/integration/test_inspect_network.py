@@ -15,8 +15,8 @@ from torch import nn
 import cellstate as package
 from cellstate.errors import RequestError
 from cellstate.inspection.analysis import load_plain
+from cellstate.inspection.page import figures, heat
 from cellstate.plotting.theme import LIGHT, THEMES, Theme, channels
-from cellstate.report.inspection import figures, heat
 
 
 @pytest.mark.usefixtures("working_folder")

@@ -28,10 +28,10 @@ from cellstate.metrics.forecast import ForecastScores
 from cellstate.model.classification import figures as classification
 from cellstate.model.forecasting import figures as forecasting
 from cellstate.model.language import figures as tokens
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.theme import DARK, LIGHT, THEMES, Theme, channels, distance
 from cellstate.report import document
-from cellstate.report.material import Material
 from cellstate.report.run import learning, standing
 from cellstate.report.run.results import best_of, result_table, verdict
 from cellstate.report.run.tasks import task_of

@@ -12,8 +12,8 @@ from cellstate.backbone import GRU
 from cellstate.data import SeasonalData
 from cellstate.model import Forecaster
 from cellstate.model.forecasting import figures as forecasting
+from cellstate.model.material import Material
 from cellstate.plotting.theme import THEMES
-from cellstate.report.material import Material
 
 
 def material(head, horizon=10):

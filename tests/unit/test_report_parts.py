@@ -19,11 +19,11 @@ from cellstate.metrics.classification import ClassificationScores
 from cellstate.model.classification import figures as classification
 from cellstate.model.language import figures as tokens
 from cellstate.model.language import positions
+from cellstate.model.material import Material
 from cellstate.model.next_state import figures as states
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration
 from cellstate.report.asked import choices, command_line
-from cellstate.report.material import Material
 from cellstate.training.run import Run
 
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=1", "report=false"]

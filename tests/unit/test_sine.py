@@ -12,9 +12,9 @@ from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.sine import fitted_sine, sine_waves
 from cellstate.errors import RequestError
 from cellstate.metrics.regression import regression_scores
+from cellstate.model.material import Material
 from cellstate.model.regression import figures as regression
 from cellstate.plotting.theme import DARK, LIGHT
-from cellstate.report.material import Material
 from cellstate.report.run.tasks import task_of
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7

@@ -39,9 +39,9 @@ def task(config: DictConfig) -> None:
     """Evaluate, print the table, and say whether the recorded numbers came out again."""
     from rich.console import Console
 
-    from cellstate.api import evaluate
     from cellstate.config.check import check_values, plain
     from cellstate.runs.ledger import spoken
+    from cellstate.scoring.evaluate import evaluate
     from cellstate.training.summary import result_table
 
     check_values({key: config.get(key) for key in Options.__annotations__}, Options)

@@ -42,12 +42,12 @@ def task(config: DictConfig) -> None:
     check_values(config, Options)
     if config.checkpoint is None:
         raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
-    from cellstate.api import load
     from cellstate.model import LanguageModel
     from cellstate.runs.writing import output_path, write_whole
+    from cellstate.scoring.session import open_checkpoint
 
     file = None if config.output is None else output_path(config.output, overwrite=config.overwrite)
-    model = load(config.checkpoint, trust=config.trust)
+    model = open_checkpoint(config.checkpoint, trust=config.trust).model()
     if not isinstance(model, LanguageModel):
         raise RequestError(
             f"checkpoint={config.checkpoint}: holds a {type(model).__name__}, which writes no text; give the "

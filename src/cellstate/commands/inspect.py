@@ -66,7 +66,7 @@ def task(config: DictConfig) -> None:
     found = inspect(**asked, data=changes)
     with writing(config.output, found.experiment) as folder:
         if config.report:
-            from cellstate.report.inspection import write  # loads matplotlib
+            from cellstate.inspection.page import write  # loads matplotlib
 
             write(found, folder)
         else:

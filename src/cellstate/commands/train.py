@@ -55,7 +55,7 @@ def score_again(run: Run, *, quiet: bool) -> None:
     """End a run of debug=fast with what its checkpoint is for."""
     if run.metrics.get("debug", {}).get("preset") != "fast":
         return
-    from cellstate.scoring.evaluate import evaluate_again
+    from cellstate.training.replay import evaluate_again
 
     compared = evaluate_again(run).compared
     if not quiet:

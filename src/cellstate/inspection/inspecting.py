@@ -24,9 +24,10 @@ from cellstate.inspection.sequences import Sequences, last_alone, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
 from cellstate.model import Forecaster, LanguageModel, NextState, SequenceModel
 from cellstate.runs.ledger import Ledger
+from cellstate.runs.quiet import quiet_libraries
 from cellstate.scoring.evaluate import matching_data
+from cellstate.scoring.scores import look
 from cellstate.scoring.session import open_checkpoint
-from cellstate.training.run import look, quiet_libraries
 
 WALKED = 3  # units of a walk
 
@@ -85,7 +86,7 @@ def inspect(
             dict(data or {}), allow_changed_data, ledger, trust,
         )  # fmt: skip
     if output is not None:
-        from cellstate.report.inspection import write  # loads matplotlib
+        from cellstate.inspection.page import write  # loads matplotlib
 
         with writing(output, found.experiment) as folder:
             write(found, folder)

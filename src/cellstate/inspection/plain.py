@@ -123,7 +123,7 @@ def inspect_network(
         walk=walk_through(states.layers[top], row, chosen),
     )
     if output is not None:
-        from cellstate.report.inspection import write  # loads matplotlib
+        from cellstate.inspection.page import write  # loads matplotlib
 
         with writing(output, found.experiment) as folder:
             write(found, folder)

@@ -11,7 +11,7 @@ __all__ = ["tables", "write"]
 
 def tables(*parts: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the numbers behind the figures of a run: name -> rows. The arguments are those of ``Material``."""
-    from cellstate.report.material import Material
+    from cellstate.model.material import Material
     from cellstate.report.run import rows  # which loads matplotlib
 
     return rows.tables(Material(*parts))

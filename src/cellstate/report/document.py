@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cellstate.plotting.theme import DARK, LIGHT, THEMES
 
 if TYPE_CHECKING:
-    from cellstate.report.material import Drawing
+    from cellstate.plotting.parts import Drawing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -78,7 +78,7 @@ def render_page(template: str, **content: Any) -> str:
     """Fill a template; all text that comes from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from cellstate.training.summary import number
+    from cellstate.metrics.display import number
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

@@ -67,9 +67,9 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
     import lightning as L
 
     from cellstate import report
+    from cellstate.runs.quiet import quiet_libraries
     from cellstate.scoring.evaluate import evaluation_trainer
     from cellstate.scoring.session import open_checkpoint
-    from cellstate.training.run import quiet_libraries
 
     stored = open_checkpoint(folder, trust=trust)
     record = stored.record

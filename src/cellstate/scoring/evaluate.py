@@ -18,13 +18,14 @@ from cellstate.checkpoint.trust import Trust, trusted_packages
 from cellstate.config.check import debugged, shown
 from cellstate.data import DataSpec, SequenceData
 from cellstate.distributed import check_number, environment, together
-from cellstate.errors import RequestError, RunError, did_you_mean
+from cellstate.errors import RequestError, did_you_mean
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import machine, versions
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
+from cellstate.runs.quiet import quiet_libraries
+from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
-from cellstate.training.run import Run, look, quiet_libraries, references
 
 ALIASES = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 PRECISIONS = (
@@ -155,28 +156,6 @@ def evaluate(
         looks=looks,
         debug=debugged(record["config"]),
     )
-
-
-def evaluate_again(run: Run) -> Evaluation:
-    """Score the validation split again from the best checkpoint of a run that was just made, as ``evaluate`` does.
-
-    Raises:
-        RunError: a score is another.
-    """
-    again = evaluate(run.checkpoint, test=False, trust=own_packages(run.config))
-    if again.differing:
-        name, recorded, now = again.differing[0]
-        raise RunError(
-            f"{run.checkpoint}: scored again from the checkpoint alone, {name} is {now!r}, and was {recorded!r} in the "
-            "run; the likeliest reason is a part of the model that its state_dict does not hold"
-        )
-    return again
-
-
-def own_packages(config: Mapping[str, Any]) -> list[str]:
-    """Return the packages besides cellstate whose classes a config of this very command names, and so runs anyway."""
-    targets = [str(config[part].get("_target_")) for part in ("data", "model", "backbone")]
-    return sorted({target.partition(".")[0] for target in targets} - {"cellstate"})
 
 
 def check_batch_size(changes: Mapping[str, Any]) -> None:

@@ -21,10 +21,10 @@ from cellstate.callbacks import GradientNorm, Progress
 from cellstate.config import check as checking
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
+from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
-from cellstate.training.profiler import NoProfiler
 
 
 def build_data(config: DictConfig) -> SequenceData:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate import checkpoint, report
 from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
 from cellstate.callbacks.position import whole_epochs
-from cellstate.checkpoint.weights import weights_digest
 from cellstate.config import check as checking
 from cellstate.config.check import debugged, recorded
 from cellstate.config.compose import lock_in_sweep
@@ -33,10 +30,12 @@ from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import Bystander, RunFolder, shortest
-from cellstate.runs.ledger import Ledger, Look, source_of, spoken
+from cellstate.runs.ledger import Ledger, spoken
 from cellstate.runs.provenance import provenance
+from cellstate.runs.quiet import quiet_libraries
 from cellstate.runs.stopping import Stopped, StopRequest
 from cellstate.runs.watching import PrunedError, present_watcher
+from cellstate.scoring.scores import look, references
 from cellstate.training import summary
 from cellstate.training.build import arguments, build_data, build_model, build_preset, build_trainer
 
@@ -174,11 +173,6 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
     return claimed
 
 
-def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, float]]:
-    """Return metric -> name -> score of optimum and trivial predictors on the reported split."""
-    return {**data.reference_table(), **model.references(data)}
-
-
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
     newest = keeper.newest()
@@ -267,40 +261,6 @@ def test(
     return looks
 
 
-def look(
-    command: str,
-    content: Mapping[str, Any] | None,
-    path: Path | None,
-    model: SequenceModel,
-    data: SequenceData,
-    metrics: Mapping[str, float],
-) -> Look:
-    """Return the line of the ledger that says that the test split of ``data`` was scored.
-
-    Args:
-        command: which did it.
-        content: of the checkpoint; None for a model in memory, of which neither experiment nor seed is known.
-        path: of its file.
-        model: of what task it is.
-        data: whose test split it was.
-        metrics: on it.
-    """
-    from cellstate.report.run.tasks import task_of  # loads matplotlib
-
-    config = {} if content is None else content[checkpoint.KEY]["config"]
-    return Look(
-        command=f"{command} debug={preset}" if (preset := debugged(config)) else command,
-        experiment=config.get("experiment", ""),
-        seed=config.get("seed", ""),
-        checkpoint="" if path is None else str(path),
-        weights=weights_digest(model.state_dict() if content is None else content["state_dict"]),
-        source=source_of(data),
-        fingerprint=data.fingerprint,
-        metric=task_of(model).metric,
-        metrics=metrics,
-    )
-
-
 def collect(
     record: dict[str, Any], model: SequenceModel, trainer: L.Trainer, keeper: Checkpoints, seconds: dict[str, float]
 ) -> dict[str, Any]:
@@ -327,18 +287,3 @@ def write_report(folder: Path, *parts: Any) -> None:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep Lightning's start-up messages and its advice about DataLoader workers off the screen."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning", "matplotlib")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message="dropout option adds dropout")  # the config says so beside the key
-        yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)

@@ -11,9 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.metrics.classification import ClassificationScores
+from cellstate.model.material import Material
 from cellstate.plotting import calibration, canvas
+from cellstate.plotting.parts import Drawing, Section, Table
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material, Section, Table
 
 WRITTEN = 10  # classes up to which the cells hold numbers
 LISTED, MOST = 20, 500  # classes that a table shows, and that it holds

@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 from cellstate.data.baselines import last_value, ridge_linear, seasonal_naive
 from cellstate.data.samples import WindowSamples
 from cellstate.data.windows import WindowedData
+from cellstate.metrics.display import number
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.metrics.probabilistic import ProbabilisticScores, central_intervals
 from cellstate.metrics.ranking import spoken
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import draw_curve
+from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material, Section
-from cellstate.report.run.learning import draw_curve
-from cellstate.training.summary import number
 
 # Windows by the rank of their error among all of the split: neither the best nor the worst is chosen by hand.
 EXAMPLES = {"easy": 0.1, "typical": 0.5, "hard": 0.9}

@@ -10,7 +10,8 @@ from torch import Tensor
 from cellstate.data.files.text import TextSamples
 from cellstate.model import LanguageModel
 from cellstate.model.language import positions
-from cellstate.report.material import Drawing, Material, Passage, Sample, Section
+from cellstate.model.material import Material
+from cellstate.plotting.parts import Drawing, Passage, Sample, Section
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 LENGTH = 300  # symbols

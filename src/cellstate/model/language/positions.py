@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from cellstate.data.files.text import TextSamples
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import spoken
 from cellstate.model import LanguageModel
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import colour_of
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Material
-from cellstate.report.run.learning import colour_of
-from cellstate.training.summary import number
 
 WINDOWS, LENGTH = 128, 256  # pieces of the text, symbols of each
 LOGITS = 10_000_000  # numbers that are held at once

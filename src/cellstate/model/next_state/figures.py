@@ -13,17 +13,18 @@ from matplotlib.figure import Figure
 
 from cellstate.data.batch import UNKNOWN, Batch
 from cellstate.data.loader import BatchLoader
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import OPTIMA, spoken
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model.classification.figures import LONGEST, empty
+from cellstate.model.material import Material
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration, canvas
 from cellstate.plotting.calibration import Reliability, wilson
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import draw_curve
+from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material, Section
-from cellstate.report.run.learning import draw_curve
-from cellstate.training.summary import number
 
 WRITTEN = 10  # states up to which the cells hold numbers
 SHOWN = 30  # states that have a row and a column; of more, the most frequent

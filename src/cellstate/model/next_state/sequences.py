@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model.classification.figures import LONGEST, empty
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material
 
 EXAMPLES = 3  # sequences
 STEPS = 40  # of each, its first ones: those that all have

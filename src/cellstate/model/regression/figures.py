@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cellstate.data.synthetic.sine import SineData, Waves
+from cellstate.metrics.display import number
 from cellstate.metrics.regression import RegressionScores
 from cellstate.model.forecasting.figures import PANEL, PANEL_TITLE, examples
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material, Section
-from cellstate.training.summary import number
 
 SHOWN = 4000  # points of a scatter, evenly spaced in the split: more would only hide one another
 BINS = 60  # of the histogram, over the middle 99.8 % of what is left

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, spoken
+from cellstate.metrics.statistics import summarise
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import Clock, curve
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 from cellstate.report.comparison.reading import Comparison, Condition
-from cellstate.report.material import Drawing
-from cellstate.report.run.learning import Clock, curve
 from cellstate.report.sweep.board import draw_references
-from cellstate.sweep.statistics import summarise
 
 HEIGHT = 3.6  # inches
 ROW = 0.30  # inches of a variant

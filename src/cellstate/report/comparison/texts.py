@@ -5,8 +5,8 @@ from __future__ import annotations
 from cellstate.errors import CellstateError
 from cellstate.metrics.ranking import rank
 from cellstate.model import LanguageModel
+from cellstate.plotting.parts import Sample
 from cellstate.report.comparison.reading import Comparison
-from cellstate.report.material import Sample
 from cellstate.scoring.session import open_checkpoint
 
 LENGTH, TEMPERATURE, SEED = 400, 0.7, 0

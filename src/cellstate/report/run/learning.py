@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import Clock, Curve, clock_of, colour_of, curve, draw_curve, time_of
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material
-from cellstate.training.summary import number
 
 HEIGHT = 3.5  # inches
-Curve = tuple[list[int], list[float]]  # times, values
-Clock = Literal["epoch", "step"]
 
 
 def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: str) -> list[Drawing]:
@@ -90,26 +90,6 @@ def within_reach(reference: Mapping[str, float], values: Sequence[float], metric
         for name, value in reference.items()
         if name in OPTIMA or name == best or min(finite) <= value <= max(finite)
     }
-
-
-def clock_of(history: Sequence[Mapping[str, float]], *, epochs: int, steps: int) -> Clock:
-    """Return ``epoch`` where the rows are the ends of all epochs of the run, else ``step``: some validate otherwise.
-
-    Of E epochs and S steps the k-th row is then of epoch k - 1 (counted from 0) and step k S / E.
-    """
-    ends = [row["epoch"] == k - 1 and row["step"] * epochs == k * steps for k, row in enumerate(history, start=1)]
-    return "epoch" if all(ends) and len(ends) == epochs else "step"
-
-
-def time_of(row: Mapping[str, float], clock: Clock) -> int:
-    """Return the epoch, counted from 1, or the step of a row of ``metrics.csv``."""
-    return int(row["epoch"]) + 1 if clock == "epoch" else int(row["step"])
-
-
-def curve(history: Sequence[Mapping[str, float]], key: str, clock: Clock) -> Curve:
-    """Return the times and the values of one column of ``metrics.csv``."""
-    rows = [(time_of(row, clock), float(row[key])) for row in history if row.get(key) is not None]
-    return [time for time, _ in rows], [value for _, value in rows]
 
 
 def loss_curves(
@@ -192,14 +172,3 @@ def ring(theme: Theme, axes: Axes, points: Curve, at: int | None) -> None:
     if at in times:
         style = {"ms": 8, "mfc": theme.surface, "mec": theme.run, "mew": 1.8, "zorder": 5, "clip_on": False}
         axes.plot(at, values[times.index(at)], "o", **style)
-
-
-def colour_of(theme: Theme, predictor: str) -> str:
-    """Return the hue of a line of reference."""
-    return theme.optimum if predictor in OPTIMA else theme.muted
-
-
-def draw_curve(axes: Axes, points: Curve, colour: str) -> None:
-    """Draw a curve; where it has few points, each of them too."""
-    few = len(points[0]) <= 12
-    axes.plot(*points, color=colour, marker="o" if few else "", ms=4, clip_on=False)

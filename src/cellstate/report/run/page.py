@@ -33,7 +33,7 @@ def write(
         data: what it was trained on.
         model: with its best weights, and with the scores of the test if there was one.
     """
-    from cellstate.report.material import Material
+    from cellstate.model.material import Material
     from cellstate.report.run import (
         learning,  # these load matplotlib
         standing,

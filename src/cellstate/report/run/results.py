@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import OPTIMA, rank, spoken
-from cellstate.report.material import Material
-from cellstate.training.summary import MEANING, number
+from cellstate.model.material import Material
+from cellstate.training.summary import MEANING
 
 # What each predictor beside the network does.
 PREDICTORS = {

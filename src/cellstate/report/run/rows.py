@@ -11,9 +11,9 @@ from cellstate.metrics.classification import ClassificationScores
 from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
 from cellstate.model.forecasting import figures as forecasting
 from cellstate.model.language import figures as tokens
+from cellstate.model.material import Material
 from cellstate.model.next_state import figures as states
 from cellstate.model.regression import figures as regression
-from cellstate.report.material import Material
 
 Rows = list[dict[str, Any]]
 MOST = 1000  # rows of single predictions, evenly spaced in the split

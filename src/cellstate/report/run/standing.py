@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.model.material import Material
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing, Material
-from cellstate.training.summary import number
 
 ROW, TICKS = 0.27, 0.24  # inches of a row, and of what stands below the rows
 LOG_FROM = 20  # the largest value is so many times the least: the scale is logarithmic

@@ -9,9 +9,10 @@ from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Re
 from cellstate.model.classification import figures as classification
 from cellstate.model.forecasting import figures as forecasting
 from cellstate.model.language import figures as tokens
+from cellstate.model.material import Material
 from cellstate.model.next_state import figures as states
 from cellstate.model.regression import figures as regression
-from cellstate.report.material import Material, Section
+from cellstate.plotting.parts import Section
 
 
 @dataclass(frozen=True)

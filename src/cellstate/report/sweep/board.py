@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, rank, spoken
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 from cellstate.report.asked import shown
-from cellstate.report.material import Drawing
 from cellstate.report.sweep.reading import Group, Sweep
-from cellstate.training.summary import number
 
 DRAWN, LISTED = 30, 30  # configurations that the figure and the first part of the table hold
 COLUMNS = 4  # metrics of the table

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from cellstate.metrics.ranking import HIGHER_IS_BETTER
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.curves import Clock, Curve, clock_of, curve
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
-from cellstate.report.run.learning import Clock, Curve, clock_of, curve
 from cellstate.report.sweep.reading import Group, Sweep
 
 HEIGHT = 4.2  # inches

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from cellstate.metrics.display import number
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Sweep
-from cellstate.training.summary import number
 
 VALUES = 8  # values of a parameter, of which each has a row; one with more is left out
 ROWS = 24  # rows at most, those of the most important parameters

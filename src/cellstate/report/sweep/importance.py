@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from cellstate.metrics.ranking import rank
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
 from cellstate.report.sweep.reading import Sweep
 
 FEWEST = 6  # scores, below which nothing can be said

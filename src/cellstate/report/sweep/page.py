@@ -108,7 +108,7 @@ def verdict(sweep: Sweep) -> list[str]:
     """Return in a few sentences which configuration is best, how sure that is, and where it stands."""
     if not sweep.scored:
         return ["No job has a score yet."]
-    from cellstate.training.summary import number
+    from cellstate.metrics.display import number
 
     best, *others = sweep.scored
     said = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]

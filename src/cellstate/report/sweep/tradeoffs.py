@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
 from cellstate.report.sweep.reading import Group, Sweep, brief
 
 HEIGHT = 4.2  # inches

@@ -11,6 +11,7 @@ from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.metrics.statistics import summarise
 from cellstate.report.run.tasks import OTHER, TASKS
 from cellstate.report.sweep.page import config_of
 from cellstate.report.sweep.reading import read_json
@@ -18,7 +19,6 @@ from cellstate.runs.writing import write_whole
 from cellstate.sweep.compare.request import Request
 from cellstate.sweep.compare.sizes import Size
 from cellstate.sweep.compare.statistics import LEVEL, Difference, compare
-from cellstate.sweep.statistics import summarise
 
 Row = Mapping[str, Any]
 NOTHING = "no difference shown"

@@ -15,9 +15,9 @@ from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.model import parameters_of
 from cellstate.model.size import shapes_alone
+from cellstate.runs.quiet import quiet_libraries
 from cellstate.sweep.compare.matching import match_sizes
 from cellstate.training.build import build_data, model_builder
-from cellstate.training.run import quiet_libraries
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from cellstate.sweep.statistics import student_probability, student_quantile
+from cellstate.metrics.statistics import student_probability, student_quantile
 
 LEVEL = 0.98
 RESAMPLES = 20_000  # of more than six repetitions; of fewer, all possible resamples are looked at: 6**6 is 46 656

@@ -19,7 +19,6 @@ from cellstate.config.check import plain
 from cellstate.errors import RequestError
 from cellstate.metrics.ranking import rank
 from cellstate.report import comparison as report
-from cellstate.scoring.evaluate import own_packages
 from cellstate.sweep import JobSweeper, naming
 from cellstate.sweep.compare import display, generalisation
 from cellstate.sweep.compare.axes import Words, axes_of, named
@@ -29,6 +28,7 @@ from cellstate.sweep.compare.sizes import Size, Sizes
 from cellstate.sweep.compare.testing import tested
 from cellstate.sweep.display import counted
 from cellstate.sweep.identity import Job, overrides_of
+from cellstate.training.replay import own_packages
 
 
 @dataclass

@@ -14,9 +14,9 @@ from cellstate.config import check as checking
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.model.size import shapes_alone
+from cellstate.runs.quiet import quiet_libraries
 from cellstate.sweep.search.settings import COSTS, MONITOR
 from cellstate.training.build import build_data, build_model, configured, model_builder
-from cellstate.training.run import quiet_libraries
 
 NETWORK = ("model", "backbone", "optimizer")  # the parts of a config that decide how a network is built
 MOST = 64  # networks that are built, without memory for their weights

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cellstate.inspection.analysis import Following
 from cellstate.inspection.result import Inspection
-from cellstate.report.material import Table
+from cellstate.plotting.parts import Table
 
 SHOWN = 6  # properties whose best unit colours a text
 LEVELS = 4  # shades on either side of 0

@@ -16,8 +16,8 @@ from cellstate.inspection.answers import readable
 from cellstate.inspection.reading import Reading
 from cellstate.inspection.result import Inspection
 from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
 
 MOST_UNITS = 64  # rows of a heat map
 MOST_STEPS = 400  # columns

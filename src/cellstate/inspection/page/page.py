@@ -25,7 +25,7 @@ def write(found: Inspection, folder: Path) -> Path:
     Raises:
         RunError: the folder cannot be made or written.
     """
-    from cellstate.report.inspection import figures, heat, reading  # these load matplotlib
+    from cellstate.inspection.page import figures, heat, reading  # these load matplotlib
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

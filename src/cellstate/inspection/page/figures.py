@@ -15,8 +15,8 @@ from cellstate.inspection.result import Inspection
 from cellstate.inspection.spoken import LN10, power
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.material import Drawing
 
 HEIGHT = 3.4  # inches
 ROW = 0.27  # inches of a bar
