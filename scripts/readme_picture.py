@@ -1,6 +1,6 @@
 """The picture of the README: the top of the report page of ``experiment=seasonal``, as a browser shows it.
 
-    python scripts/readme_picture.py docs/figures/report.png
+python scripts/readme_picture.py docs/figures/report.png
 """
 
 from __future__ import annotations

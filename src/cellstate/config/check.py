@@ -17,6 +17,11 @@ from cellstate.config.explain import explain
 from cellstate.config.signatures import FILLED_IN, argument_problems, shown, value_problems
 from cellstate.errors import RequestError, did_you_mean
 
+KEYS = (  # of the config of a run
+    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
+)
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer", "debug")
 # Keys that say how a command is given and watched, not what it trains.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
@@ -65,14 +70,13 @@ def drop_unknown(config: DictConfig) -> None:
                 del node[key]
 
 
-def check(config: DictConfig, known: Collection[str]) -> None:
+def check(config: DictConfig) -> None:
     """Hold every section of a config against the signature of its ``_target_``.
 
     What a preset of ``debug`` sets in vain is dropped before.
 
     Args:
-        config: the composed config.
-        known: the keys that the top level may have.
+        config: the composed config of a run.
 
     Raises:
         RequestError: holds one line for each unknown key, wrong type and value out of range.
@@ -83,7 +87,7 @@ def check(config: DictConfig, known: Collection[str]) -> None:
         values = plain(config)
     except OmegaConfBaseException as error:
         raise explain(error, "train", []) from error
-    problems = [f"{key}: unknown key{did_you_mean(key, known)}" for key in values if key not in known]
+    problems = [f"{key}: unknown key{did_you_mean(key, KEYS)}" for key in values if key not in KEYS]
     problems += _top_level_problems(values)
     for section in SECTIONS:
         if values.get(section):
@@ -120,22 +124,21 @@ def chosen(group: Any) -> dict[str, Any]:
     return {name: node for name, node in (group or {}).items() if node is not None}
 
 
-def check_monitors(config: DictConfig, metrics: Collection[str]) -> None:
+def check_monitors(sections: Mapping[str, Mapping[str, Any]], metrics: Collection[str]) -> None:
     """Refuse a callback or schedule that waits for a metric which the task does not have.
 
     Args:
-        config: the composed config.
+        sections: those of the callbacks and of the schedule, by their keys.
         metrics: the names of the task's metrics, such as ``loss``; of none, nothing can be said.
 
     Raises:
         RequestError: holds one line for each.
     """
     known = {"train/loss", "val/loss", *(f"val/{name}" for name in metrics)}
-    nodes = {f"callbacks.{name}": node for name, node in chosen(config.callbacks).items()}
     problems = [
-        f"{place}.monitor={node.monitor}: there is no such metric{did_you_mean(node.monitor, known)}"
-        for place, node in {**nodes, "scheduler": config.scheduler}.items()
-        if metrics and node and node.get("monitor") and node.monitor not in known
+        f"{place}.monitor={node['monitor']}: there is no such metric{did_you_mean(node['monitor'], known)}"
+        for place, node in sections.items()
+        if metrics and node.get("monitor") and node["monitor"] not in known
     ]
     if problems:
         raise RequestError(*problems)

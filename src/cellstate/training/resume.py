@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 from cellstate import checkpoint
 from cellstate.callbacks.checkpoints import newest_whole
 from cellstate.checkpoint.trust import Trust
-from cellstate.config.check import HOW_GIVEN
+from cellstate.config.check import HOW_GIVEN, recorded
 from cellstate.errors import RequestError
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
 from cellstate.scoring.recorded import check_links, read_config
-from cellstate.training.run import Run, recorded, run
+from cellstate.training.run import Run, run
 
 
 def resume(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +16,7 @@ from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
 from cellstate.model import LanguageModel, SequenceModel, parameters_of
+from cellstate.training.settings import Settings
 
 # What each number means, its unit, and which way is better.
 MEANING = {
@@ -51,19 +51,19 @@ PURPOSE = {
 }
 
 
-def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
+def announce(settings: Settings, data: SequenceData, model: SequenceModel, folder: Path) -> None:
     """Print what is about to be trained."""
     console = Console(stderr=True, highlight=False)
-    backbone = config.backbone
+    backbone = settings.backbone.values
     direction = "bidirectional " if backbone.get("bidirectional") else ""
-    layers = f"{backbone.num_layers} x " if backbone.get("num_layers", 1) > 1 else ""
-    network = f"{direction}{backbone._target_.rsplit('.', 1)[-1]} {layers}{backbone.get('hidden_size', '')}"
+    layers = f"{backbone['num_layers']} x " if backbone.get("num_layers", 1) > 1 else ""
+    network = f"{direction}{settings.backbone.target.rsplit('.', 1)[-1]} {layers}{backbone.get('hidden_size', '')}"
     console.print(
-        f"[bold]{config.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {config.seed}"
+        f"[bold]{settings.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {settings.seed}"
     )
     for fact in data.prepared.facts:
         console.print(f"  {fact}", soft_wrap=True, markup=False)
-    if preset := debugged(config):
+    if preset := debugged(settings.recorded):
         purpose = PURPOSE.get(preset, "for debugging")
         console.print(f"  debug={preset}: {purpose}; no result", soft_wrap=True, markup=False)
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
