@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def check(config: DictConfig) -> None:
         if group not in values:
             problems.append(f"{group}: is missing; leave it, and set to null those of its members that you do not want")
         for name, node in chosen(values.get(group)).items():
-            problems += _problems(f"{group}.{name}", node, set())
+            problems += _problems(f"{group}.{name}", _without_open_mode(node), set())
     if problems:
         raise RequestError(*problems)
 
@@ -124,24 +124,11 @@ def chosen(group: Any) -> dict[str, Any]:
     return {name: node for name, node in (group or {}).items() if node is not None}
 
 
-def check_monitors(sections: Mapping[str, Mapping[str, Any]], metrics: Collection[str]) -> None:
-    """Refuse a callback or schedule that waits for a metric which the task does not have.
-
-    Args:
-        sections: those of the callbacks and of the schedule, by their keys.
-        metrics: the names of the task's metrics, such as ``loss``; of none, nothing can be said.
-
-    Raises:
-        RequestError: holds one line for each.
-    """
-    known = {"train/loss", "val/loss", *(f"val/{name}" for name in metrics)}
-    problems = [
-        f"{place}.monitor={node['monitor']}: there is no such metric{did_you_mean(node['monitor'], known)}"
-        for place, node in sections.items()
-        if metrics and node.get("monitor") and node["monitor"] not in known
-    ]
-    if problems:
-        raise RequestError(*problems)
+def _without_open_mode(callback: Any) -> Any:
+    """Leave out ``mode: null``, which is filled in with the direction of the metric that the callback monitors."""
+    if not isinstance(callback, Mapping) or callback.get("mode", "") is not None:
+        return callback
+    return {key: value for key, value in callback.items() if key != "mode"}
 
 
 def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:

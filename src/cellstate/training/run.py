@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
 from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
+from cellstate.callbacks.monitors import check_monitors, monitors
 from cellstate.callbacks.position import whole_epochs
-from cellstate.config.check import check_monitors, debugged
+from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.distributed import together
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
+from cellstate.metrics.table import MONITOR
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import Bystander, RunFolder
@@ -31,7 +33,7 @@ from cellstate.runs.provenance import provenance
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.runs.stopping import StopRequest
 from cellstate.runs.watching import present_watcher
-from cellstate.scoring.scores import look, references
+from cellstate.scoring.scores import look, metrics_of, references
 from cellstate.training import summary
 from cellstate.training.build import build_data, build_model, build_preset, build_trainer
 from cellstate.training.fit import fit, passing_on_interruption, way_on
@@ -137,7 +139,7 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
         data.lock_test()
     model = build_model(settings, data)
     record = recorded_facts(settings, data, model, preset)
-    check_monitors(settings.callbacks_and_schedule(), record["reference"])
+    check_monitors(settings.waiting(), known_metrics(settings, record["reference"], model, data))
     preset.prepare(data)
     stop = StopRequest()
     keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
@@ -163,6 +165,15 @@ def recorded_facts(settings: Settings, data: SequenceData, model: SequenceModel,
         "reference": references(data, model) if preset.scores_splits else {},
         **provenance(),
     }
+
+
+def known_metrics(
+    settings: Settings, reference: Mapping[str, Any], model: SequenceModel, data: SequenceData
+) -> set[str]:
+    """Return the metrics that the run will have; the network is asked only about those that no reference names."""
+    known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
+    wanted = monitors(settings.waiting())
+    return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
 
 
 def watchers(history: History, stop: StopRequest) -> list[L.Callback]:

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
+from cellstate.callbacks.monitors import with_mode
 from cellstate.config.check import check, chosen, plain, recorded
 from cellstate.config.compose import lock_in_sweep
 
@@ -95,7 +96,7 @@ class Settings:
             scheduler=_part(values.get("scheduler")),
             debug=_part(values.get("debug")),
             checkpoint=Part(values["checkpoint"]).arguments,
-            callbacks={name: Part(node) for name, node in chosen(values.get("callbacks")).items()},
+            callbacks={name: Part(with_mode(node)) for name, node in chosen(values.get("callbacks")).items()},
             loggers={name: Part(node) for name, node in chosen(values.get("logger")).items()},
             test=values["test"],
             ledger=values["ledger"],
@@ -104,10 +105,11 @@ class Settings:
             recorded=recorded(config),
         )
 
-    def callbacks_and_schedule(self) -> dict[str, Mapping[str, Any]]:
+    def waiting(self) -> dict[str, Mapping[str, Any]]:
         """Return the sections that may wait for a metric, by their keys in the config."""
         schedule = {} if self.scheduler is None else {"scheduler": self.scheduler.values}
-        return {**{f"callbacks.{name}": part.values for name, part in self.callbacks.items()}, **schedule}
+        callbacks = {f"callbacks.{name}": part.values for name, part in self.callbacks.items()}
+        return {"checkpoint": self.checkpoint, **callbacks, **schedule}
 
     def with_strategy(self, strategy: str) -> Settings:
         """Return the same settings, without loggers, for a trainer of another strategy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellstate.errors import CellstateError
-from cellstate.metrics.ranking import rank
+from cellstate.metrics.table import rank
 from cellstate.model import LanguageModel
 from cellstate.plotting.parts import Sample
 from cellstate.report.comparison.reading import Comparison
