@@ -309,6 +309,18 @@ def test_a_wrong_word_is_refused_with_what_was_meant(train: Command, word: str, 
     refused(train(word), complaint)
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-m", "--cfg", "job"], "-m and --cfg: one of them at a time"),
+        (["--resolve"], "--resolve: is for --cfg and --help"),
+        (["--experimental-rerun", "config.pickle"], "--experimental-rerun: is not supported"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(train: Command, words: list[str], complaint: str) -> None:
+    refused(train(*words), complaint)
+
+
 def test_all_wrong_words_are_told_at_once(train: Command) -> None:
     refused(
         train("backbone=lstn", "sed=3", "seed=0,1"),

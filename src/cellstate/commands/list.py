@@ -1,4 +1,4 @@
-"""``cellstate list``: what there is to choose from, a line each."""
+"""``cellstate list``: what experiments, data, models and backbones there are."""
 
 from __future__ import annotations
 

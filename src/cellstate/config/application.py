@@ -103,6 +103,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         raise RequestError(f"{' '.join(unknown)}: unknown option{did_you_mean(unknown[0].partition('=')[0], known)}")
     if options.config_dir is not None and not Path(options.config_dir).is_dir():
         raise RequestError(f"--config-dir {options.config_dir}: no such folder")
+    if options.experimental_rerun is not None:  # a pickle, which runs whatever it holds
+        raise RequestError("--experimental-rerun: is not supported; resume a run with cellstate train run=FOLDER")
+    modes = {"--run": options.run, "-m": options.multirun, "--cfg": options.cfg, "--info": options.info}
+    if len(asked := [mode for mode, value in modes.items() if value]) > 1:
+        raise RequestError(f"{' and '.join(asked)}: one of them at a time")
+    if options.resolve and not (options.cfg or options.help):
+        raise RequestError("--resolve: is for --cfg and --help")
     return options
 
 
