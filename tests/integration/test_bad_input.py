@@ -331,6 +331,13 @@ def test_all_wrong_words_are_told_at_once(train: Command) -> None:
     refused(train("backbone=lstm,gruu", "-m"), "backbone=gruu: there is no such backbone; did you mean 'gru'?")
 
 
+def test_a_grid_needs_values(train: Command) -> None:
+    refused(
+        train("-m", "optimizer.lr=interval(0.1,1)"),
+        "optimizer.lr=interval(0.1,1): lists no values; write optimizer.lr=VALUE,VALUE, or search with sweep=search",
+    )
+
+
 def test_all_unreadable_words_are_told_at_once(train: Command) -> None:
     refused(train("data.pattern=[1", "seed"), "data.pattern=[1: a ']' is missing", "seed: has no value")
 
