@@ -73,7 +73,7 @@ def run_command(name: str, words: list[str]) -> int:
 
 
 def fail(error: CellstateError | OSError) -> int:
-    """Tell a failure, a line for each problem, and return its exit status."""
+    """Report a failure, a line for each problem, and return its exit status."""
     if isinstance(error, CellstateError):
         for problem in error.problems:
             report(problem)

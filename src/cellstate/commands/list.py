@@ -13,10 +13,10 @@ FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads options; what it cannot read is a RequestError, where argparse would print its usage and exit."""
+    """Reads options; what it cannot read is a RequestError; argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
+        """Raise what argparse would print."""
         raise RequestError(f"{message}; see: {self.prog} --help")
 
 
