@@ -217,7 +217,11 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
     for word, complaint in (
         ("checkpoint=bets.ckpt", "checkpoint=bets.ckpt: no such file; did you mean 'best.ckpt'?"),
         ("checkpoint=empty", "checkpoint=empty: the folder holds no checkpoints/best.ckpt"),
-        ("checkpoint=null", "checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER"),
+        (
+            "checkpoint=null",
+            "checkpoint: a value is needed; give checkpoint=FILE, "
+            "a checkpoint file, or a run folder, whose best one is taken",
+        ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),
     ):

@@ -13,7 +13,8 @@ from tests.conftest import TINY, series_rows, write_csv
 
 import cellstate as package
 from cellstate.callbacks import Checkpoints
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.data import PatternData
 from cellstate.errors import RunError
 

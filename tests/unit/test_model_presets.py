@@ -7,7 +7,8 @@ import torch
 from omegaconf import OmegaConf
 
 from cellstate.config.check import check
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.training.build import build_data, build_model
 from cellstate.training.settings import Settings
 

@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from cellstate.backbone import LSTM
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.data.samples import WindowSamples
 from cellstate.inspection.analysis import ReceptiveFieldError, check_forecaster, receptive_field
 from cellstate.inspection.analysis.receptive_field import data_field, head_field

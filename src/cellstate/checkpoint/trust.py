@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cellstate.config.options import Trust
 from cellstate.errors import RequestError
 
-Trust = str | Sequence[str]  # names of packages
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 

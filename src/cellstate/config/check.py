@@ -1,4 +1,4 @@
-"""Checks a composed config against the signatures it configures, and tells all of its problems at once."""
+"""Checks a composed config against the signatures it configures, and reports all of its problems at once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def drop_unknown(config: DictConfig) -> None:
         node = config.get(section)
         if not OmegaConf.is_dict(node) or key not in node:
             continue
-        if (factory := _locate(node.get("_target_"))) is None:  # which is told where the whole config is checked
+        if (factory := _locate(node.get("_target_"))) is None:  # which is reported where the whole config is checked
             continue
         parameters = inspect.signature(factory).parameters
         if key not in parameters and not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
@@ -135,7 +135,7 @@ def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_seed(values.get("seed")):
         yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
     if values.get("resume") not in (None, "auto"):
-        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run goes on with run=FOLDER"
+        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run resumes with run=FOLDER"
     if not isinstance(values.get("ledger"), str) or not values["ledger"]:
         yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
     for key in ("report", "quiet", "test"):
