@@ -30,6 +30,7 @@ from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import Bystander, RunFolder, shortest
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.quiet import quiet_libraries
@@ -82,8 +83,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     lock_in_sweep(config)
     checking.check(config, KEYS)
     preset = build_preset(config)
-    with quiet_libraries():
-        L.seed_everything(config.seed, workers=True, verbose=False)
+    with quiet_libraries(), isolated(config.seed):
         data = build_data(config)
         if not config.test:
             data.lock_test()
