@@ -24,6 +24,7 @@ from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
 from cellstate.model import Forecaster, LanguageModel, NextState, SequenceModel
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.scoring.evaluate import matching_data
@@ -31,6 +32,7 @@ from cellstate.scoring.scores import look
 from cellstate.scoring.session import open_checkpoint
 
 
+@isolated()
 @options.documented
 def inspect(
     checkpoint: options.Checkpoint | None = None,

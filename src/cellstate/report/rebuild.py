@@ -62,17 +62,15 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: options.Trust) ->
         )
     metrics, history = read_metrics(folder), read_history(folder)
 
-    import lightning as L
-
     from cellstate import report
+    from cellstate.runs.isolation import isolated
     from cellstate.runs.quiet import quiet_libraries
     from cellstate.scoring.evaluate import evaluation_trainer
     from cellstate.scoring.session import open_checkpoint
 
     stored = open_checkpoint(folder, trust=trust)
     record = stored.record
-    with quiet_libraries():
-        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+    with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = stored.read_data(**changes)
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(

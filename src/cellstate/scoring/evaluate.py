@@ -22,6 +22,7 @@ from cellstate.distributed import check_number, environment, together
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import machine, versions
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
@@ -110,8 +111,7 @@ def evaluate(
     file, record = stored.file, stored.record
     changes = dict(data or {})
     check_batch_size(changes)
-    with quiet_libraries():
-        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+    with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = matching_data(stored, changes, allow_changed=allow_changed_data, test=test)
         model = stored.model()
         trainer = evaluation_trainer(stored, precision=precision, accelerator=accelerator, devices=devices)

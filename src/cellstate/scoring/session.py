@@ -17,6 +17,7 @@ from cellstate.checkpoint.trust import RecordError, Trust
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
+from cellstate.runs.isolation import isolated
 from cellstate.scoring.recorded import check_names
 
 
@@ -42,7 +43,7 @@ class Stored:
 
     def model(self) -> SequenceModel:
         """Return the trained model, in evaluation mode, on the CPU; see ``checkpoint.rebuild_model`` for errors."""
-        with naming(self.file, whatever=True):
+        with naming(self.file, whatever=True), isolated():  # weights are drawn before they are loaded
             return checkpoints.rebuild_model(self.content, trust=self.trust)
 
     def data(self, **changes: Any) -> SequenceData:

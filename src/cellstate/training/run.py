@@ -28,6 +28,7 @@ from cellstate.metrics.table import MONITOR
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.quiet import quiet_libraries
@@ -74,7 +75,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     """
     began = time.monotonic()
     settings = resolve(config)
-    with quiet_libraries():
+    with quiet_libraries(), isolated(settings.seed):
         job = prepare(settings, folder, again=again)
         with in_progress(job) as claimed:
             if job.speaks:
@@ -133,7 +134,6 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
         RequestError: some part cannot be built, or the parts do not fit each other.
     """
     preset = build_preset(settings)
-    L.seed_everything(settings.seed, workers=True, verbose=False)
     data = build_data(settings)
     if not settings.test:
         data.lock_test()
