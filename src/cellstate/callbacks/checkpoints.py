@@ -18,7 +18,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from cellstate.callbacks.position import newest_epoch
+from cellstate.callbacks.position import begin_resumed_epoch, newest_epoch, nothing_half_done
 from cellstate.checkpoint import FORMAT, KEY, DamagedError, keep, random_state, restore_random_state, verify
 from cellstate.config.types import PositiveFloat, PositiveInt
 from cellstate.distributed import Agreement, gather, own_of
@@ -116,18 +116,16 @@ class Checkpoints(Checkpoint):
         """Take up the random numbers where the checkpoint left them, and the clock from now on."""
         self.stop.listen_alone()
         self._saved = (trainer.global_step, time.monotonic())
-        if self._random_state is not None:
-            restore_random_state(self._random_state)
-            self._random_state = None
-        elif trainer.global_rank:
+        begin_resumed_epoch(trainer)
+        if self._random_state is None and trainer.global_rank:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)  # or dropout were the same in all processes
+        self._take_up_random_numbers()
         if self._finished:  # and tested neither: nothing is left to train
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keep what the epoch before ended with."""
         if self._due or self._stopping:
-            begin_counting(trainer)
             self._save_last(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -159,14 +157,25 @@ class Checkpoints(Checkpoint):
             self._due = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Keep what training ended with."""
-        self._finished = True
-        self._save_last(trainer)
+        """Keep what training ended with, if no process before this one has."""
+        if not self._finished:
+            self._finished = True
+            self._save_last(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Take up the random numbers where nothing was left to train: what follows may draw some too."""
+        self._take_up_random_numbers()
 
     def keep(self, trainer: L.Trainer) -> None:
         """Keep what was scored after training, where steps or time had ended it between two validations."""
+        self._finished = True
         self._keep_if_best(trainer)
         self._save_last(trainer)
+
+    def _take_up_random_numbers(self) -> None:
+        if self._random_state is not None:
+            restore_random_state(self._random_state)
+            self._random_state = None
 
     # ------------------------------------------------------------------ what
 
@@ -238,26 +247,3 @@ def newest_whole(folder: Path) -> Path | None:
     if damage is not None:
         raise damage
     return None
-
-
-def begin_counting(trainer: L.Trainer) -> None:
-    """Set the counters of the epoch's batches to zero: Lightning is about to, but does not where a run goes on here."""
-    loop = trainer.fit_loop.epoch_loop
-    for progress in (loop.batch_progress, loop.scheduler_progress, loop.automatic_optimization.optim_progress):
-        progress.reset_on_run()
-    loop.val_loop.batch_progress.total.reset()
-
-
-def nothing_half_done(trainer: L.Trainer) -> bool:
-    """Say whether, after the step that just ended, the next thing is another step of the same epoch.
-
-    Where a number of steps between validations is given, it is counted within the epoch or over all of them; either
-    is taken for due, as waiting one step more costs nothing.
-    """
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    if trainer.should_stop or batches.is_last_batch or batches.current.ready % trainer.accumulate_grad_batches:
-        return False
-    if trainer.global_step == trainer.max_steps or batches.current.ready >= trainer.num_training_batches:
-        return False
-    between = trainer.val_check_batch
-    return between is None or not any(number % between == 0 for number in (batches.current.ready, batches.total.ready))

@@ -79,6 +79,7 @@ def keep(path: Path, name: str) -> None:
         except OSError:  # a file system that knows no such links
             shutil.copyfile(path, draft)
         draft.replace(path.with_name(name))
+        draft.unlink(missing_ok=True)  # a rename leaves it where both names stand for one and the same file
     except OSError as error:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
