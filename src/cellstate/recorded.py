@@ -113,7 +113,8 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     except RequestError as error:
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
     check_processes(file, values.get("trainer"))
-    if resolved(values["data"]["_target_"], DATA, trust) is TextData and not is_cache(values["data"].get("cache")):
+    kind = resolved(values["data"]["_target_"], DATA, trust)
+    if issubclass(kind, TextData) and not is_cache(values["data"].get("cache")):
         values["data"].pop("cache", None)  # the usual one will do: what comes out is the same
     if ledger is not None or not is_ledger(values.get("ledger")):
         values["ledger"] = ledger or LEDGER

@@ -291,7 +291,7 @@ def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # no
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (change_target, "asks for backbone='os.system', which is none of RNN, LSTM, GRU"),
+        (change_target, "asks for backbone='os.system', which is none of GRU, LSTM, RNN"),
         (add_argument, "the checkpoint's config: backbone.wheels: unknown key"),
         (drop_model, "its record is not complete (config.model); it was changed"),
         (drop_spec, "its record is not complete (spec); it was changed"),
