@@ -332,6 +332,7 @@ def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path)
         (last, {"hyper_parameters": {"backbone": torch.nn.Linear(1, 1)}}, "hyper_parameters.backbone is a torch.nn"),
         (last, {"callbacks": {"mine": torch.zeros(1).expand(8)}}, "callbacks.mine is a torch.Tensor"),
         (last, {"callbacks": {"mine": torch.zeros(8, dtype=torch.uint16)}}, "callbacks.mine is a torch.Tensor"),
+        (last, {"callbacks": {"mine": [torch.zeros(1) for _ in range(25_001)]}}, "holds 100,"),
         (good, {"cellstate": {"config": {"seen": object()}}}, "cellstate.config.seen is a builtins.object"),
         (good, {"cellstate": {"mean": torch.zeros(1)}}, "cellstate.mean is a torch.Tensor"),
         (good, {"cellstate": {"text": "x" * 2**24}}, "its record has more than 16,777,216 bytes"),

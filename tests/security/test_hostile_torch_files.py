@@ -252,6 +252,7 @@ def tensor_of(numbers: int, size: int, stride: int) -> bytes:
 BOMBS: dict[str, bytes] = {
     "a list in itself, 2^18 times": b"\x80\x02" + b"]" * 2**18 + b"a" * (2**18 - 1) + b".",
     "a tuple in itself as a key": b"\x80\x02})" + b"\x85" * 2**20 + b"Ns.",
+    "as many as may be as a key": b"\x80\x02})" + b"\x85" * 99_999 + b"Ns.",
     "a list that holds itself": b"\x80\x02]q\x00h\x00a.",
     "ten to the thirty values": pickle.dumps(forging.laughs(30), 2),
     "a byte array of a terabyte": calling("__builtin__", "bytearray", 10**12),

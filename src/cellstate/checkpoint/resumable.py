@@ -48,7 +48,7 @@ ENTRY = re.compile(
     r"[\w-]+/(data\.pkl|data/\w+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)",
     re.ASCII,
 )
-MOST_TUPLES = 50_000  # three for each tensor; more, each within the next, could overflow the stack when hashed
+MOST_TUPLES = 100_000  # four for each tensor; some more, each within the next, overflow the stack where hashed
 
 
 def pack(content: Mapping[str, Any]) -> bytes:
@@ -60,6 +60,8 @@ def pack(content: Mapping[str, Any]) -> bytes:
     check_values(content, is_plain_tensor)
     file = io.BytesIO()
     torch.save(content, file)
+    with zipfile.ZipFile(file) as archive:
+        check_pickle(archive.read(next(name for name in archive.namelist() if name.endswith("/data.pkl"))))
     body = file.getvalue()[:-2]  # the length of no comment
     return seal.seal(body + COMMENT.to_bytes(2, "little") + MARK + seal.BLANK, len(body) + 2 + len(MARK))
 
@@ -150,7 +152,7 @@ def check_pickle(pickled: bytes) -> None:
     except ValueError as error:
         raise RefusedError("holds no record that could be read; nothing of it was run") from error
     if tuples > MOST_TUPLES:
-        raise RefusedError(f"holds {tuples:,} tuples, which is refused; nothing of it was run")
+        raise RefusedError(f"holds {tuples:,} tuples; {MOST_TUPLES:,} are enough for {MOST_TUPLES // 4:,} tensors")
 
 
 def is_plain_tensor(value: Any) -> bool:
