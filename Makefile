@@ -29,6 +29,7 @@ check: $(STAMP)  ## lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
 
 clean:  ## remove the environment and the caches (outputs/ stays)
 	rm -rf .venv .pytest_cache .ruff_cache dist build

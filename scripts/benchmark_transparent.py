@@ -21,8 +21,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from cellstate.analysis import open_states
 from cellstate.backbone.transparent import Transparent, fast, lstm, to_torch, transparent
+from cellstate.inspection.analysis import open_states
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 SHAPES = [(64, 32, 64), (64, 64, 128), (512, 32, 64), (512, 64, 128)]  # units (and features), batch, steps

@@ -110,7 +110,7 @@ def write_csv(path: Path, rows: list[str], header: str = "time,load") -> Path:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders of the trainings that took place, one after the other."""
-    from cellstate import experiment
+    from cellstate.training import run as experiment
 
     folders: list[str] = []
     fit = experiment.fit

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellstate.backtesting import Backtest, refuse_other_tasks, roll
 from cellstate.checkpoint.trust import Trust
-from cellstate.composition import compose, refuse_search
+from cellstate.config.compose import compose, refuse_search
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
-from cellstate.evaluation import Evaluation, evaluate
-from cellstate.experiment import Run, look, run
 from cellstate.inspection import Inspection, inspect, inspect_network
 from cellstate.model import SequenceModel
-from cellstate.resuming import resume as go_on
+from cellstate.model.forecasting.backtest import Backtest, refuse_other_tasks, roll
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.ledger import Ledger
-from cellstate.stored import open_checkpoint
+from cellstate.scoring.evaluate import Evaluation, evaluate
+from cellstate.scoring.scores import look
+from cellstate.scoring.session import open_checkpoint
+from cellstate.training.resume import resume as go_on
+from cellstate.training.run import Run, run
 
 __all__ = [
     "Backtest",

@@ -45,4 +45,4 @@ class SearchSweeper(Delegate):
 class CompareSweeper(Delegate):
     """Every variant under every seed, and which differences are shown."""
 
-    home = "cellstate.comparison.sweeper"
+    home = "cellstate.sweep.compare.sweeper"

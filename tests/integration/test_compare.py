@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from tests.conftest import TINY, Command
 
 import cellstate as package
-from cellstate.comparison.statistics import compare, difference
 from cellstate.data.synthetic.first_parity import parity_sequences
 from cellstate.model import parameters_of
+from cellstate.sweep.compare.statistics import compare, difference
 
 WORDS = [word for word in TINY if word not in ("quiet=true",)]
 PLACE = Path("outputs/comparisons")

@@ -15,10 +15,10 @@ import torch
 from tests.conftest import Command
 
 import cellstate as package
-from cellstate.analysis import open_states
-from cellstate.analysis.walk import signed
 from cellstate.backbone import TransparentGRU, TransparentLSTM
 from cellstate.backbone.transparent import transparent
+from cellstate.inspection.analysis import open_states
+from cellstate.inspection.analysis.walk import signed
 from cellstate.inspection.teaching import three_units
 from cellstate.model import Forecaster
 
@@ -130,7 +130,7 @@ def test_a_head_that_hides_the_newest_input_ends_with_1_and_one_line_and_leaves_
     (line,) = answer.errors
     assert "do not see the newest input" in line
     assert "FAILS" in answer.stdout
-    assert "not what it should be" in Path("seen/report.html").read_text()
+    assert "Unexpected receptive field" in Path("seen/report.html").read_text()
 
 
 def test_a_look_at_the_test_split_leaves_a_line_in_the_ledger_and_the_default_none(cellstate: Command, folder):

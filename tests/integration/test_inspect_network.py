@@ -13,10 +13,10 @@ from tests.conftest import Command
 from torch import nn
 
 import cellstate as package
-from cellstate.analysis import load_plain
 from cellstate.errors import RequestError
-from cellstate.report.inspection import figures, heat
-from cellstate.report.theme import LIGHT, THEMES, Theme, channels
+from cellstate.inspection.analysis import load_plain
+from cellstate.inspection.page import figures, heat
+from cellstate.plotting.theme import LIGHT, THEMES, Theme, channels
 
 
 @pytest.mark.usefixtures("working_folder")

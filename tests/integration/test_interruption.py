@@ -145,7 +145,7 @@ def test_an_interruption_before_the_run_began_leaves_no_folder(train: Command, m
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cellstate.experiment.build_data", interrupted)
+    monkeypatch.setattr("cellstate.training.run.build_data", interrupted)
     answer = train()
     assert (answer.status, answer.errors) == (1, ["cellstate: error: interrupted"])
     assert not Path("outputs").exists()

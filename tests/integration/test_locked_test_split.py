@@ -23,7 +23,7 @@ import cellstate as package
 from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.checkpoint.weights import weights_digest
-from cellstate.composition import compose, config_folder
+from cellstate.config.compose import compose, config_folder
 from cellstate.data import AddingData, LabelledData, PatternData, SeasonalData, SequenceData, SineData, StatesData
 from cellstate.data.datamodule import Prepared
 from cellstate.errors import RequestError
@@ -325,7 +325,7 @@ def test_a_run_that_goes_on_stays_locked(train: Command, cellstate: Command, mon
 def test_a_run_that_was_killed_leaves_a_line_for_each_time_that_it_scored_the_test_split(
     train: Command, cellstate: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cellstate import experiment
+    from cellstate.training import run as experiment
 
     original = experiment.collect
     monkeypatch.setattr(experiment, "collect", lambda *_: (_ for _ in ()).throw(MemoryError("killed")))

@@ -15,7 +15,7 @@ from tests.conftest import TINY, Command
 
 import cellstate as package
 from cellstate.checkpoint import AtomicCheckpointIO
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.errors import RequestError, RunError
 
 WORDS = ("experiment=pattern", *TINY, "data.batch_size=16", "trainer.max_epochs=3", "hydra.run.dir=run")

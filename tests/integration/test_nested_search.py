@@ -17,7 +17,7 @@ from tests.conftest import Answer, Command
 from tests.integration.test_locked_test_split import trapped
 from tests.integration.test_search import PLACE, content, study
 
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.data import SequenceData, StatesData
 from cellstate.data.files.states import shuffled
 from cellstate.sweep.identity import job_key

@@ -18,8 +18,8 @@ from tests.conftest import TINY, Command, series_rows, write_csv
 import cellstate as package
 from cellstate import checkpoint
 from cellstate.errors import RequestError
-from cellstate.evaluation import ALIASES, PRECISIONS
 from cellstate.model import SequenceModel
+from cellstate.scoring.evaluate import ALIASES, PRECISIONS
 
 SMALL = ("trainer.max_epochs=1", "backbone.hidden_size=8", "report=false", "hydra.run.dir=run")
 SIZES = ("data.train_size=96", "data.val_size=40", "data.test_size=40")

@@ -15,9 +15,9 @@ from tests.sweeps import job, unfinished, write_sweep
 
 import cellstate
 from cellstate.cli import dispatch
+from cellstate.plotting.theme import DARK, LIGHT, channels
 from cellstate.report.comparison import write as write_comparison
 from cellstate.report.sweep import write
-from cellstate.report.theme import DARK, LIGHT, channels
 
 HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 LONG = "a-name-without-an-end" * 12

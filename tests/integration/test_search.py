@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from tests.conftest import Answer, Command, series_rows, write_csv
 
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.sweep.identity import job_key
 from cellstate.sweep.search.settings import SAMPLERS
 from cellstate.sweep.search.storage import open_storage
@@ -380,7 +380,7 @@ def test_a_metric_that_the_task_does_not_have_is_told_before_anything_is_run(
 def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
     train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cellstate import experiment
+    from cellstate.training import run as experiment
 
     fit = experiment.fit
 

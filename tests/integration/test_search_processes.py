@@ -18,8 +18,8 @@ from optuna.trial import TrialState
 from tests.conftest import TINY, Command
 from tests.integration.test_sweep_processes import LOGGED, trainings
 
-from cellstate import experiment
 from cellstate.sweep.search.storage import open_storage
+from cellstate.training import run as experiment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and locks are POSIX")
 

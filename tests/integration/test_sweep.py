@@ -18,12 +18,12 @@ import pytest
 from omegaconf import OmegaConf
 from tests.conftest import TINY, Answer, Command
 
-from cellstate import experiment
-from cellstate.composition import compose
+from cellstate.config.compose import compose
 from cellstate.errors import not_written
 from cellstate.runs.lock import Lock
 from cellstate.sweep import SweepFolder, display, sweeper
 from cellstate.sweep.job import SweepTask
+from cellstate.training import run as experiment
 
 Sweep = Callable[..., Answer]
 PLACE = Path("outputs/sweeps/mine")

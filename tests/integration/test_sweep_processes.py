@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.conftest import TINY, Command
 
-from cellstate import experiment
+from cellstate.training import run as experiment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and locks are POSIX")
 

@@ -18,7 +18,7 @@ CLASS = """
 from __future__ import annotations
 import torch
 from torch import Tensor, nn
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.backbone import Backbone, State
 
 class MinimalGatedUnit(Backbone):

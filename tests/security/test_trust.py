@@ -21,7 +21,7 @@ MODULES = {
 import os
 import subprocess
 import torch
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.backbone import LSTM
 from cellstate.data import PatternData
 from cellstate.model import Classifier

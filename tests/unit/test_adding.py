@@ -13,10 +13,10 @@ from cellstate.data import AddingData
 from cellstate.data.synthetic.adding import adding_sequences
 from cellstate.data.synthetic.generated import SPLITS
 from cellstate.errors import RequestError
-from cellstate.report import regression
-from cellstate.report.material import Material
-from cellstate.report.tasks import task_of
-from cellstate.report.theme import DARK, LIGHT
+from cellstate.model.material import Material
+from cellstate.model.regression import figures as regression
+from cellstate.plotting.theme import DARK, LIGHT
+from cellstate.report.run.tasks import task_of
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7
 SIZES = {"train_size": 600, "val_size": 200, "test_size": 300}

@@ -8,11 +8,11 @@ import torch
 
 import cellstate
 from cellstate.backbone import GRU
-from cellstate.backtesting import roll, strided
 from cellstate.data import SeasonalData
 from cellstate.data.batch import DataSpec
 from cellstate.errors import RequestError
 from cellstate.model import Classifier, Forecaster
+from cellstate.model.forecasting.backtest import roll, strided
 
 TWO = DataSpec(input_size=2, targets=("v", "w"), window=12, horizon=5, mean=(50.0, -3.0), std=(4.0, 0.2))
 HEADS = ("point", "quantile", "gaussian")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from cellstate.comparison.matching import match_sizes, solve_size
-from cellstate.comparison.statistics import LEVEL, Difference, compare, difference, expanded_tail, student_p
-from cellstate.sweep.statistics import student_quantile
+from cellstate.metrics.statistics import student_quantile
+from cellstate.sweep.compare.matching import match_sizes, solve_size
+from cellstate.sweep.compare.statistics import LEVEL, Difference, compare, difference, expanded_tail, student_p
 
 Draw = Callable[[Generator, int], np.ndarray]
 SHAPES: dict[str, Draw] = {

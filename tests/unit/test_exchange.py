@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from cellstate.processes import Agreement, gather, joined, on_first, portable, share_of
+from cellstate.distributed import Agreement, gather, joined, on_first, portable, share_of
 
 
 def member(rank: int, world: int, port: int, work: Callable[[int], Any], folder: Path) -> None:

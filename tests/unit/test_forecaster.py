@@ -10,7 +10,7 @@ from cellstate.backbone import GRU, LSTM
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.model import Forecaster
-from cellstate.model.forecaster import default_segment
+from cellstate.model.forecasting.model import default_segment
 
 ONE = DataSpec(input_size=1, targets=("v",), window=12, horizon=5, mean=(50.0,), std=(4.0,))
 TWO = DataSpec(input_size=2, targets=("v", "w"), window=12, horizon=5, mean=(50.0, -3.0), std=(4.0, 0.2))

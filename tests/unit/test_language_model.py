@@ -14,7 +14,7 @@ from cellstate.data.loader import StreamLoader
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model import LanguageModel, parameters_of
-from cellstate.model.dropout import VariationalDropout
+from cellstate.model.language.dropout import VariationalDropout
 
 SPEC = DataSpec(vocabulary=(UNKNOWN, *"abcdefgh"))
 BACKBONES = (RNN, LSTM, GRU)
@@ -336,7 +336,7 @@ def test_the_likeliest_text_step_by_step_is_that_of_full_passes(backbone, option
 
 
 def test_a_sampled_text_is_that_of_full_passes_with_the_same_chance():
-    from cellstate.model.sampling import choose
+    from cellstate.model.language.sampling import choose
 
     model = language_model()
     generator = torch.Generator().manual_seed(7)

@@ -9,18 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from cellstate.analysis import MemoryCurve, influence, influence_on, prediction_recall, recall
-from cellstate.analysis.memory_horizon import (
+from cellstate.backbone import LSTM
+from cellstate.config.compose import compose
+from cellstate.data.batch import Batch
+from cellstate.inspection.analysis import MemoryCurve, influence, influence_on, prediction_recall, recall
+from cellstate.inspection.analysis.memory_horizon import (
     categorical_divergence,
     default_lags,
     gaussian_divergence,
     half_length,
     point_divergence,
 )
-from cellstate.backbone import LSTM
-from cellstate.building import build_data, build_model
-from cellstate.composition import compose
-from cellstate.data.batch import Batch
+from cellstate.training.build import build_data, build_model
+from cellstate.training.settings import Settings
 
 
 def shift_register(places):
@@ -261,8 +262,8 @@ class TestNumbers:
 def test_influence_on_every_kind_of_model(experiment, words):
     config, _ = compose("train", [f"experiment={experiment}", "backbone.hidden_size=8", *words])
     torch.manual_seed(0)
-    data = build_data(config)
-    model = build_model(config, data).train()
+    data = build_data(Settings.of(config))
+    model = build_model(Settings.of(config), data).train()
     whole = next(iter(data.loader("val", shuffle=False)))
     batch = Batch(*(None if part is None else part[:6] for part in whole))
     curve = influence_on(model, batch, [0, 1])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cellstate.analysis import gradient_flow, open_states
 from cellstate.backbone import GRU, LSTM, Backbone, State
+from cellstate.inspection.analysis import gradient_flow, open_states
 
 
 class Wrapped(Backbone):

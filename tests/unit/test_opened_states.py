@@ -12,10 +12,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from cellstate.analysis import describe_units, load_plain, open_states, order_by_memory, saturation, time_constants
 from cellstate.backbone import LSTM
 from cellstate.backbone.transparent import fast, lstm, to_torch, transparent
 from cellstate.errors import RequestError
+from cellstate.inspection.analysis import (
+    describe_units,
+    load_plain,
+    open_states,
+    order_by_memory,
+    saturation,
+    time_constants,
+)
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 both = pytest.mark.parametrize(("layers", "bidirectional"), list(product([1, 2], [False, True])))

@@ -29,7 +29,7 @@ from cellstate.metrics.probabilistic import (
     quantile_scores,
 )
 from cellstate.model import Forecaster
-from cellstate.model.heads import MINIMUM_STD
+from cellstate.model.forecasting.heads import MINIMUM_STD
 
 TWO = DataSpec(input_size=2, targets=("v", "w"), window=12, horizon=5, mean=(50.0, -3.0), std=(4.0, 0.2))
 NORMALISATIONS = ("last", "mean", "mean_std", "none")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from cellstate.analysis import Characters, follow, properties, properties_at
-from cellstate.analysis.characters import LEVEL, _strengths, prediction_bound, standardised
 from cellstate.backbone import GRU, LSTM
+from cellstate.inspection.analysis import Characters, follow, properties, properties_at
+from cellstate.inspection.analysis.characters import LEVEL, _strengths, prediction_bound, standardised
 
 SYMBOLS = '\n "(),.ABabcdefghi0123'
 WORDS = ["bad", "cab", "Ace", "hi", "dig", "A1", "203", "fee", "chief", "Bed", "a"]

@@ -256,5 +256,5 @@ class TestOutside:
             adapter.validate_python(wrong)
 
     def test_annotations_do_not_load_torch(self):
-        check = "import sys, cellstate.annotations; sys.exit('torch' in sys.modules)"
+        check = "import sys, cellstate.config.types; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -24,13 +24,18 @@ from PIL import Image
 import cellstate
 from cellstate import report
 from cellstate.data.windows import Series, WindowedData
-from cellstate.experiment import Run
 from cellstate.metrics.forecast import ForecastScores
-from cellstate.report import canvas, classification, document, forecasting, learning, standing, tokens
-from cellstate.report.material import Material
-from cellstate.report.results import best_of, result_table, verdict
-from cellstate.report.tasks import task_of
-from cellstate.report.theme import DARK, LIGHT, THEMES, Theme, channels, distance
+from cellstate.model.classification import figures as classification
+from cellstate.model.forecasting import figures as forecasting
+from cellstate.model.language import figures as tokens
+from cellstate.model.material import Material
+from cellstate.plotting import canvas
+from cellstate.plotting.theme import DARK, LIGHT, THEMES, Theme, channels, distance
+from cellstate.report import document
+from cellstate.report.run import learning, standing
+from cellstate.report.run.results import best_of, result_table, verdict
+from cellstate.report.run.tasks import task_of
+from cellstate.training.run import Run
 
 HOSTILE = "<script>alert('$x_1$')</script>&amp;"
 EACH_EPOCH = ["trainer.val_check_interval=1.0", "trainer.check_val_every_n_epoch=1"]  # validate

@@ -11,9 +11,9 @@ from matplotlib.colors import same_color
 from cellstate.backbone import GRU
 from cellstate.data import SeasonalData
 from cellstate.model import Forecaster
-from cellstate.report import forecasting
-from cellstate.report.material import Material
-from cellstate.report.theme import THEMES
+from cellstate.model.forecasting import figures as forecasting
+from cellstate.model.material import Material
+from cellstate.plotting.theme import THEMES
 
 
 def material(head, horizon=10):

@@ -15,11 +15,16 @@ from torchmetrics.functional.classification import (
 )
 
 import cellstate
-from cellstate.experiment import Run
 from cellstate.metrics.classification import ClassificationScores
-from cellstate.report import calibration, classification, next_states, positions, states, tokens
+from cellstate.model.classification import figures as classification
+from cellstate.model.language import figures as tokens
+from cellstate.model.language import positions
+from cellstate.model.material import Material
+from cellstate.model.next_state import figures as states
+from cellstate.model.next_state import sequences as next_states
+from cellstate.plotting import calibration
 from cellstate.report.asked import choices, command_line
-from cellstate.report.material import Material
+from cellstate.training.run import Run
 
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=1", "report=false"]
 

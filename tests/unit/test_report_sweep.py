@@ -14,9 +14,9 @@ import pytest
 from tests.sweeps import job, unfinished, write_sweep
 from tests.unit.test_report import Page, assert_legible
 
+from cellstate.plotting.theme import LIGHT
 from cellstate.report.sweep import board, curves, effects, importance, parallel, searching, tradeoffs, write
 from cellstate.report.sweep.reading import Sweep, read
-from cellstate.report.theme import LIGHT
 
 HOSTILE = "<script>alert('$x_1$')</script>&amp;"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cellstate.errors import RequestError
-from cellstate.model.sampling import choose
+from cellstate.model.language.sampling import choose
 
 LOGITS = torch.tensor([[1.0, -0.5, 2.0, 0.3, 0.0, -2.0]])
 DRAWS = 20_000

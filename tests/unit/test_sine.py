@@ -12,10 +12,10 @@ from cellstate.data.synthetic.generated import SPLITS
 from cellstate.data.synthetic.sine import fitted_sine, sine_waves
 from cellstate.errors import RequestError
 from cellstate.metrics.regression import regression_scores
-from cellstate.report import regression
-from cellstate.report.material import Material
-from cellstate.report.tasks import task_of
-from cellstate.report.theme import DARK, LIGHT
+from cellstate.model.material import Material
+from cellstate.model.regression import figures as regression
+from cellstate.plotting.theme import DARK, LIGHT
+from cellstate.report.run.tasks import task_of
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7
 SIZES = {"train_size": 300, "val_size": 100, "test_size": 200}

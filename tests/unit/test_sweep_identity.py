@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from cellstate.composition import compose
+from cellstate.config.compose import compose
+from cellstate.config.explain import explain
 from cellstate.errors import RequestError
-from cellstate.request import explain
 from cellstate.sweep.identity import group_key, job_key, overrides_of, repetition
 from cellstate.sweep.naming import job_name, labels, sweep_name
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cellstate.metrics.statistics import student_probability, student_quantile, summarise
 from cellstate.sweep.results import groups, new_row
-from cellstate.sweep.statistics import student_probability, student_quantile, summarise
 
 # Two-sided 95 % points of Student's t as textbooks print them (Fisher & Yates 1963, table III).
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 10: 2.228, 29: 2.045, 30: 2.042, 120: 1.980}

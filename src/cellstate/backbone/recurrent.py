@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from cellstate.annotations import Layers, PositiveInt, Probability
 from cellstate.backbone.autocast import at_autocast_precision
 from cellstate.backbone.contract import Backbone, State, check_inputs, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit, initialise, set_chrono_bias, set_gate_bias
 from cellstate.backbone.padding import SATURATE, Padding, length_range
+from cellstate.config.types import Layers, PositiveInt, Probability
 
 
 class Recurrent(Backbone):

@@ -18,10 +18,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from cellstate.annotations import PositiveFloat, PositiveInt
 from cellstate.callbacks.position import newest_epoch
 from cellstate.checkpoint import FORMAT, KEY, RANDOM, DamagedError, keep, random_state, restore_random_state, verify
-from cellstate.processes import Agreement, gather, own_of
+from cellstate.config.types import PositiveFloat, PositiveInt
+from cellstate.distributed import Agreement, gather, own_of
+from cellstate.metrics.table import MONITOR, rank
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
@@ -39,7 +40,8 @@ class Checkpoints(Checkpoint):
         stop: whether the run was told to stop.
         every_n_steps: optimiser steps between two writings; None: only the minutes count.
         every_n_minutes: minutes between two writings; None: only the steps count.
-        monitor: the metric that tells which weights are best, the smaller the better.
+        monitor: the metric that tells which weights are best, such as ``val/accuracy``; None: ``val/loss``. Which way
+            is better is said in ``metrics/table.py``.
     """
 
     def __init__(
@@ -50,13 +52,13 @@ class Checkpoints(Checkpoint):
         *,
         every_n_steps: PositiveInt | None = None,
         every_n_minutes: PositiveFloat | None = 5.0,
-        monitor: str = "val/loss",
+        monitor: str | None = None,
     ) -> None:
-        self.folder, self.record, self.monitor = folder, record, monitor
+        self.folder, self.record, self.monitor = folder, record, monitor or MONITOR
         self.stop = stop or StopRequest()
         self._steps = math.inf if every_n_steps is None else every_n_steps
         self._seconds = math.inf if every_n_minutes is None else 60 * every_n_minutes
-        self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": monitor, "value": math.inf}
+        self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": self.monitor, "value": math.inf}
         self.scored_step = -1  # at which the model's results were computed
         self._saved = (0, 0.0)  # step and time of the newest last.ckpt
         self._due = False  # whether a validation waits to be kept in it
@@ -172,7 +174,7 @@ class Checkpoints(Checkpoint):
         self.scored_step = trainer.global_step
         split, _, metric = self.monitor.partition("/")
         value: float = trainer.lightning_module.results[split][metric]  # type: ignore[index, union-attr, assignment]
-        if value < self.best["value"]:
+        if self.improves(value):
             self.best = {
                 "epoch": newest_epoch(trainer),
                 "step": trainer.global_step,
@@ -185,6 +187,11 @@ class Checkpoints(Checkpoint):
         weights = trainer.strategy.lightning_module_state_dict()  # where they are sharded, all processes take part
         trainer.strategy.save_checkpoint({"state_dict": weights, KEY: self._recorded(trainer)}, self.best_path)
         trainer.strategy.barrier("best.ckpt")
+
+    def improves(self, value: float) -> bool:
+        """Say whether a value of the monitor is better than the best so far; an equal one, or NaN, is not."""
+        best = None if self.best["step"] is None else self.best["value"]
+        return rank(self.monitor, value) < rank(self.monitor, best)
 
     def _save_last(self, trainer: L.Trainer) -> None:
         self._due = self._time_is_up = False

@@ -9,8 +9,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from cellstate.distributed import gather, total_world
 from cellstate.errors import RunError
-from cellstate.processes import gather, total_world
 
 CHECK_EVERY = 50  # steps; reading a value back from an accelerator stalls it, so that is done now and then
 

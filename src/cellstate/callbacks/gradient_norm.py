@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 
 
 class GradientNorm(L.Callback):

@@ -194,7 +194,7 @@ def monitored(trainer: L.Trainer, pl_module: Any) -> tuple[str, float | None, st
         return "", None, ""
     split, _, metric = keeper.monitor.partition("/")
     value, best = pl_module.results.get(split, {}).get(metric), keeper.best
-    if value is not None and value < best["value"]:  # the keeper is told of a validation after the display is
+    if value is not None and keeper.improves(value):  # the keeper is told of a validation after the display is
         best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
     if best["step"] is None:
         return keeper.monitor, value, ""

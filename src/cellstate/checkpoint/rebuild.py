@@ -19,11 +19,11 @@ from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
 from cellstate.checkpoint.record import KEY
 from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, own_classes, resolved
+from cellstate.config.signatures import FILLED_IN, argument_problems
 from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
 from cellstate.model.size import refuse_misfit
-from cellstate.signatures import FILLED_IN, argument_problems
 
 DATA = own_classes("data", data, SequenceData)
 BACKBONES = own_classes("backbone", backbone, Backbone)

@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from torch import Tensor
 from typing_extensions import TypedDict
 
-from cellstate.annotations import NonNegativeInt
 from cellstate.checkpoint.values import RefusedError, check_values
+from cellstate.config.types import NonNegativeInt
 
 FORMAT = 3
 KEY = "cellstate"  # where cellstate's own record stands, beside ``state_dict`` and Lightning's state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from cellstate.commands import train
-from cellstate.commands.application import parse, run_application
+from cellstate.config.application import parse, run_application
 from cellstate.errors import RequestError
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cellstate.cli import COMMANDS
-from cellstate.commands.application import run_application
+from cellstate.config.application import run_application
 from cellstate.errors import RequestError
 
 SUBCOMMANDS = ("install", "uninstall", "query")
@@ -59,8 +59,8 @@ def files(begun: str) -> list[str]:
 
 
 def _with_plain_name(words: list[str]) -> int:
-    import cellstate.commands.application as application
     import cellstate.commands.train as train
+    import cellstate.config.application as application
 
     # The installed script must call the program by its own name, not by "cellstate train".
     return application.run_application("train", train.task, words, program=sys.argv[0])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from omegaconf import DictConfig
 
-from cellstate.commands.application import run_application
+from cellstate.config.application import run_application
 from cellstate.errors import RequestError, RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from cellstate.evaluation import Evaluation
+    from cellstate.scoring.evaluate import Evaluation
 
 
 class Options(TypedDict):
@@ -39,10 +39,10 @@ def task(config: DictConfig) -> None:
     """Evaluate, print the table, and say whether the recorded numbers came out again."""
     from rich.console import Console
 
-    from cellstate.api import evaluate
-    from cellstate.config import check_values, plain
-    from cellstate.report.summary import result_table
+    from cellstate.config.check import check_values, plain
     from cellstate.runs.ledger import spoken
+    from cellstate.scoring.evaluate import evaluate
+    from cellstate.training.summary import result_table
 
     check_values({key: config.get(key) for key in Options.__annotations__}, Options)
     if config.checkpoint is None:

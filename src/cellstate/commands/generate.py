@@ -10,8 +10,8 @@ from typing import Annotated, TypedDict
 from omegaconf import DictConfig
 from pydantic import Field
 
-from cellstate.annotations import NonNegativeFloat, NonNegativeInt, PositiveInt
-from cellstate.commands.application import run_application
+from cellstate.config.application import run_application
+from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 from cellstate.errors import RequestError
 
 
@@ -37,17 +37,17 @@ def run(words: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Write the prompt and what the model makes follow it, to the screen or a file."""
-    from cellstate.config import check_values
+    from cellstate.config.check import check_values
 
     check_values(config, Options)
     if config.checkpoint is None:
         raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
-    from cellstate.api import load
     from cellstate.model import LanguageModel
-    from cellstate.output import output_path, write_whole
+    from cellstate.runs.writing import output_path, write_whole
+    from cellstate.scoring.session import open_checkpoint
 
     file = None if config.output is None else output_path(config.output, overwrite=config.overwrite)
-    model = load(config.checkpoint, trust=config.trust)
+    model = open_checkpoint(config.checkpoint, trust=config.trust).model()
     if not isinstance(model, LanguageModel):
         raise RequestError(
             f"checkpoint={config.checkpoint}: holds a {type(model).__name__}, which writes no text; give the "

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypedDict
 
 from omegaconf import DictConfig
 
-from cellstate.annotations import PositiveInt
-from cellstate.commands.application import run_application
+from cellstate.config.application import run_application
+from cellstate.config.types import PositiveInt
 from cellstate.errors import RequestError, RunError
 
 
@@ -43,7 +43,7 @@ def task(config: DictConfig) -> None:
         RequestError: the request was wrong.
         RunError: a forecast does not see the newest input, or sees the future; all else is written and printed before.
     """
-    from cellstate.config import check_values, plain
+    from cellstate.config.check import check_values, plain
 
     check_values({key: config.get(key) for key in Options.__annotations__}, Options)
     if config.checkpoint is None and not config.walk:
@@ -66,7 +66,7 @@ def task(config: DictConfig) -> None:
     found = inspect(**asked, data=changes)
     with writing(config.output, found.experiment) as folder:
         if config.report:
-            from cellstate.report.inspection import write  # loads matplotlib
+            from cellstate.inspection.page import write  # loads matplotlib
 
             write(found, folder)
         else:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from cellstate.composition import config_folder
+from cellstate.config.compose import config_folder
 from cellstate.errors import RequestError, did_you_mean
 
 FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the other groups follow

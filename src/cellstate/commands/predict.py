@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from omegaconf import DictConfig
 
-from cellstate.commands.application import run_application
+from cellstate.config.application import run_application
 from cellstate.errors import RequestError
 
 FORMS = (".csv", ".parquet", ".pq")
@@ -31,8 +31,8 @@ def run(words: list[str]) -> int:
 
 def task(config: DictConfig) -> None:
     """Predict, and write a CSV or Parquet file by the suffix of its name."""
-    from cellstate.config import check_values
-    from cellstate.output import output_path, write_whole
+    from cellstate.config.check import check_values
+    from cellstate.runs.writing import output_path, write_whole
 
     check_values(config, Options)
     lacking = [key for key in ("checkpoint", "input", "output") if config[key] is None]
@@ -43,7 +43,7 @@ def task(config: DictConfig) -> None:
         raise RequestError(f"output={config.output}: its name does not say what it is; end it with .csv or .parquet")
     file = output_path(config.output, overwrite=config.overwrite)
 
-    from cellstate.prediction import predict_file
+    from cellstate.scoring.predict import predict_file
 
     table = predict_file(config.checkpoint, config.input, trust=config.trust)
 

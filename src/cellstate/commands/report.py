@@ -7,8 +7,8 @@ from typing import TypedDict
 
 from omegaconf import DictConfig
 
-from cellstate.commands.application import run_application
 from cellstate.commands.generate import verbatim
+from cellstate.config.application import run_application
 from cellstate.errors import RequestError
 
 
@@ -40,12 +40,12 @@ def takes_value(option: str) -> bool:
 
 def task(config: DictConfig) -> None:
     """Write the page, and say where it lies."""
-    from cellstate.config import check_values, plain
+    from cellstate.config.check import check_values, plain
 
     check_values(config, Options)
     if config.folder is None:
         raise RequestError("folder: a value is needed; give the folder of a run or a sweep, cellstate report FOLDER")
-    from cellstate.reporting import write_report
+    from cellstate.report.rebuild import write_report
 
     changes = {key: value for key, value in config.data.items() if value is not None}
     print(write_report(config.folder, data=changes, metric=config.metric, trust=plain(config.trust)))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cellstate.commands.application import parse, run_application
-from cellstate.composition import in_sweep, lock_in_sweep, of_one_run, refuse_search
+from cellstate.config.application import parse, run_application
+from cellstate.config.compose import in_sweep, lock_in_sweep, of_one_run, refuse_search
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
 
 if TYPE_CHECKING:
-    from cellstate.experiment import Run
+    from cellstate.training.run import Run
 
 
 def run(words: list[str]) -> int:
@@ -40,10 +40,12 @@ def task(config: DictConfig) -> None:
             refuse_search(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
-        from cellstate import experiment  # torch is loaded here, after the config is known to be well-formed
+        from cellstate.training.run import (
+            run as train,
+        )  # torch is loaded here, after the config is known to be well-formed
 
         if not go_on(config, folder):
-            score_again(experiment.run(config, shortest(folder)), quiet=config.quiet)
+            score_again(train(config, shortest(folder)), quiet=config.quiet)
     except BaseException:
         discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
         raise
@@ -53,7 +55,7 @@ def score_again(run: Run, *, quiet: bool) -> None:
     """End a run of debug=fast with what its checkpoint is for."""
     if run.metrics.get("debug", {}).get("preset") != "fast":
         return
-    from cellstate.evaluation import evaluate_again
+    from cellstate.training.replay import evaluate_again
 
     compared = evaluate_again(run).compared
     if not quiet:
@@ -62,8 +64,8 @@ def score_again(run: Run, *, quiet: bool) -> None:
 
 def go_on(config: DictConfig, folder: Path) -> bool:
     """Go on with the run that the config asks for; return False where it asks for none, or there is none."""
-    from cellstate.recorded import LEDGER
-    from cellstate.resuming import find_unfinished, resume
+    from cellstate.scoring.recorded import LEDGER
+    from cellstate.training.resume import find_unfinished, resume
 
     if config.run is not None:
         place: Path | None = Path(str(config.run)).expanduser()

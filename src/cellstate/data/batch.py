@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 from torch import Tensor
 
-from cellstate.annotations import NonNegativeInt, PositiveInt
+from cellstate.config.signatures import argument_problems
+from cellstate.config.types import NonNegativeInt, PositiveInt
 from cellstate.errors import RequestError
-from cellstate.signatures import argument_problems
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 UNKNOWN = "\ufffd"  # a vocabulary's symbol 0 where it stands for every symbol that the training split does not hold

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import lightning as L
 import torch
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.batch import Batch, DataSpec, digest_text
 from cellstate.data.loader import BatchLoader, RepeatedBatch, ResumableLoader, Shard
 from cellstate.data.samples import Samples

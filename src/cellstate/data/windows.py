@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.baselines import last_value, ridge_linear, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData

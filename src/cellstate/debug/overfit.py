@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from pydantic import Field
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data import SequenceData
 from cellstate.debug.batch_bounds import bounds_of
 from cellstate.debug.preset import Preset

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.profiler import record_function
 
-from cellstate.profiler import NoProfiler
+from cellstate.debug.profiler import NoProfiler
 
 FRAMEWORK = "framework"  # what no other part accounts for: Lightning's loops and hooks
 # The end of an action's name -> the part that it belongs to, in the order of a step.

@@ -16,8 +16,8 @@ from lightning.pytorch.profilers import Profiler
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from cellstate.annotations import PositiveInt
 from cellstate.callbacks.pace import items_of, unit_of
+from cellstate.config.types import PositiveInt
 from cellstate.debug.phases import Phases
 from cellstate.debug.preset import Preset
 from cellstate.debug.tables import Operator, operator_rows, operators_of, part_rows, tables

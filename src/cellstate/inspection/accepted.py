@@ -177,7 +177,7 @@ def check_prediction(predict: Outputs, outputs: Tensor, divergence: Divergence |
     if divergence is None and (found.ndim != 2 or found.shape[1] < 2):
         raise RequestError(
             f"predict: gave {spoken(found)}, which is taken for logits (B, K) of 2 classes or more; of numbers, give "
-            "divergence=cellstate.analysis.memory_horizon.point_divergence"
+            "divergence=cellstate.inspection.analysis.memory_horizon.point_divergence"
         )
     if not torch.isfinite(found).all():
         raise RequestError("predict: gave numbers that are not finite")

@@ -22,7 +22,7 @@ from cellstate.inspection.answers import readable
 from cellstate.inspection.sequences import MEMORY_ROWS, Sequences, pieces
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
-from cellstate.prediction import newest_windows, read_unlabelled
+from cellstate.scoring.predict import newest_windows, read_unlabelled
 
 UNKNOWN_NAMED = 6  # unknown symbols that are named
 

@@ -8,14 +8,12 @@ from typing import Any
 
 import torch
 
-from cellstate.analysis import capture, describe_units, open_states, units_that_matter, walk_through
-from cellstate.analysis.captured import divergence_of
-from cellstate.analysis.memory_horizon import divergence_in_words
 from cellstate.checkpoint import ForeignFileError
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError
-from cellstate.evaluation import matching_data
-from cellstate.experiment import look, quiet_libraries
+from cellstate.inspection.analysis import capture, describe_units, open_states, units_that_matter, walk_through
+from cellstate.inspection.analysis.captured import divergence_of
+from cellstate.inspection.analysis.memory_horizon import divergence_in_words
 from cellstate.inspection.answers import answers_of
 from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.given import of_file
@@ -26,7 +24,10 @@ from cellstate.inspection.sequences import Sequences, last_alone, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
 from cellstate.model import Forecaster, LanguageModel, NextState, SequenceModel
 from cellstate.runs.ledger import Ledger
-from cellstate.stored import open_checkpoint
+from cellstate.runs.quiet import quiet_libraries
+from cellstate.scoring.evaluate import matching_data
+from cellstate.scoring.scores import look
+from cellstate.scoring.session import open_checkpoint
 
 WALKED = 3  # units of a walk
 
@@ -85,7 +86,7 @@ def inspect(
             dict(data or {}), allow_changed_data, ledger, trust,
         )  # fmt: skip
     if output is not None:
-        from cellstate.report.inspection import write  # loads matplotlib
+        from cellstate.inspection.page import write  # loads matplotlib
 
         with writing(output, found.experiment) as folder:
             write(found, folder)
@@ -112,8 +113,8 @@ def inspect_checkpoint(
         stored = open_checkpoint(checkpoint, trust=trust)
     except ForeignFileError as error:
         raise RequestError(
-            f"{error}; weights of a plain PyTorch script are opened from Python, with cellstate.analysis.load_plain: "
-            "see docs/inspection.md"
+            f"{error}; weights of a plain PyTorch script are opened from Python, with "
+            "cellstate.inspection.analysis.load_plain: see docs/inspection.md"
         ) from error
     book = Ledger(ledger)
     if split == "test" and file is None:

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cellstate.analysis import (
+from cellstate.data.batch import Batch
+from cellstate.data.samples import WindowSamples
+from cellstate.inspection.analysis import (
     Characters,
     MemoryCurve,
     ReceptiveField,
@@ -18,11 +20,9 @@ from cellstate.analysis import (
     properties_at,
     recall,
 )
-from cellstate.analysis.characters import BEFORE, WARM
-from cellstate.analysis.memory_horizon import default_lags
-from cellstate.analysis.receptive_field import data_field, head_field
-from cellstate.data.batch import Batch
-from cellstate.data.samples import WindowSamples
+from cellstate.inspection.analysis.characters import BEFORE, WARM
+from cellstate.inspection.analysis.memory_horizon import default_lags
+from cellstate.inspection.analysis.receptive_field import data_field, head_field
 from cellstate.inspection.reading import symbols_of
 from cellstate.inspection.sequences import FEWEST, Sequences
 from cellstate.model import Forecaster, LanguageModel, SequenceModel

@@ -9,17 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cellstate.analysis import (
-    MemoryCurve,
-    States,
-    describe_units,
-    influence,
-    loss_flow,
-    open_states,
-    units_that_matter,
-    walk_through,
-)
-from cellstate.analysis.memory_horizon import default_lags, divergence_in_words, point_divergence
 from cellstate.errors import RequestError
 from cellstate.inspection.accepted import (
     Divergence,
@@ -31,6 +20,17 @@ from cellstate.inspection.accepted import (
     check_prediction,
     checked_loss,
 )
+from cellstate.inspection.analysis import (
+    MemoryCurve,
+    States,
+    describe_units,
+    influence,
+    loss_flow,
+    open_states,
+    units_that_matter,
+    walk_through,
+)
+from cellstate.inspection.analysis.memory_horizon import default_lags, divergence_in_words, point_divergence
 from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.inspecting import check_counts
 from cellstate.inspection.measures import LAGS, recall_or_why
@@ -54,7 +54,7 @@ def inspect_network(
 ) -> Inspection:
     """Open a recurrent network that a plain PyTorch script trained, on inputs of yours.
 
-        network = cellstate.analysis.load_plain("model.pt")  # or the nn.LSTM itself
+        network = cellstate.inspection.analysis.load_plain("model.pt")  # or the nn.LSTM itself
         head = torch.nn.Linear(64, 10)  # of the script, with its weights
         found = cellstate.inspect_network(network, inputs, predict=lambda outputs: head(outputs[:, -1]), output="seen")
 
@@ -123,7 +123,7 @@ def inspect_network(
         walk=walk_through(states.layers[top], row, chosen),
     )
     if output is not None:
-        from cellstate.report.inspection import write  # loads matplotlib
+        from cellstate.inspection.page import write  # loads matplotlib
 
         with writing(output, found.experiment) as folder:
             write(found, folder)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from cellstate.analysis import Characters, GradientFlow, MemoryCurve, ReceptiveField, States, Units, Walk
+from cellstate.inspection.analysis import Characters, GradientFlow, MemoryCurve, ReceptiveField, States, Units, Walk
 from cellstate.inspection.answers import Answers
 from cellstate.inspection.reading import Reading
 from cellstate.inspection.sequences import FEWEST
-from cellstate.output import write_whole
+from cellstate.runs.writing import write_whole
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cellstate.analysis import HalfMemory, LayerFlow, LineFit, MemoryCurve, Units, order_by_memory
-from cellstate.analysis.walk import signed
+from cellstate.inspection.analysis import HalfMemory, LayerFlow, LineFit, MemoryCurve, Units, order_by_memory
+from cellstate.inspection.analysis.walk import signed
 from cellstate.inspection.answers import readable, shortened
 from cellstate.inspection.result import Inspection
 

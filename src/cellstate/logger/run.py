@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from cellstate.config import debugged
+from cellstate.config.check import debugged
 from cellstate.errors import RequestError
 
 Rows = Sequence[Mapping[str, Any]]

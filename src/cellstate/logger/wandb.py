@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
-from cellstate.annotations import PositiveFloat
+from cellstate.config.types import PositiveFloat
 from cellstate.errors import RunError
 from cellstate.logger.credentials import Mode, chosen_mode, host
 from cellstate.logger.ending import START, is_ended

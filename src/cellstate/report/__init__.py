@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cellstate.report.page import write
+from cellstate.report.run.page import write
 
 __all__ = ["tables", "write"]
 
 
 def tables(*parts: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the numbers behind the figures of a run: name -> rows. The arguments are those of ``Material``."""
-    from cellstate.report import rows  # which loads matplotlib
-    from cellstate.report.material import Material
+    from cellstate.model.material import Material
+    from cellstate.report.run import rows  # which loads matplotlib
 
     return rows.tables(Material(*parts))

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellstate.report.theme import DARK, LIGHT, THEMES
+from cellstate.plotting.theme import DARK, LIGHT, THEMES
 
 if TYPE_CHECKING:
-    from cellstate.report.material import Drawing
+    from cellstate.plotting.parts import Drawing
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,7 +37,7 @@ def pictures(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
 
 def picture(drawing: Drawing, folder: Path) -> Picture:
     """Draw one figure."""
-    from cellstate.report.canvas import DPI, render
+    from cellstate.plotting.canvas import DPI, render
 
     images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
     (folder / "figures").mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def render_page(template: str, **content: Any) -> str:
     """Fill a template; all text that comes from outside is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from cellstate.report.summary import number
+    from cellstate.metrics.display import number
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

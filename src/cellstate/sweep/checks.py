@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from cellstate import config as checking
+from cellstate.config import check as checking
 from cellstate.errors import RequestError
 from cellstate.sweep.folder import completed_keys
 from cellstate.sweep.identity import Job
@@ -29,12 +29,12 @@ class Checks:
             return
         import torch
 
-        from cellstate.building import check_optimizer
-        from cellstate.experiment import KEYS
+        from cellstate.training.build import check_optimizer
+        from cellstate.training.settings import Settings
 
         try:
-            checking.check(config, KEYS)
-            check_optimizer(config, [torch.nn.Parameter(torch.zeros(2, 2))])
+            checking.check(config)
+            check_optimizer(Settings.of(config).optimizer, [torch.nn.Parameter(torch.zeros(2, 2))])
         except RequestError as error:
             self._problems.update(dict.fromkeys(error.problems))
 

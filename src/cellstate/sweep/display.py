@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from cellstate.config import shown
+from cellstate.config.check import shown
 from cellstate.errors import CellstateError, RequestError, RunError
 from cellstate.metrics.display import number, shown_metrics
 from cellstate.sweep.folder import SweepFolder, count

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import CellstateError, NotWrittenError, RequestError, no_run_folder
-from cellstate.output import write_whole
 from cellstate.runs.folder import LOCK
 from cellstate.runs.lock import Lock, exclusively, is_held
+from cellstate.runs.writing import write_whole
 from cellstate.sweep import results
 from cellstate.sweep.adoption import adopt, trains
 from cellstate.sweep.identity import Job

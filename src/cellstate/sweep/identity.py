@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cellstate.config import HOW_GIVEN, recorded
+from cellstate.config.check import HOW_GIVEN, recorded
 
 ASIDE = HOW_GIVEN | {"test", "checkpoint", "comparison"}  # no job is tested, and how often it is saved changes nothing
 # Keys of which several values are repetitions of one and the same experiment.

@@ -17,7 +17,7 @@ from types import FrameType
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.composition import of_one_run, register_resolvers
+from cellstate.config.compose import of_one_run, register_resolvers
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import LOCK, read_manifest, shortest
@@ -83,7 +83,7 @@ class SweepTask:
         if not (folder / "manifest.json").exists():
             self.task(config)
         elif (folder / "checkpoints" / "last.ckpt").exists() or began(folder, key):
-            from cellstate.resuming import resume  # torch is loaded here
+            from cellstate.training.resume import resume  # torch is loaded here
 
             # The config is that of the command: the hash says that the folder's is the same.
             of_one_run(config, HydraConfig.get().runtime.choices.get("experiment"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from cellstate.config import shown
+from cellstate.config.check import shown
 from cellstate.errors import RequestError
 from cellstate.sweep.identity import ASIDE, REPEATS
 

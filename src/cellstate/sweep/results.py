@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellstate.sweep.statistics import summarise
+from cellstate.metrics.statistics import summarise
 
 SCORES = ("val", "test")
 # What a row says of a completed job, from its metrics.json, and of any other.

@@ -26,8 +26,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from cellstate.composition import of_one_run, own_folder
-from cellstate.config import shown
+from cellstate.config.check import shown
+from cellstate.config.compose import of_one_run, own_folder
 from cellstate.errors import RequestError, RunError
 from cellstate.runs.stopping import SIGNALS, interruptible
 from cellstate.sweep import display, naming

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellstate.output import write_whole
+from cellstate.runs.writing import write_whole
 from cellstate.sweep.results import SCORES
 
 

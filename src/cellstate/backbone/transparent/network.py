@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cellstate.annotations import Layers, PositiveInt, Probability
 from cellstate.backbone.autocast import at_autocast_precision
 from cellstate.backbone.contract import Backbone, State, check_inputs, last_outputs
 from cellstate.backbone.initialisation import RecurrentInit
@@ -19,6 +18,7 @@ from cellstate.backbone.transparent.gru import GRULayer
 from cellstate.backbone.transparent.layer import Layer
 from cellstate.backbone.transparent.lstm import LSTMLayer
 from cellstate.backbone.transparent.rnn import Nonlinearity, RNNLayer
+from cellstate.config.types import Layers, PositiveInt, Probability
 
 
 class Transparent(Backbone):

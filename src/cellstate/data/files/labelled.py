@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.baselines import majority
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData

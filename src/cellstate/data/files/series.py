@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import NonNegativeInt, PositiveInt
+from cellstate.config.types import NonNegativeInt, PositiveInt
 from cellstate.data.batch import UNKNOWN, DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.files.state_file import Format, Layout, StateSequences, read_sequences

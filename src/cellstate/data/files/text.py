@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.files.corpus import Corpus, find_corpus, python_topics, some

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from cellstate.annotations import PositiveInt
+from cellstate.config.types import PositiveInt
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, SequenceData
 from cellstate.data.loader import BatchLoader, ResumableLoader

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import Length, NonNegativeInt, PositiveFloat, PositiveInt
+from cellstate.config.types import Length, NonNegativeInt, PositiveFloat, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.chain import MarkovChain, random_transitions

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import Length, PositiveInt
+from cellstate.config.types import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import NonNegativeFloat, PositiveInt
+from cellstate.config.types import NonNegativeFloat, PositiveInt
 from cellstate.data.synthetic.randomness import CounterRandom
 from cellstate.data.windows import Series, Split, WindowedData
 from cellstate.errors import RequestError

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 from typing_extensions import override
 
-from cellstate.annotations import Length, NonNegativeFloat, PositiveInt
+from cellstate.config.types import Length, NonNegativeFloat, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.floor import expected_floor, realised_floor

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
-from cellstate.annotations import Length, PositiveInt
+from cellstate.config.types import Length, PositiveInt
 from cellstate.data.samples import TensorSamples
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import check_request

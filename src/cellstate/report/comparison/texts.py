@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cellstate.errors import CellstateError
+from cellstate.metrics.table import rank
 from cellstate.model import LanguageModel
+from cellstate.plotting.parts import Sample
 from cellstate.report.comparison.reading import Comparison
-from cellstate.report.material import Sample
-from cellstate.report.ranking import rank
-from cellstate.stored import open_checkpoint
+from cellstate.scoring.session import open_checkpoint
 
 LENGTH, TEMPERATURE, SEED = 400, 0.7, 0
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from cellstate.report import canvas
-from cellstate.report.material import Drawing
-from cellstate.report.ranking import rank
+from cellstate.metrics.table import rank
+from cellstate.plotting import canvas
+from cellstate.plotting.parts import Drawing
+from cellstate.plotting.theme import Theme
 from cellstate.report.sweep.reading import Sweep
-from cellstate.report.theme import Theme
 
 FEWEST = 6  # scores, below which nothing can be said
 SHUFFLES = 100

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from cellstate.errors import RequestError, not_written
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import rank
 from cellstate.report.asked import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
-from cellstate.report.ranking import OPTIMA, rank, spoken
 from cellstate.report.sweep import searching
 from cellstate.report.sweep.reading import Group, Row, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
@@ -78,7 +79,7 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
 
 def task_of_jobs(folder: Path) -> Any:
     """Return how pages speak of the jobs' task; None where they have several, or none is known."""
-    from cellstate.report.tasks import TASKS
+    from cellstate.report.run.tasks import TASKS
 
     by_name = {kind.__name__: task for kind, task in TASKS.items()}
     alike: dict[str, Row] = {}  # jobs that chose the same groups have the same classes: one of them tells which
@@ -108,7 +109,7 @@ def verdict(sweep: Sweep) -> list[str]:
     """Return in a few sentences which configuration is best, how sure that is, and where it stands."""
     if not sweep.scored:
         return ["No job has a score yet."]
-    from cellstate.report.summary import number
+    from cellstate.metrics.display import number
 
     best, *others = sweep.scored
     said = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.composition import config_folder
-from cellstate.output import write_whole
+from cellstate.config.compose import config_folder
+from cellstate.runs.writing import write_whole
 from cellstate.sweep.identity import ASIDE
 
 FOLDER = "experiment"  # so that --config-dir finds what lies in it

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cellstate.config import shown
+from cellstate.config.check import shown
 from cellstate.metrics.display import number
 from cellstate.sweep.search.study import Study, Trial
 

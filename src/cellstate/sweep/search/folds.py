@@ -15,8 +15,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from cellstate.config.signatures import shown
 from cellstate.errors import RequestError
-from cellstate.signatures import shown
 from cellstate.sweep.search.settings import Settings
 
 

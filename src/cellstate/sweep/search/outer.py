@@ -11,9 +11,9 @@ from rich.table import Table
 
 from cellstate.errors import RunError
 from cellstate.metrics.display import number, shown_metrics
+from cellstate.metrics.statistics import summarise
 from cellstate.sweep.search.display import spoken
 from cellstate.sweep.search.study import Study
-from cellstate.sweep.statistics import summarise
 
 
 def score_folds(
@@ -32,7 +32,7 @@ def score_folds(
     Raises:
         RunError: the run of a chosen trial is not there.
     """
-    from cellstate.evaluation import evaluate  # torch is loaded here
+    from cellstate.scoring.evaluate import evaluate  # torch is loaded here
 
     found = {}
     for study in studies:

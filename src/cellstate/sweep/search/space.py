@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from cellstate.config import shown
+from cellstate.config.check import shown
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.sweep.identity import REPEATS
 

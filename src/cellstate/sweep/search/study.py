@@ -11,8 +11,8 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from cellstate.config.signatures import shown
 from cellstate.errors import RequestError
-from cellstate.signatures import shown
 from cellstate.sweep.search.folds import Part
 from cellstate.sweep.search.samplers import ReseededSampler, build_pruner
 from cellstate.sweep.search.settings import Settings

@@ -1,0 +1,19 @@
+"""Several processes that work on one run: starting them, and what they have to tell each other."""
+
+from cellstate.distributed.agreement import Agreement
+from cellstate.distributed.exchange import gather, joined, on_first, own_of, portable, share_of, total_world
+from cellstate.distributed.siblings import check_number, environment, together
+
+__all__ = [
+    "Agreement",
+    "check_number",
+    "environment",
+    "gather",
+    "joined",
+    "on_first",
+    "own_of",
+    "portable",
+    "share_of",
+    "together",
+    "total_world",
+]

@@ -1,0 +1,152 @@
+"""From a trained model and a batch to what the analyses take: its network's states, its gradient, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cellstate.backbone import Backbone, State, last_outputs
+from cellstate.data.batch import Batch
+from cellstate.inspection.analysis.gradient_flow import GradientFlow, gradient_flow
+from cellstate.inspection.analysis.memory_horizon import (
+    Divergence,
+    MemoryCurve,
+    categorical_divergence,
+    gaussian_divergence,
+    influence,
+    point_divergence,
+)
+from cellstate.inspection.analysis.states import States, open_states
+from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
+from cellstate.model.forecasting.heads import GaussianHead
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One pass of a model over a batch, seen from its backbone."""
+
+    backbone: Backbone
+    inputs: Tensor  # (B, T, F), what the backbone read: embedded symbols, segments of a window ...
+    state: State | None
+    lengths: Tensor | None
+    outputs: Tensor  # (B, T, D), what it gave
+    gradient: Tensor  # (B, T, D), dL/d outputs of the model's own loss on the batch
+    loss: float
+    output: Any  # what the model made of it
+
+    def states(self) -> States:
+        """Return all gates and states of the backbone in that pass.
+
+        Raises:
+            ValueError: the backbone is no recurrent network that can be opened.
+        """
+        return open_states(self.backbone, self.inputs, self.state, self.lengths, self.outputs)
+
+    def gradient_flow(self) -> GradientFlow:
+        """Return how the gradient of the model's loss flows back through the backbone."""
+        return gradient_flow(self.states(), self.gradient)
+
+
+def capture(model: SequenceModel, batch: Batch) -> Captured:
+    """Run a model over a batch as in evaluation, every row from the initial state, and differentiate its loss.
+
+    The loss is the model's own, a mean over samples or tokens: the gradient of each row carries that factor.
+
+    Args:
+        model: any model with one call of its backbone a pass.
+        batch: of its data, on its device.
+
+    Raises:
+        ValueError: the backbone was called more than once, or never.
+    """
+    calls: list[tuple[tuple[Any, ...], dict[str, Any], Tensor]] = []
+
+    def record(_: Any, args: tuple[Any, ...], options: dict[str, Any], results: tuple[Tensor, State]) -> None:
+        calls.append((args, options, results[0]))
+
+    modes = [(module, module.training) for module in model.modules()]
+    backbone: Any = model.backbone
+    hook = backbone.register_forward_hook(record, with_kwargs=True)
+    model.eval()
+    try:
+        with torch.enable_grad():
+            given = batch._replace(reset=None)  # no state is carried, and none is left behind
+            output = model.compute_output(given)
+            loss = model.loss(output, given)
+            if len(calls) != 1:
+                raise ValueError(f"the model called its backbone {len(calls)} times in a pass; once is understood")
+            args, options, outputs = calls[0]
+            (gradient,) = torch.autograd.grad(loss, outputs)
+    finally:
+        hook.remove()
+        for module, training in modes:
+            module.training = training
+    named = {**dict(zip(("inputs", "state", "lengths"), args, strict=False)), **options}
+    return Captured(
+        backbone=backbone,
+        inputs=named["inputs"].detach(),
+        state=named.get("state"),
+        lengths=named.get("lengths"),
+        outputs=outputs.detach(),
+        gradient=gradient.detach(),
+        loss=float(loss.detach()),
+        output=output.detach(),
+    )
+
+
+def influence_on(
+    model: SequenceModel, batch: Batch, lags: Sequence[int] | None = None, *, replacements: int = 1, seed: int = 0
+) -> MemoryCurve:
+    """Return by how much a model's last prediction changes where one input step is replaced; see ``influence``.
+
+    The prediction is the classes' distribution, that of the next symbol or state after the last step, or the forecast:
+    a normal distribution where the head gives one, else values with a variance of 1, in units of the training split's
+    standard deviation (of the quantile head: the quantiles, each so).
+
+    Args:
+        model: a trained model.
+        batch: of its data, on its device; the delay is counted from each row's last valid step.
+        lags: delays, in steps; None: ``default_lags``.
+        replacements: other sequences to take from, one after the other.
+        seed: which these are.
+
+    Raises:
+        ValueError: the model is of another class, there are fewer than 2 sequences, or a delay is too long.
+    """
+    lengths = batch.lengths
+
+    def predict(inputs: Tensor) -> Tensor:
+        if isinstance(model, LanguageModel):
+            return model(inputs)[0][:, -1]
+        output = model(inputs, lengths)
+        return last_outputs(output, lengths) if isinstance(model, NextState) else output
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        return influence(
+            predict, batch.inputs, lags, divergence=divergence_of(model), lengths=lengths,
+            replacements=replacements, seed=seed,
+        )  # fmt: skip
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def divergence_of(model: SequenceModel) -> Divergence:
+    """Return how far two outputs of a model lie apart.
+
+    Raises:
+        ValueError: the model is none of cellstate's classes.
+    """
+    if isinstance(model, (Classifier, LanguageModel, NextState)):
+        return categorical_divergence
+    if isinstance(model, Forecaster) and isinstance(model.kind, GaussianHead):
+        return gaussian_divergence
+    if isinstance(model, (Forecaster, Regressor)):
+        return point_divergence
+    raise ValueError(f"what a {type(model).__name__} predicts is not known here: call influence with a divergence")

@@ -1,0 +1,195 @@
+"""Which inputs a forecast can see: the Jacobian of every step to come with respect to every step that was read.
+
+A forecasting head that slices the last outputs of a recurrent network hides the newest inputs from its first steps: the
+output from which step j is read was computed before they came. And a window that is cut wrongly shows what is yet to
+be forecast. Both leave good-looking losses; here they are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cellstate.data.samples import WindowSamples
+from cellstate.model.forecasting.model import Forecaster
+
+
+class ReceptiveFieldError(ValueError):
+    """A step of a forecast does not see the newest input, or sees the future."""
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """How strongly each step of a forecast depends on each step of the input.
+
+    ``strength (horizon, S)`` is the largest |derivative| over sequences and features; a step that is not seen has
+    exactly 0. The first ``known`` of the S steps are those that have been read at the time of the forecast, the others
+    are the future.
+    """
+
+    strength: Tensor
+    known: int
+
+    @property
+    def mask(self) -> Tensor:
+        """Which input each step sees, ``(horizon, S)`` bool."""
+        return self.strength > 0
+
+    @property
+    def blind(self) -> list[int]:
+        """Steps of the forecast, from 1, that do not see the newest input."""
+        return (torch.nonzero(~self.mask[:, self.known - 1]).flatten() + 1).tolist()
+
+    @property
+    def leaking(self) -> list[tuple[int, int]]:
+        """Pairs of a step of the forecast and a step of the future that it sees, both from 1."""
+        return [(row + 1, step + 1) for row, step in torch.nonzero(self.mask[:, self.known :]).tolist()]
+
+    def check(self) -> None:
+        """Do nothing where all is well.
+
+        Raises:
+            ReceptiveFieldError: names the steps that do not see the newest input, and those that see the future.
+        """
+        problems = []
+        if self.blind:
+            seen = self.mask[:, : self.known].flip(1).int().argmax(1)[[step - 1 for step in self.blind]]
+            newest = self.known - int(seen[0])
+            problems.append(
+                f"forecast steps {_listed(self.blind)} of {len(self.strength)} do not see the newest input, step "
+                f"{self.known} (the newest that step {self.blind[0]} sees is {newest}): "
+                "read the whole horizon off the state after the last step"
+            )
+        if self.leaking:
+            steps = sorted({step for step, _ in self.leaking})
+            row, ahead = self.leaking[0]
+            problems.append(
+                f"forecast steps {_listed(steps)} see the future: step {row} depends on what comes {ahead} "
+                f"step{'s' if ahead > 1 else ''} after the newest input"
+            )
+        if problems:
+            raise ReceptiveFieldError("; ".join(problems))
+
+
+def receptive_field(forecast: Callable[[Tensor], Tensor], inputs: Tensor, known: int | None = None) -> ReceptiveField:
+    """Return the receptive field of any differentiable forecast.
+
+    Each step is differentiated along a random direction over what it forecasts, so that no two of its numbers cancel.
+
+    Args:
+        forecast: from ``(N, S, F)`` to ``(N, horizon, ...)``, each sequence by itself. Double precision keeps a
+            derivative that has passed hundreds of steps from becoming 0.
+        inputs: some sequences ``(B, S, F)``.
+        known: how many of the S steps have been read at the time of the forecast; None: all.
+    """
+    with torch.no_grad():
+        horizon = forecast(inputs[:1]).shape[1]
+    copies = inputs.detach().repeat(horizon, 1, 1).requires_grad_()  # copy j is differentiated by step j
+    with torch.enable_grad():
+        found = forecast(copies).reshape(len(copies), horizon, -1)
+        rows = found.view(horizon, len(inputs), horizon, -1)
+        steps = torch.arange(horizon, device=inputs.device)
+        directions = torch.randn(found.shape[-1], generator=torch.Generator().manual_seed(0)).to(found)
+        (gradient,) = torch.autograd.grad((rows[steps, :, steps] * directions).sum(), copies)
+    strength = gradient.abs().view(horizon, len(inputs), inputs.shape[1], -1).amax((1, 3))
+    return ReceptiveField(strength, inputs.shape[1] if known is None else known)
+
+
+def head_field(model: Forecaster, windows: Tensor) -> ReceptiveField:
+    """Return what each step of a forecast sees of the *normalised* window, through embedding, backbone and head.
+
+    A window that is normalised by its last value brings that value into every step, whatever the head is. So the
+    derivative is taken behind the normalisation, where the network must see it itself.
+
+    Args:
+        model: a forecaster; it is run in double precision and without dropout, and left as it was.
+        windows: ``(B, window, C + F)``, scaled as batches are.
+    """
+    normalised: list[Tensor] = []
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        normalised.append(args[0].detach())
+
+    def forecast(window: Tensor) -> Tensor:
+        segments = window.reshape(len(window), -1, model.segment * window.shape[-1])
+        hook = model.embedding.register_forward_pre_hook(lambda *_: (segments,))
+        try:  # the window that forward normalises is not the one that is read
+            return model(windows.double()[:1].expand(len(window), -1, -1))
+        finally:
+            hook.remove()
+
+    with _in_double(model):
+        hook = model.embedding.register_forward_pre_hook(keep)
+        with torch.no_grad():
+            model(windows.double())
+        hook.remove()
+        return receptive_field(forecast, normalised[0].view(windows.shape))
+
+
+def data_field(model: Forecaster, samples: WindowSamples, count: int = 4) -> ReceptiveField:
+    """Return what a forecast sees of the *series*, from the first row of a window to the last that is forecast.
+
+    The derivative goes through the batches that the data makes: where one shows values that are yet to come, it tells.
+    Covariates that are known ahead are no part of it.
+
+    Args:
+        model: a forecaster; it is run in double precision and without dropout, and left as it was.
+        samples: such as ``data.prepared.splits["val"]``.
+        count: windows to look at, spread over the samples.
+    """
+    chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples)), device=samples.starts.device).long()
+    span = torch.arange(-samples.window, samples.horizon, device=samples.starts.device)
+    rows = samples.starts[chosen].unsqueeze(1) + span
+
+    def forecast(series: Tensor) -> Tensor:
+        """Forecast from stretches of series ``(N, window + horizon, C)``, each put in its own place."""
+        results = []
+        for number, stretch in enumerate(series):
+            where = rows[number % len(chosen)]
+            values = samples.values.double().index_put((where,), stretch)
+            covariates = None if samples.covariates is None else samples.covariates.double()
+            moved = type(samples)(values, samples.starts, samples.window, samples.horizon, covariates)
+            results.append(model(moved.batch(chosen[number % len(chosen)].view(1)).inputs))
+        return torch.cat(results)
+
+    with _in_double(model):
+        return receptive_field(forecast, samples.values.double()[rows], known=samples.window)
+
+
+def check_forecaster(model: Forecaster, samples: WindowSamples, count: int = 4) -> ReceptiveField:
+    """Return the field of the head, having checked that every step sees the newest input and none sees the future.
+
+    Raises:
+        ReceptiveFieldError: it is not so.
+    """
+    chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples)), device=samples.starts.device).long()
+    field = head_field(model, samples.batch(chosen).inputs)
+    field.check()
+    data_field(model, samples, count).check()
+    return field
+
+
+@contextmanager
+def _in_double(model: nn.Module) -> Iterator[None]:
+    """Have a model in double precision and evaluation mode; weights and modes come back as they were, to the bit."""
+    modes = [(module, module.training) for module in model.modules()]
+    kept = [parameter.data for parameter in model.parameters()]
+    model.eval()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.double()
+    try:
+        yield
+    finally:
+        for parameter, data in zip(model.parameters(), kept, strict=True):
+            parameter.data = data
+        for module, training in modes:
+            module.training = training
+
+
+def _listed(steps: list[int]) -> str:
+    shown = ", ".join(map(str, steps[:8]))
+    return shown + (", …" if len(steps) > 8 else "")

@@ -1,0 +1,80 @@
+"""What single units do over time: which keep and which forget, for how long, and which gates are saturated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cellstate.inspection.analysis.states import LayerStates
+
+LOW, HIGH = 0.1, 0.9  # below and above, a gate counts as shut or open (Karpathy, Johnson & Fei-Fei 2015)
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How large a share of all valid steps each unit's gate is shut and open, ``(H,)`` each."""
+
+    shut: Tensor  # below LOW
+    open: Tensor  # above HIGH
+
+
+@dataclass(frozen=True)
+class Units:
+    """What the units of one layer and direction do, over all valid steps of all sequences."""
+
+    name: str  # of the layer and direction: l0, l0_reverse ...
+    saturation: dict[str, Saturation]  # of each gate, candidates left out
+    time_constant: Tensor | None  # (H,), steps; None where no gate keeps
+    activity: dict[str, Tensor]  # of h, c and every gate: standard deviation over time and sequences, (H,)
+
+
+def saturation(gate: Tensor, valid: Tensor, low: float = LOW, high: float = HIGH) -> Saturation:
+    """Return how often each unit's gate ``(B, T, H)`` is below ``low`` and above ``high``, over ``valid (B, T)``.
+
+    Source: Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks" (2015), with 0.1 and 0.9.
+    """
+    values = gate[valid]  # (N, H)
+    return Saturation((values < low).double().mean(0), (values > high).double().mean(0))
+
+
+def time_constants(keeping: Tensor, valid: Tensor) -> Tensor:
+    """Return for how many steps each unit keeps what it holds, ``(H,)``: until exp(-1) of it is left.
+
+    What is left after k steps is f_1 ... f_k = exp(k * mean log f), so that
+
+        tau = -1 / mean log f
+
+    infinite for a gate that is never below 1. Where f is constant, it is the -1 / log f of a leaky integrator; the
+    1 / (1 - f) of Tallec & Ollivier (2018) is its approximation for f near 1.
+
+    Args:
+        keeping: the gate that keeps, ``(B, T, H)``: an LSTM's forget gate or a GRU's update gate.
+        valid: ``(B, T)`` bool.
+    """
+    return 1 / keeping[valid].double().log().mean(0).abs()  # no log is above 0
+
+
+def describe_units(states: LayerStates) -> Units:
+    """Return what the units of one layer and direction do."""
+    valid = states.valid
+    named = states.named()
+    gates = {name: gate for name, gate in states.gates.items() if name != "candidate"}
+    return Units(
+        name=states.name,
+        saturation={name: saturation(gate, valid) for name, gate in gates.items()},
+        time_constant=None if states.keeping is None else time_constants(states.keeping, valid),
+        activity={name: values[valid].double().std(0, correction=0) for name, values in named.items()},
+    )
+
+
+def order_by_memory(units: Units) -> Tensor:
+    """Return the indices of the units, those that keep longest first, ``(H,)``.
+
+    Raises:
+        ValueError: the network has no gate that keeps.
+    """
+    if units.time_constant is None:
+        raise ValueError("a simple recurrent network has no gate that keeps: its units cannot be ordered by memory")
+    return torch.argsort(units.time_constant, descending=True, stable=True)

@@ -1,0 +1,120 @@
+"""A walk through one sequence: at every step what a few units did, gate by gate, in numbers that can be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from cellstate.inspection.analysis.gradient_flow import LayerFlow
+from cellstate.inspection.analysis.states import GATES, LayerStates
+
+
+@dataclass(frozen=True)
+class UnitStep:
+    """What one unit did at one step."""
+
+    unit: int
+    gates: dict[str, float]  # forget, input, output, candidate, or reset, update, candidate; nothing of a simple RNN
+    cell_before: float | None  # None where there is no cell state
+    cell: float | None
+    hidden_before: float
+    hidden: float
+    known: bool = True  # whether its equations are; of a backbone of the user's own they are not
+
+    def equation(self, digits: int = 3) -> str:
+        """Return how its state came about, in numbers."""
+        at = {name: factor(value, digits) for name, value in self.gates.items()}
+        h = signed(self.hidden, digits)
+        if self.cell is not None and self.cell_before is not None:
+            c, kept = signed(self.cell, digits), factor(self.cell_before, digits)
+            return (
+                f"c = f·c + i·g = {at['forget']}·{kept} + {at['input']}·{at['candidate']} = {c}, "
+                f"h = o·tanh(c) = {at['output']}·tanh({c}) = {h}"
+            )
+        if self.gates:
+            rest, before = factor(1 - self.gates["update"], digits), factor(self.hidden_before, digits)
+            return f"h = z·h + (1−z)·n = {at['update']}·{before} + {rest}·{at['candidate']} = {h}"
+        return f"h = φ(W x + U h + b) = {h}" if self.known else f"h = {h}"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Some units of one layer and direction through one sequence, in the order in which the layer reads."""
+
+    layer: LayerStates
+    row: int
+    units: tuple[int, ...]
+    steps: tuple[tuple[int, tuple[UnitStep, ...]], ...]  # number of the step in the sequence, from 0, and the units
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The gates, by their letters in the equations."""
+        return tuple("g" if letter == "c" else letter for letter in GATES[self.layer.kind].values())
+
+
+def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:
+    """Return what some units of one layer did at every valid step of one sequence.
+
+    Args:
+        layer: one layer and direction of ``open_states``.
+        row: which sequence.
+        units: which units, in the order in which to show them.
+
+    Raises:
+        ValueError: there is no such sequence or unit.
+    """
+    rows, size = layer.h.shape[0], layer.h.shape[-1]
+    if not 0 <= row < rows:
+        raise ValueError(f"there is no sequence {row}: there are {rows}, from 0")
+    if strange := [unit for unit in units if not 0 <= unit < size]:
+        raise ValueError(f"there is no unit {strange[0]}: the layer has {size}, from 0")
+    stop = int(layer.valid[row].sum())
+    chosen = list(units)
+    gates = {name: gate[row][:, chosen] for name, gate in layer.gates.items()}
+    hidden, start = layer.h[row][:, chosen], layer.trace.hidden[0][row][chosen]
+    cell = None if layer.c is None else layer.c[row][:, chosen]
+    order = range(stop) if layer.direction == "forward" else range(stop - 1, -1, -1)
+    steps, before = [], start
+    cell_before = None if cell is None else layer.trace.cell[0][row][chosen]
+    for step in order:
+        steps.append(
+            (
+                step,
+                tuple(
+                    UnitStep(
+                        unit=unit,
+                        gates={name: float(gate[step, at]) for name, gate in gates.items()},
+                        cell_before=None if cell_before is None else float(cell_before[at]),
+                        cell=None if cell is None else float(cell[step, at]),
+                        hidden_before=float(before[at]),
+                        hidden=float(hidden[step, at]),
+                        known=layer.kind != "own",
+                    )
+                    for at, unit in enumerate(chosen)
+                ),
+            )
+        )
+        before, cell_before = hidden[step], None if cell is None else cell[step]
+    return Walk(layer, row, tuple(chosen), tuple(steps))
+
+
+def units_that_matter(layer: LayerStates, flow: LayerFlow, row: int, count: int) -> list[int]:
+    """Return the units on which the loss depends most in one sequence: largest sum over t of |dL/dh_t h_t|."""
+    weight = (flow.hidden[row] * layer.h[row]).abs().double().sum(0)
+    if not weight.any():  # a loss that is at its least already: those that move most
+        weight = layer.h[row].double().std(0, correction=0)
+    return torch.argsort(weight, descending=True, stable=True)[:count].tolist()
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with so many digits and a minus sign that is one; never a negative zero."""
+    text = f"{value:.{digits}f}"
+    return (text[1:] if text.startswith("-") and float(text) == 0 else text).replace("-", "−")
+
+
+def factor(value: float, digits: int) -> str:
+    """Return a number as it stands in a product, a negative one in brackets."""
+    text = signed(value, digits)
+    return f"({text})" if text.startswith("−") else text

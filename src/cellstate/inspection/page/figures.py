@@ -1,0 +1,449 @@
+"""What else is drawn of an opened network: saturation, time constants, gradients, memory, receptive fields."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cellstate.inspection.analysis import LayerFlow, MemoryCurve, ReceptiveField
+from cellstate.inspection.result import Inspection
+from cellstate.inspection.spoken import LN10, power
+from cellstate.plotting import canvas
+from cellstate.plotting.canvas import End
+from cellstate.plotting.parts import Drawing
+from cellstate.plotting.theme import Theme
+
+HEIGHT = 3.4  # inches
+ROW = 0.27  # inches of a bar
+BELOW = 2.0  # decades below the lowest median down to which the carry path's bands are drawn
+
+
+def hue(theme: Theme, place: int) -> str:
+    """Return the hue of a layer, the same in all figures."""
+    return theme.groups[place] if place < len(theme.groups) else theme.muted
+
+
+# ---------------------------------------------------------------------- units
+
+
+def saturation(found: Inspection) -> list[Drawing]:
+    """Return the shares of steps in which gates are shut and open."""
+    if not found.units[0].saturation:
+        return []
+    return [
+        Drawing(
+            "saturation",
+            "Shut: below 0.1; open: above 0.9; over all units, steps and sequences. A gate that is always open or "
+            "always shut does nothing; one that is mostly between has not made up its mind.",
+            lambda theme: draw_saturation(theme, found),
+        )
+    ]
+
+
+def draw_saturation(theme: Theme, found: Inspection) -> Figure:
+    """Draw a bar for each gate of each layer."""
+    bars = [
+        (f"{units.name}  {gate}", float(share.shut.mean()), float(share.open.mean()))
+        for units in found.units
+        for gate, share in units.saturation.items()
+    ]
+    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + 0.2 + canvas.AXIS + ROW * (len(bars) + 0.5)
+    figure = canvas.new_figure(theme, height, "Saturation of the gates", f"share of all {found.steps}, over the units")
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
+    )
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    shut, held = theme.groups[0], theme.groups[1]
+    for row, (_, low, high) in enumerate(bars):
+        axes.barh(row, low, color=shut, height=0.62)
+        axes.barh(row, 1 - low - high, left=low, color=theme.rule, height=0.62)
+        axes.barh(row, high, left=1 - high, color=held, height=0.62)
+        axes.text(1.02, row, f"{100 * low:.0f} / {100 * high:.0f} %", va="center_baseline", color=theme.muted,
+                  transform=axes.get_yaxis_transform())  # fmt: skip
+    axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    axes.annotate("shut", (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
+                  color=theme.text(shut), ha="left", va="bottom")  # fmt: skip
+    axes.annotate("open", (1, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
+                  color=theme.text(held), ha="right", va="bottom")  # fmt: skip
+    axes.set_xlabel(f"share of {found.steps}")
+    return canvas.fit(figure)
+
+
+def time_constants(found: Inspection) -> list[Drawing]:
+    """Return for how long each unit keeps what it holds."""
+    if found.units[0].time_constant is None:
+        return []
+    return [
+        Drawing(
+            "time_constants",
+            f"{found.named(found.steps).capitalize()} until exp(−1) = 37 % is left of what a unit holds, −1 / mean log "
+            f"of the gate that keeps, over all {found.steps} and sequences; units in order.",
+            lambda theme: draw_time_constants(theme, found),
+        )
+    ]
+
+
+def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
+    """Draw a curve for each layer and direction."""
+    figure = canvas.new_figure(
+        theme,
+        HEIGHT,
+        "Which units keep, and for how long",
+        f"time constant, {found.named(found.steps)}",
+    )
+    axes = canvas.single_axes(figure)
+    curves = []
+    for units in found.units:
+        assert units.time_constant is not None
+        curves.append(np.sort(np.clip(units.time_constant.double().numpy(), 1e-2, 1e6))[::-1])
+    canvas.scale_y(axes, np.concatenate(curves), log_from=10)
+    count = len(curves[0])
+    ends = []
+    for place, (units, curve) in enumerate(zip(found.units, curves, strict=True)):
+        colour = hue(theme, place)
+        axes.plot(
+            np.arange(1, count + 1), curve, color=colour, marker="o" if count <= 40 else "", ms=3.5, clip_on=False
+        )
+        ends.append(End(float(curve[-1]), units.name, theme.text(colour)))
+    canvas.whole_ticks(axes, 1, count, "units, those that keep longest first")
+    canvas.label_ends(axes, ends)
+    return canvas.fit(figure)
+
+
+# ---------------------------------------------------------------------- gradients
+
+
+def gradients(found: Inspection) -> list[Drawing]:
+    """Return the norms of dL/dh_t and dL/dc_t at every step and layer, and the carry path."""
+    what = (
+        f"L is {found.loss}. Geometric mean over the sequences; {found.steps} are counted back from the last that "
+        "the layer reads."
+    )
+    if any(flow.direction == "backward" for flow in found.flow.layers):
+        what += (
+            f" A layer that reads from the end (reverse) reads the first {found.step} of the input last: it is its 0. "
+            "Where L depends on the input's last output alone, such a layer's gradient enters at the right end of the "
+            "figure and falls to the left."
+        )
+    shown = [
+        Drawing(
+            "gradient_h",
+            f"{what} A straight line down to the right is a gradient that vanishes exponentially, one up explodes.",
+            lambda theme: draw_gradient(theme, found, "hidden"),
+        )
+    ]
+    if found.flow.layers[0].cell is not None:
+        shown.append(
+            Drawing(
+                "gradient_c", f"{what} What reaches a cell's state.", lambda theme: draw_gradient(theme, found, "cell")
+            )
+        )
+    if found.flow.layers[0].carry is not None:
+        state = "c" if found.kind == "lstm" else "h"
+        gate = "f" if found.kind == "lstm" else "z"
+        shown.append(
+            Drawing(
+                "carry_path",
+                f"What of the gradient passes from the end to a step along the states {state} alone: the product of "
+                f"the gates {gate} after it, exp(sum of log {gate}). Lines: the units' median; bands: from a tenth "
+                "to nine tenths of them, cut off two decades below the lowest median; dotted: the unit that "
+                "carries most.",
+                lambda theme: draw_carry(theme, found),
+            )
+        )
+    return shown
+
+
+def back(flow: LayerFlow, values: np.ndarray) -> np.ndarray:
+    """Return values ``(B, T, ...)`` aligned by how many steps back the layer reads them from its last, NaN beyond."""
+    valid = flow.valid.cpu().numpy()
+    found = np.full_like(values, np.nan)
+    for row, length in enumerate(valid.sum(1)):
+        part = values[row, :length]
+        found[row, :length] = part[::-1] if flow.direction == "forward" else part
+    return found
+
+
+def mean_decades(flow: LayerFlow, part: str) -> np.ndarray:
+    """Return the mean of log10 of the norms, by steps back; NaN where nothing reaches."""
+    norms = flow.norms(part).cpu().numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = back(flow, np.log10(norms))
+    logs = logs[np.isfinite(logs).any(1)]
+    logs[~np.isfinite(logs)] = np.nan
+    counted = np.isfinite(logs).sum(0)
+    with np.errstate(invalid="ignore"):
+        return np.where(counted > 0, np.nansum(logs, 0) / np.maximum(counted, 1), np.nan)
+
+
+def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
+    """Draw the norm of a gradient in each layer and direction, on a logarithmic axis."""
+    letter = "h" if part == "hidden" else "c"
+    figure = canvas.new_figure(theme, HEIGHT, f"Gradient that reaches {letter} at each step", f"norm of dL/d{letter}")
+    axes = canvas.single_axes(figure)
+    curves = [mean_decades(flow, part) for flow in found.flow.layers]
+    decades(axes, np.concatenate(curves))
+    ends = []
+    for place, (flow, curve) in enumerate(zip(found.flow.layers, curves, strict=True)):
+        colour, reached = hue(theme, place), np.flatnonzero(np.isfinite(curve))
+        if not len(reached):
+            continue
+        axes.plot(
+            np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False
+        )
+        ends.append(End(float(curve[reached[-1]]), flow.name, theme.text(colour)))
+    steps_back(axes, max(len(curve) for curve in curves), found)
+    canvas.label_ends(axes, ends)
+    return canvas.fit(figure)
+
+
+def draw_carry(theme: Theme, found: Inspection) -> Figure:
+    """Draw the carry path of each layer and direction, on a logarithmic axis."""
+    figure = canvas.new_figure(theme, HEIGHT, "The carry path", "share of the gradient that the states carry")
+    axes = canvas.single_axes(figure)
+    bands = []
+    for flow in found.flow.layers:
+        assert flow.carry is not None
+        valid = flow.valid.cpu().numpy()
+        logs = np.where(valid[..., None], flow.carry.double().cpu().numpy() / LN10, np.nan)
+        units = columns_mean(back(flow, logs))  # (T, H)
+        bands.append(np.quantile(units, [0.1, 0.5, 0.9, 1.0], axis=1))
+    # A unit that forgets at once falls by decades a step: further below the medians there is nothing to see.
+    deepest = min(float(middle.min()) for _, middle, _, _ in bands) - BELOW
+    bands = [np.maximum(band, deepest) for band in bands]
+    decades(axes, np.concatenate([band.ravel() for band in bands]))
+    ends = []
+    for place, (flow, (least, middle, most, best)) in enumerate(zip(found.flow.layers, bands, strict=True)):
+        colour, at = hue(theme, place), np.arange(len(middle))
+        axes.fill_between(at, least, most, color=colour, alpha=0.16, lw=0)
+        axes.plot(at, middle, color=colour, lw=1.6)
+        axes.plot(at, best, color=colour, lw=1.0, ls=":")
+        ends.append(End(float(middle[-1]), flow.name, theme.text(colour)))
+    steps_back(axes, max(len(band[1]) for band in bands), found)
+    canvas.label_ends(axes, ends)
+    return canvas.fit(figure)
+
+
+def columns_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the rows that are there, 0 steps back to the most that any row has."""
+    counted = np.isfinite(values).sum(0)
+    kept = values[:, counted[:, 0] > 0]
+    return np.nansum(kept, 0) / counted[counted[:, 0] > 0]
+
+
+def decades(axes: Axes, logs: np.ndarray) -> None:
+    """Set a logarithmic y axis for values given by their log10, which may lie below what a number can be."""
+    finite = logs[np.isfinite(logs)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 0.0)
+    room = max(0.2 - (high - low) / 2, (high - low) * 0.06)
+    low, high = low - room, high + room
+    if high - low > 2.5:
+        ticks = [float(tick) for tick in MaxNLocator(5, integer=True).tick_values(low, high)]
+    else:  # within a few decades also 2, 5 and the like; all relative to one decade, as 10^-400 is no number
+        base = math.floor(low)
+        ticks = [base + math.log10(tick) for tick in canvas.log_ticks(10 ** (low - base), 10 ** (high - base))]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_ylim(low, high)
+    axes.set_yticks(ticks, [power(tick) for tick in ticks])
+
+
+def steps_back(axes: Axes, steps: int, found: Inspection) -> None:
+    """Set an x axis of steps back from the last."""
+    canvas.whole_ticks(
+        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last that the layer reads"
+    )
+
+
+# ---------------------------------------------------------------------- memory
+
+BETWEEN = (
+    "Between the dots, which were measured, the curve goes as its half-memory length takes it: what is above chance "
+    "changes by the same factor with each step. The length is where half of the peak is left, the diamond."
+)
+
+
+def memory(found: Inspection) -> list[Drawing]:
+    """Return the curves of memory against delay."""
+    shown = []
+    if found.influence is not None:
+        curve = found.influence
+        shown.append(
+            Drawing(
+                "influence",
+                "By how much the last prediction changes, in the mean, where the input of so many steps before is "
+                f"replaced by what another sequence has there: what is used. The divergence is {found.divergence}. "
+                + (
+                    "Bars: 95 % by a bootstrap over sequences. "
+                    if found.interval
+                    else "There are too few independent sequences for an interval. "
+                )
+                + BETWEEN,
+                lambda theme: draw_memory(
+                    theme, curve, "What the prediction depends on", "steps before the last", interval=found.interval
+                ),
+            )
+        )
+    if found.recall is not None:
+        recalled = found.recall
+        unit = f"delay, {found.named(found.steps)}"
+        shown.append(
+            Drawing(
+                "recall",
+                "What a linear readout finds of earlier inputs in the upper layer's state, on sequences that it was "
+                "not fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases: "
+                f"within it nothing is held. {BETWEEN}",
+                lambda theme: draw_memory(theme, recalled, "What the state still holds", unit),
+            )
+        )
+    return shown
+
+
+def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, *, interval: bool = True) -> Figure:
+    """Draw one curve with its interval, what chance gives, and the half-memory length."""
+    measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(
+        curve.what, "Kullback-Leibler divergence, nats"
+    )
+    figure = canvas.new_figure(theme, HEIGHT, title, measure)
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.2
+    )
+    low, high = curve.interval()
+    lags = curve.lags.astype(float)
+    wide = lags[-1] > 48
+    place = np.log1p(lags) if wide else lags  # logarithmic from delay 0 on
+    ceiling = curve.chance + curve.chance_high
+    tops = [curve.values, ceiling, *([high] if interval else [])]
+    canvas.scale_y(axes, [0.0, *(value for values in tops for value in values[np.isfinite(values)])])
+    bottom, _ = axes.get_ylim()
+    if curve.what != "KL (nats)":
+        axes.fill_between(place, curve.chance, ceiling, color=theme.muted, alpha=0.25, lw=0)
+        axes.plot(place, curve.chance, color=theme.muted, lw=1.0, dashes=(5, 2.5))
+    if interval:
+        axes.vlines(place, np.maximum(low, bottom), high, color=theme.run, alpha=0.3, lw=5)
+    between, line = curve.line()
+    axes.plot(np.log1p(between) if wide else between, line, color=theme.run, clip_on=False)
+    axes.plot(place, curve.values, color=theme.run, marker="o", ms=3.5, lw=0, clip_on=False)
+    half = curve.half_memory()
+    if half.steps is not None and half.low is not None and half.high is not None:
+        at, first, last = (math.log1p(value) if wide else value for value in (half.steps, half.low, half.high))
+        if interval:
+            axes.axvspan(first, last, color=theme.ink, alpha=0.08, lw=0)
+        level = curve.half_level(half.steps)
+        if not half.censored:
+            axes.plot([at], [level], marker="D", ms=4.5, color=theme.ink, mec=theme.surface, mew=0.8, zorder=4)
+        axes.axvline(at, color=theme.ink, lw=1.0, dashes=(2, 2))
+        least = "≥ " if half.censored else ""
+        left = at > (place[0] + place[-1]) / 2
+        axes.annotate(
+            f"half-memory {least}{half.steps:.1f}", (at, 1), xycoords=("data", "axes fraction"),
+            xytext=(3 if left else -3, 3), textcoords="offset points", ha="right" if left else "left", va="bottom",
+            color=theme.ink, annotation_clip=False,
+        )  # fmt: skip
+    delay_ticks(axes, lags, wide=wide)
+    axes.set_xlabel(unit)
+    return canvas.fit(figure)
+
+
+def delay_ticks(axes: Axes, lags: np.ndarray, *, wide: bool) -> None:
+    """Set the delays, on an axis that is logarithmic from 0 on where they are many."""
+    longest = int(lags[-1])
+    if wide:
+        ticks = [
+            0,
+            *(tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000) if tick <= longest),
+        ]
+        places = np.log1p(ticks)
+    else:
+        ticks = sorted(
+            {int(tick) for tick in MaxNLocator(7, integer=True).tick_values(0, max(longest, 1)) if 0 <= tick <= longest}
+        )
+        places = np.asarray(ticks, float)
+    span = float(np.log1p(longest) if wide else longest) or 1.0
+    axes.set_xlim(-0.02 * span, 1.02 * span)
+    axes.set_xticks(places, [f"{tick:,}" for tick in ticks])
+
+
+# ---------------------------------------------------------------------- receptive field
+
+
+def fields(found: Inspection) -> list[Drawing]:
+    """Return which input each step of a forecast sees."""
+    titles = {
+        "head": ("receptive_field_head", "What the head sees of its window", "behind the window's normalisation"),
+        "series": (
+            "receptive_field",
+            "What the forecast sees of the series",
+            "through the batches that the data makes",
+        ),
+    }
+    shown = []
+    for name, field in found.fields.items():
+        file, title, subtitle = titles[name]
+        future = " Right of the line lies the future, which must be blank." if name == "series" else ""
+        shown.append(
+            Drawing(
+                file,
+                "Size of the derivative of each step of the forecast (a row) by each step that was read (a column), as "
+                f"a share of the largest. Blank: exactly 0, unseen.{future}",
+                lambda theme, field=field, title=title, subtitle=subtitle: draw_field(theme, field, title, subtitle),
+                heat=True,
+            )
+        )
+    return shown
+
+
+def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -> Figure:
+    """Draw the strengths, logarithmic."""
+    strength = field.strength.double().cpu().numpy()
+    horizon, steps = strength.shape
+    figure = canvas.new_figure(theme, HEIGHT, title, subtitle)
+    axes = canvas.add_axes(
+        figure, canvas.MARGIN + canvas.AXIS, HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE - 0.16
+    )
+    with np.errstate(divide="ignore"):
+        logs = np.log10(strength / (strength.max() or 1.0))
+    logs[~np.isfinite(logs)] = np.nan
+    deepest = min(-1.0, max(-12.0, float(np.nanmin(logs)) if np.isfinite(logs).any() else -1.0))
+    first = 1 - field.known
+    image = axes.imshow(
+        np.ma.masked_invalid(np.maximum(logs, deepest)), aspect="auto", interpolation="nearest", vmin=deepest, vmax=0,
+        cmap=ListedColormap(theme.shares()), extent=(first - 0.5, steps - field.known + 0.5, horizon + 0.5, 0.5),
+    )  # fmt: skip
+    axes.grid(visible=False)
+    if steps > field.known:
+        axes.axvline(0.5, color=theme.ink, lw=1.2)
+        axes.annotate("future", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points",
+                      color=theme.muted, annotation_clip=False)  # fmt: skip
+    axes.set_yticks(
+        [int(tick) for tick in MaxNLocator(6, integer=True).tick_values(1, horizon) if 1 <= tick <= horizon]
+    )
+    axes.set_ylabel("step of the forecast")
+    ticks = [int(tick) for tick in MaxNLocator(7, integer=True).tick_values(first, steps - field.known)]
+    ticks = [tick for tick in ticks if first <= tick <= steps - field.known]
+    axes.set_xticks(ticks, [f"{tick:,}".replace("-", "−") for tick in ticks])
+    axes.set_xlabel("input step, 0 the newest")
+    width = figure.get_size_inches()[0]
+    axes.set_position((0.62 / width, axes.get_position().y0, (width - 0.62 - 0.95) / width, axes.get_position().height))
+    box = axes.get_position()
+    scale = figure.add_axes((box.x1 + 0.12 / width, box.y0, 0.16 / width, box.height))
+    bar = figure.colorbar(image, cax=scale)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    marks = [deepest, deepest / 2, 0.0]
+    bar.set_ticks(
+        marks,
+        labels=[
+            ("≤ " if place == 0 and deepest == -12 else "") + power(round(mark, 1)) for place, mark in enumerate(marks)
+        ],
+    )
+    scale.tick_params(length=0, pad=3)
+    scale.grid(visible=False)
+    return figure

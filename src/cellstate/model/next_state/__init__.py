@@ -1,0 +1,1 @@
+"""Next-state prediction: which state follows a sequence of states."""

@@ -1,0 +1,196 @@
+"""A model of state sequences: a distribution over the next state after every step of a sequence that stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cellstate.config.types import PositiveInt, Probability
+from cellstate.data.batch import UNKNOWN, Batch, DataSpec
+from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.precision import at_least_single
+from cellstate.metrics.tokens import IGNORED, TokenScores
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.inputs import predicting
+
+
+class NextState(SequenceModel):
+    """Predicts what follows at every position of a sequence; every sequence begins with an empty memory.
+
+    Args:
+        spec: the vocabulary of what is predicted, and those of the input features where they differ from it.
+        backbone: called with ``input_size``, the sum of the embedding sizes.
+        embedding_size: width of the embedding of a state; of several features one width for each, or the same for all.
+        dropout: on the embedded states and on the backbone's outputs, in training.
+        optimizer: called with the parameters; None for a model that only predicts.
+        scheduler: called with the optimiser and ``total_steps``.
+    """
+
+    needs = "vocabulary"
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        backbone: BackboneFactory,
+        *,
+        embedding_size: PositiveInt | Annotated[Sequence[PositiveInt], Field(min_length=1)] = 32,
+        dropout: Probability = 0.0,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler)
+        self.features = spec.features or (spec.vocabulary,)  # vocabulary of each input feature
+        sizes = widths(embedding_size, len(self.features))
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(len(symbols), size) for symbols, size in zip(self.features, sizes, strict=True)
+        )
+        self.backbone = backbone(input_size=sum(sizes))
+        if self.backbone.bidirectional:
+            raise RequestError(
+                "backbone.bidirectional=true: a model of the next state must not see it; set it to false"
+            )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.output_size, len(spec.vocabulary))
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits ``(B, T, V)`` of what follows each step of ``inputs``.
+
+        Args:
+            inputs: indices ``(B, T)``, or ``(B, T, K)`` for K features.
+            lengths: valid steps of each row ``(B,)``; logits beyond them mean nothing.
+        """
+        features = inputs.unsqueeze(-1) if inputs.ndim == 2 else inputs
+        embedded = [embedding(features[..., number]) for number, embedding in enumerate(self.embeddings)]
+        outputs, _ = self.backbone(self.dropout(torch.cat(embedded, dim=-1)), lengths=lengths)
+        return self.head(self.dropout(outputs))
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the cross-entropy, nats a target; 0 where every target is IGNORED, as one process's may be."""
+        total = nn.functional.cross_entropy(
+            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        return total / self.loss_weight(batch).clamp(min=1)
+
+    def loss_weight(self, batch: Batch) -> Tensor:
+        """Targets of the batch that count, ``()``."""
+        return (batch.targets != IGNORED).sum()
+
+    def new_scores(self) -> TokenScores:
+        """Return empty scores."""
+        return TokenScores(self.device, self.spec.answer)
+
+    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
+        """Add one batch."""
+        scores.update(output, batch.targets)
+
+    # ------------------------------------------------------------------ use
+
+    @predicting
+    def predict(self, sequences: Any, *, every_step: bool = False) -> dict[str, Any]:
+        """Say what follows each sequence.
+
+        Args:
+            sequences: one sequence of states (``["rain", "sun"]``, or ``"rain sun"``), or a list of such lists, of any
+                lengths. Of a model of several features a step is a tuple with one state of each.
+            every_step: say what follows every step, not the last alone.
+
+        Returns:
+            ``states (B,)``, the likeliest next state of each sequence, and ``probabilities (B, V)`` of all states, in
+            the order of ``vocabulary (V,)``. What stands for unknown states is no answer: it has no part in them. With
+            ``every_step`` states and probabilities are lists with an array for each sequence, ``(T,)`` and ``(T, V)``.
+
+        Raises:
+            RequestError: a state is unknown, a sequence is empty, or the nesting fits no sequence.
+        """
+        rows = [self.encode(sequence, number) for number, sequence in enumerate(as_list(sequences, len(self.features)))]
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        inputs = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        vocabulary = np.asarray(self.spec.vocabulary)
+        known = vocabulary != UNKNOWN
+        logits = self(inputs, lengths).double().cpu()[..., torch.from_numpy(known)]
+        probabilities, vocabulary = logits.softmax(-1).numpy(), vocabulary[known]
+        likeliest = vocabulary[probabilities.argmax(-1)]
+        stops = lengths.cpu().numpy()
+        if every_step:
+            return {
+                "states": [states[:stop] for states, stop in zip(likeliest, stops, strict=True)],
+                "probabilities": [values[:stop] for values, stop in zip(probabilities, stops, strict=True)],
+                "vocabulary": vocabulary,
+            }
+        newest = np.arange(len(rows)), stops - 1
+        return {"states": likeliest[newest], "probabilities": probabilities[newest], "vocabulary": vocabulary}
+
+    def encode(self, sequence: Sequence[Any], number: int = 0) -> Tensor:
+        """Return the indices of a sequence, ``(T, K)``; of one feature a step is a name, of several a tuple of names.
+
+        Raises:
+            RequestError: it is empty, a step has too few or too many features, or a state is unknown; ``number`` says
+                which sequence it is.
+        """
+        if not len(sequence):
+            raise RequestError(f"sequence {number + 1} is empty; give at least one state")
+        names = self.spec.feature_names or ("state",) * len(self.features)
+        indices = [{symbol: index for index, symbol in enumerate(symbols)} for symbols in self.features]
+        rows = []
+        for step, given in enumerate(sequence, start=1):
+            states = [given] if is_name(given) else list(given)
+            place = f"sequence {number + 1}, step {step}"
+            if len(states) != len(names):
+                raise RequestError(
+                    f"{place}: has {len(states)} feature{'s' if len(states) != 1 else ''}, the model takes "
+                    f"{len(names)}: {', '.join(names)}"
+                )
+            for name, state, index in zip(names, states, indices, strict=True):
+                if str(state) not in index:
+                    hint = did_you_mean(str(state), set(index) - {UNKNOWN})
+                    raise RequestError(f"{place}: the {name} '{state}' is unknown to the model{hint}")
+            rows.append([index[str(state)] for index, state in zip(indices, states, strict=True)])
+        return torch.tensor(rows, device=self.device)
+
+
+def widths(size: int | Sequence[int], features: int) -> list[int]:
+    """Return the embedding size of each feature.
+
+    Raises:
+        RequestError: there are not as many sizes as features.
+    """
+    if isinstance(size, int):
+        return [size] * features
+    if len(size) != features:
+        raise RequestError(
+            f"model.embedding_size={list(size)}: holds {len(size)} sizes, and the data has {features} "
+            f"feature{'s' if features > 1 else ''}; give one size for each, or one number for all"
+        )
+    return list(size)
+
+
+def is_name(value: Any) -> bool:
+    """Return whether a value is one state: a text or a number, and no list of them."""
+    return isinstance(value, (str, int, float, np.generic)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+
+
+def as_list(sequences: Any, features: int) -> list[Any]:
+    """Return one sequence or several as a list of sequences.
+
+    Raises:
+        RequestError: it is nested in a way that fits no sequence of so many features, or there is none.
+    """
+    if isinstance(sequences, str):
+        sequences = sequences.split()
+    depth, inner = 0, sequences
+    while not is_name(inner):
+        try:
+            inner = next(iter(inner), "")
+        except TypeError as error:
+            raise RequestError(f"sequences: {inner!r} is neither a state nor a list of states") from error
+        depth += 1
+    steps = 1 if features == 1 else 2  # nesting of one sequence
+    if depth not in (steps, steps + 1) or not len(sequences):
+        step = "states" if features == 1 else f"tuples of {features} states"
+        raise RequestError(f"sequences: give a list of {step}, or a list of such lists")
+    return [sequences] if depth == steps else list(sequences)

@@ -1,0 +1,108 @@
+"""A sequence regressor: backbone, one vector for the whole sequence, linear head; values in the data's own units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cellstate.config.types import Probability
+from cellstate.data.batch import Batch, DataSpec
+from cellstate.errors import RequestError
+from cellstate.metrics.regression import RegressionScores
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.forecasting.heads import LOSSES
+from cellstate.model.inputs import as_sequences, predicting
+from cellstate.model.pooling import Pooling, PoolingKind
+
+
+class Regressor(SequenceModel):
+    """Gives each sequence the values that ``spec.targets`` names.
+
+    The network reads the sequence as it is and emits z-scores, y = (value - mean) / std with ``spec.mean`` and
+    ``spec.std`` of the training split, target by target: a loss then weighs all targets alike, whatever their units.
+    ``predict`` and all scores but the loss and the ``_scaled`` ones are in the data's own units.
+
+    Args:
+        spec: input size, the names of the targets, and their mean and standard deviation in the training split.
+        backbone: called with ``input_size``; a bidirectional one reads the sequence both ways.
+        pooling: what stands for the sequence: its ``last`` output (of both directions, if there are two), or the
+            ``mean``, the ``max`` or learned ``attention`` over its valid steps; see ``Pooling``.
+        dropout: on that vector, in training.
+        loss: ``mse``, ``mae`` or ``huber``, on z-scores.
+        optimizer: called with the parameters; None for a model that only predicts.
+        scheduler: called with the optimiser and ``total_steps``.
+
+    Raises:
+        RequestError: the data names no targets, or asks for a forecast.
+    """
+
+    needs = "targets"
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        backbone: BackboneFactory,
+        *,
+        pooling: PoolingKind = "last",
+        dropout: Probability = 0.0,
+        loss: Literal["mse", "mae", "huber"] = "mse",
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+    ) -> None:
+        super().__init__(spec, optimizer, scheduler)
+        if spec.horizon:  # its targets are columns to forecast, (B, horizon, C)
+            raise RequestError(
+                f"model={type(self).__name__}: this data asks for a forecast of {spec.horizon} steps, not for values "
+                "of a whole sequence; set model=forecaster"
+            )
+        self.backbone = backbone(input_size=spec.input_size)
+        self.pooling, self.loss_name = Pooling(self.backbone, pooling), loss
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.output_size, len(spec.targets))
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return z-scores ``(B, K)`` for sequences ``(B, T, F)``."""
+        outputs, _ = self.backbone(inputs, lengths=lengths)
+        return self.head(self.dropout(self.pooling(outputs, lengths)))
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss in units of the training split's standard deviation, mean over samples and targets."""
+        return LOSSES[self.loss_name](output, batch.targets)
+
+    def new_scores(self) -> RegressionScores:
+        """Return empty scores."""
+        return RegressionScores(self.spec, self.loss_name)
+
+    def update_scores(self, scores: RegressionScores, output: Tensor, batch: Batch) -> None:
+        """Add one batch."""
+        scores.update(output, batch.targets)
+
+    @predicting
+    def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:
+        """Predict from arrays or tensors in the data's own units.
+
+        Args:
+            inputs: one sequence ``(T,)`` or ``(T, F)``, or several ``(B, T)`` or ``(B, T, F)``; without the last
+                dimension each step is one feature.
+            lengths: valid steps of each row, where rows are padded.
+
+        Returns:
+            ``(B, K)`` values in the data's own units, in the order of ``spec.targets``; for one sequence that was
+            handed in alone ``(K,)``.
+
+        Raises:
+            RequestError: the inputs are no array of numbers, or do not fit.
+        """
+        spec, rows = self.spec, as_sequences(inputs, self.spec.input_size)
+        if spec.input_mean:  # in double precision: a feature around 10^9 keeps its detail
+            rows = (rows - rows.new_tensor(spec.input_mean)) / rows.new_tensor(spec.input_std)
+        valid = None if lengths is None else torch.as_tensor(lengths, device=self.device)
+        scores = self(rows.float().to(self.device), valid).cpu().double().numpy()
+        values = scores * np.asarray(spec.std) + np.asarray(spec.mean)
+        given = np.shape(inputs)
+        alone = len(given) == 1 or (len(given) == 2 and given[-1] == spec.input_size)
+        return values[0] if alone else values

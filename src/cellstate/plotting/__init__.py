@@ -1,0 +1,1 @@
+"""Figures: one canvas, one theme, in light and in dark."""

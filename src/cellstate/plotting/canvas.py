@@ -1,0 +1,263 @@
+"""Drawing without chart junk: titles above, labels at the ends of the lines, margins that fit what stands in them.
+
+Only matplotlib's object-oriented side is used: no pyplot, no open figures, no setting that outlives a drawing.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D, ScaledTranslation
+from PIL import Image
+
+from cellstate.plotting.theme import Theme, channels
+
+DPI = 200  # pixels an inch; a page shows 100, so that a figure is sharp on screens of twice the density
+WIDTH = 5.6  # inches
+FULL_WIDTH = 11.5  # inches of a figure as wide as the page
+MARGIN = 0.14  # inches around everything
+TITLE, SUBTITLE, AXIS = 0.30, 0.26, 0.46  # inches that a line of title, of subtitle, and the x axis take
+LABEL_GAP = 14  # points between the end of the axes and the labels beside it
+LABEL_HEIGHT = 12  # points from one label to the next
+LONGEST = 30  # characters of a name
+
+
+class End(NamedTuple):
+    """A label for what is drawn at height ``y``."""
+
+    y: float
+    text: str
+    colour: str
+
+
+def render(draw: Callable[[Theme], Figure], theme: Theme, *, heat: bool = False) -> bytes:
+    """Return a drawing as PNG in the theme's palette: a third of the bytes and of the time that all colours take.
+
+    With ``heat`` the palette has the ramps of heat maps.
+    """
+    with matplotlib.rc_context(theme.rc()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks: boxes will do
+        canvas = draw(theme).canvas
+        assert isinstance(canvas, FigureCanvasAgg)
+        canvas.draw()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for colour in theme.palette(heat=heat) for channel in channels(colour)])
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    buffer = io.BytesIO()
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(buffer, "PNG", dpi=(DPI, DPI))
+    return buffer.getvalue()
+
+
+def new_figure(theme: Theme, height: float, title: str, subtitle: str = "", *, width: float = WIDTH) -> Figure:
+    """Return an empty figure, ``height`` inches high, under a title and a line of explanation."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.surface)
+    FigureCanvasAgg(figure)
+    write_line(figure, height - MARGIN, title, size=11, weight="bold")
+    write_line(figure, height - MARGIN - TITLE + 0.06, subtitle, color=theme.muted)
+    return figure
+
+
+def write_line(figure: Figure, top: float, text: str, **style: Any) -> None:
+    """Write one line at the left edge, its top ``top`` inches above the bottom; cut it where the figure ends."""
+    width, height = figure.get_size_inches()
+    shown = shortened(figure, text, width - 2 * MARGIN, **style)
+    figure.text(MARGIN / width, top / height, shown, va="top", **style)
+
+
+def shortened(figure: Figure, text: str, inches: float, **style: Any) -> str:
+    """Return a text that is no wider than so many inches, cut off where it must be."""
+    line = figure.text(0, 0, text, **style)
+    while line.get_window_extent(renderer(figure)).width > inches * DPI:
+        line.set_text(line.get_text().rstrip("…")[:-2].rstrip() + "…")
+    line.remove()
+    return line.get_text()
+
+
+def add_axes(figure: Figure, bottom: float, top: float) -> Axes:
+    """Return axes between two heights in inches; ``fit`` finds their left and right end."""
+    height = figure.get_size_inches()[1]
+    return figure.add_axes((0.1, bottom / height, 0.8, (top - bottom) / height))
+
+
+def single_axes(figure: Figure) -> Axes:
+    """Return axes that fill what title, subtitle and x axis leave."""
+    return add_axes(figure, MARGIN + AXIS, figure.get_size_inches()[1] - MARGIN - TITLE - SUBTITLE)
+
+
+def fit(figure: Figure) -> Figure:
+    """Give all axes one left and one right end such that tick labels and end labels just fit."""
+    measure = renderer(figure)
+    width = figure.get_size_inches()[0] * DPI
+    left, right = 0.0, 0.1 * DPI
+    for axes in figure.axes:
+        ticks = axes.yaxis.get_tightbbox(measure)
+        left = max(left, axes.bbox.x0 - ticks.x0 if ticks else 0.0)
+        extents = [text.get_window_extent(measure).x1 for text in axes.texts if text.get_text()]
+        right = max([right, *(extent - axes.bbox.x1 for extent in extents)])
+    start, end = (MARGIN * DPI + left) / width, 1 - (MARGIN * DPI + right) / width
+    for axes in figure.axes:
+        place = axes.get_position()
+        axes.set_position((start, place.y0, end - start, place.height))
+    return figure
+
+
+def fit_below(figure: Figure) -> Figure:
+    """Turn the labels below single axes where they are wider than the room between them, and end the axes above them.
+
+    For axes without end labels, whose places depend on the height.
+    """
+    (axes,), measure = figure.axes, renderer(figure)
+    labels = axes.get_xticklabels()
+    room = axes.bbox.width / max(len(labels), 1)
+    if any(label.get_window_extent(measure).width > 0.95 * room for label in labels):
+        axes.tick_params(axis="x", labelrotation=90)
+    place, written = axes.get_position(), axes.xaxis.get_tightbbox(measure)
+    below = axes.bbox.y0 - written.y0 if written else 0.0
+    bottom = (MARGIN * DPI + below) / (figure.get_size_inches()[1] * DPI)
+    axes.set_position((place.x0, bottom, place.width, place.y1 - bottom))
+    return figure
+
+
+def label_ends(axes: Axes, ends: Iterable[End]) -> None:
+    """Write each label beside the right end of the axes at its height, moved no further than the others make it.
+
+    The limits of the y axis must be set before.
+    """
+    ordered = sorted(ends, key=lambda end: end.y)
+    if not ordered:
+        return
+    # Points right of and above the lower right corner, wherever ``fit`` will move it.
+    beside = Affine2D().scale(DPI / 72) + ScaledTranslation(1, 0, axes.transAxes)  # pyright: ignore[reportArgumentType]
+    wanted = [float(axes.transData.transform((0, end.y))[1] - axes.bbox.y0) * 72 / DPI for end in ordered]
+    places = spread(wanted, LABEL_HEIGHT, (0, axes.bbox.height * 72 / DPI))
+    for end, height, place in zip(ordered, wanted, places, strict=True):
+        axes.text(LABEL_GAP, place, end.text, va="center_baseline", color=end.colour, transform=beside)
+        leader = Line2D([2, LABEL_GAP - 2], [height, place], color=end.colour, lw=0.6, alpha=0.6, transform=beside)
+        leader.set_clip_on(False)
+        axes.add_artist(leader)
+
+
+def spread(wanted: Sequence[float], distance: float, limits: tuple[float, float]) -> list[float]:
+    """Return the places nearest to those ``wanted`` (ascending) that lie ``distance`` apart and within ``limits``.
+
+    With g_i = w_i - i d this is the least-squares fit of an ascending sequence to g, found by pooling neighbours that
+    violate the order (Barlow et al., 1972) and cut off at the limits, with i d added again. Where there are too many
+    for the room, they come as close as they must.
+    """
+    low, high = limits
+    distance = min(distance, (high - low) / max(len(wanted) - 1, 1))
+    highest = high - (len(wanted) - 1) * distance
+    pools: list[list[float]] = []  # sum and number of the members of each pool
+    for number, height in enumerate(wanted):
+        pools.append([height - number * distance, 1])
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] >= pools[-1][0] / pools[-1][1]:
+            total, members = pools.pop()
+            pools[-1][0] += total
+            pools[-1][1] += members
+    fitted = [total / members for total, members in pools for _ in range(int(members))]
+    return [min(max(value, low), highest) + number * distance for number, value in enumerate(fitted)]
+
+
+def scale_y(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
+    """Set limits and ticks of the y axis for ``values``; logarithmic where the largest is ``log_from`` the least."""
+    _scale(axes, "y", values, log_from, 0.06)
+
+
+def scale_x(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
+    """Set limits and ticks of the x axis likewise."""
+    _scale(axes, "x", values, log_from, 0.04)
+
+
+def _scale(axes: Axes, which: Literal["x", "y"], values: Iterable[float], log_from: float, share: float) -> None:
+    finite = [float(value) for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
+    logarithmic = low > 0 and high / low >= log_from
+    if logarithmic:
+        room = (high / low) ** share
+        low, high = low / room, high * room
+        ticks = log_ticks(low, high)
+        labels = [compact(tick) for tick in ticks]
+    else:
+        room = (high - low) * share or abs(high) * 0.05 or 1.0
+        low, high = low - room, high + room
+        ticks = round_ticks(low, high)
+        labels = plain_numbers(ticks)
+    shown = [(tick, label) for tick, label in zip(ticks, labels, strict=True) if low <= tick <= high]
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log" if logarithmic else "linear", f"{which}lim": (low, high)})
+    axis.set_ticks([], minor=True)
+    axis.set_ticks([tick for tick, _ in shown], [label for _, label in shown])
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Return about five round numbers, evenly spaced, that hold the range from ``low`` to ``high``."""
+    return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return three to seven round numbers from ``low`` to ``high``, both above 0."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) > 7:
+            return ticks[:: math.ceil(len(ticks) / 7)]
+        if len(ticks) >= 3:
+            return ticks
+    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if tick > 0]
+
+
+def compact(tick: float) -> str:
+    """Return a tick of a logarithmic axis: 20k for 20,000, 3M for 3,000,000."""
+    for unit, letter in ((1e6, "M"), (1e3, "k")):
+        if 10_000 <= tick < 1e10 and tick >= unit:
+            return f"{tick / unit:g}{letter}"
+    return f"{tick:g}"
+
+
+def plain_numbers(ticks: Sequence[float]) -> list[str]:
+    """Return evenly spaced numbers with as many decimals as tell them apart."""
+    step = min((abs(b - a) for a, b in itertools.pairwise(ticks)), default=1.0) or 1.0
+    if max(map(abs, ticks), default=0) >= 1e6 or step < 1e-5:
+        return [f"{tick:g}".replace("-", "\u2212") for tick in ticks]
+    decimals = next(digits for digits in range(7) if abs(round(step, digits) - step) < step * 1e-6 or digits == 6)
+    return [f"{tick:,.{decimals}f}".replace("-", "\u2212") for tick in ticks]
+
+
+def whole_ticks(axes: Axes, first: int, last: int, label: str) -> None:
+    """Set an x axis of whole numbers from ``first`` to ``last``."""
+    room = max(0.02 * (last - first), 0.3 if first == last else 0.0)
+    axes.set_xlim(first - room, last + room)
+    ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(first, last) if last > first else [first]
+    inside = [int(tick) for tick in ticks if first <= tick <= last]
+    if first == 1:  # a count begins there, and its label must not touch the second
+        inside = [1] + [tick for tick in inside if tick - 1 > (last - 1) / 12]
+    axes.set_xticks(inside, [f"{tick:,}".replace("-", "\u2212") for tick in inside])
+    axes.set_xlabel(label)
+
+
+def name(text: str, longest: int = LONGEST) -> str:
+    """Return a name from outside as one short line of printable characters."""
+    line = " ".join(text.split())
+    line = "".join("\ufffd" if unicodedata.category(character).startswith("C") else character for character in line)
+    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def renderer(figure: Figure):  # noqa: ANN201 (matplotlib names no type)
+    """Return what measures the texts of a figure."""
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    return canvas.get_renderer()

@@ -1,5 +1,0 @@
-"""The page of an opened network: gates and states through time, gradients, memory, and a walk step by step."""
-
-from cellstate.report.inspection.page import write
-
-__all__ = ["write"]

@@ -1,0 +1,123 @@
+"""Writing the page of a run anew from its folder, and the page of a sweep from its jobs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellstate.errors import RequestError
+from cellstate.runs.folder import read_manifest
+
+if TYPE_CHECKING:
+    from cellstate.checkpoint.trust import Trust
+
+
+def write_report(
+    folder: str | Path, *, data: Mapping[str, Any] | None = None, metric: str | None = None, trust: Trust = ()
+) -> Path:
+    """Write ``report.html`` and ``figures/`` into a run folder or a sweep's, and return the page.
+
+    Args:
+        folder: a run folder, whose page is written anew from ``metrics.json``, ``metrics.csv`` and the best checkpoint,
+            or the folder of a sweep, ``outputs/sweeps/NAME``.
+        data: of a run, arguments of its data to change, such as ``{"path": ...}`` where the file has moved.
+        metric: of a sweep, what its jobs are ranked by, such as ``val/loss``; None takes what their task is about.
+        trust: of a run, packages of yours whose classes its checkpoint may name, such as ``["my_package"]``.
+
+    Raises:
+        RequestError: the folder holds neither a finished run nor a sweep, or its data is another now.
+        RunError: the page cannot be written.
+    """
+    place = Path(folder).expanduser()
+    if (place / "comparison.json").is_file():
+        from cellstate.report.comparison import write as write_comparison
+
+        if data or metric is not None:
+            raise RequestError("data.path, metric: are for the pages of runs and sweeps; leave them out")
+        return write_comparison(place)
+    if (place / "sweep.json").is_file():
+        from cellstate.report.sweep import write
+
+        if data:
+            raise RequestError("data.path: is for the page of a run; a sweep's is made from what its jobs recorded")
+        return write(place, metric=metric)
+    if not (place / "manifest.json").is_file():
+        what = (
+            "no such folder" if not place.exists() else "holds neither a run (manifest.json) nor a sweep (sweep.json)"
+        )
+        raise RequestError(f"{folder}: {what}; name a folder that cellstate train made, such as outputs/sweeps/NAME")
+    if metric is not None:
+        raise RequestError(f"metric={metric}: ranks the jobs of a sweep; leave it out for a run")
+    return write_run(place, data or {}, trust)
+
+
+def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
+    """Write the page of a run anew. The test split is scored again only if the run scored it."""
+    status = read_manifest(folder).get("status")
+    if status != "completed":
+        raise RequestError(
+            f"{folder}: the run is not complete (its status is {status}), so it has no result to report; "
+            f"go on with it: cellstate train run={folder}"
+        )
+    metrics, history = read_metrics(folder), read_history(folder)
+
+    import lightning as L
+
+    from cellstate import report
+    from cellstate.runs.quiet import quiet_libraries
+    from cellstate.scoring.evaluate import evaluation_trainer
+    from cellstate.scoring.session import open_checkpoint
+
+    stored = open_checkpoint(folder, trust=trust)
+    record = stored.record
+    with quiet_libraries():
+        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+        datamodule = stored.read_data(**changes)
+        if datamodule.fingerprint != record["fingerprint"]:
+            raise RequestError(
+                f"{folder}: its data is not what it was trained and tested on; give the file as it was with "
+                "data.path=FILE"
+            )
+        if not metrics["test"]:
+            datamodule.lock_test()
+        model = stored.model()
+        trainer = evaluation_trainer(stored, devices=1)
+        if metrics["test"]:
+            trainer.test(model, datamodule=datamodule, verbose=False)
+        else:
+            trainer.validate(model, datamodule=datamodule, verbose=False)
+        return report.write(folder, metrics, history, datamodule, model)
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Return the content of a run's ``metrics.json``.
+
+    Raises:
+        RequestError: it is not there, or it was changed.
+    """
+    file = folder / "metrics.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{file}: cannot be read as JSON ({error}); it was changed, or removed") from error
+    lacking = {"val", "test", "reference", "best", "seconds", "epochs", "steps", "parameters"} - set(content)
+    if lacking:
+        raise RequestError(f"{file}: holds no {', '.join(sorted(lacking))}; it was changed")
+    return content
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Return the rows of a run's ``metrics.csv``; a value that a row lacks is left out.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    file = folder / "metrics.csv"
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+    except (OSError, ValueError, TypeError) as error:
+        raise RequestError(f"{file}: cannot be read as the learning curves of a run ({error})") from error

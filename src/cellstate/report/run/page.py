@@ -1,0 +1,90 @@
+"""The page of a run, ``report.html``: one file that needs nothing else, and its figures as PNG files beside it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellstate.report.asked import choices, command_line
+from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.runs.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from cellstate.data import SequenceData
+    from cellstate.model import SequenceModel
+
+
+def write(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]],
+    data: SequenceData,
+    model: SequenceModel,
+) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` of a finished run, and return the page.
+
+    Args:
+        folder: the run folder, with ``manifest.json`` and ``config.yaml``.
+        metrics: the content of ``metrics.json``.
+        history: the rows of ``metrics.csv``.
+        data: what it was trained on.
+        model: with its best weights, and with the scores of the test if there was one.
+    """
+    from cellstate.model.material import Material
+    from cellstate.report.run import (
+        learning,  # these load matplotlib
+        standing,
+    )
+    from cellstate.report.run.results import result_table, verdict
+    from cellstate.report.run.tasks import task_of
+
+    material, task = Material(metrics, history, data, model), task_of(model)
+    section = task.section(material)
+    curves = learning.drawings(material, metric=task.metric, metric_label=task.metric_label, loss_unit=task.loss_unit)
+    for metric, label in task.further:
+        curves += learning.metric_drawings(material, metric, label)
+    config, changed = (folder / "config.yaml").read_text(encoding="utf-8"), overrides(folder)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    shown = {
+        "standing": pictures(standing.drawings(material, task.metric, task.metric_label), folder),
+        "curves": pictures(curves, folder),
+        "pictures": pictures(section.drawings, folder),
+    }
+    discard_others(folder, [picture for part in shown.values() for picture in part])
+    return write_page(
+        "run.html.jinja",
+        folder / "report.html",
+        metrics=metrics,
+        task=task,
+        result=metrics[material.split].get(task.metric),
+        split=material.split,
+        test_locked=material.test_locked,
+        verdict=verdict(material, task.metric),
+        table=result_table(material, task.metric),
+        section=section,
+        facts=data.prepared.facts,
+        network=network(model),
+        command=command_line(manifest),
+        overrides=changed,
+        choices=choices(read_yaml(folder / "config.yaml"), changed),
+        manifest=manifest,
+        config=config,
+        checkpoint=shlex.quote(str(folder / "checkpoints" / "best.ckpt")),
+        **shown,
+    )
+
+
+def network(model: SequenceModel) -> str:
+    """Return the kind of network in a few words, such as ``Classifier with bidirectional LSTM``."""
+    backbone = model.backbone
+    direction = "bidirectional " if getattr(backbone, "bidirectional", False) else ""
+    return f"{type(model).__name__} with {direction}{type(backbone).__name__}"
+
+
+def overrides(folder: Path) -> list[str]:
+    """Return what stood on the command line, as Hydra recorded it; nothing for a run started from Python."""
+    record = folder / ".hydra" / "overrides.yaml"
+    return [str(override) for override in read_yaml(record, resolved=False)] if record.is_file() else []

@@ -1,0 +1,24 @@
+"""Scores that a comparison keeps in a file of its own, so that nothing is scored twice however often it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cellstate.runs.writing import write_whole
+
+
+def read(file: Path) -> dict[str, dict[str, Any]]:
+    """Return run folder -> what was scored of it; nothing where nothing was."""
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write(file: Path, found: dict[str, dict[str, Any]]) -> None:
+    """Write what ``read`` returns.
+
+    Raises:
+        RunError: the disk is full, or cannot be written.
+    """
+    text = json.dumps(found, indent=2) + "\n"
+    write_whole(file, lambda draft: draft.write_text(text))

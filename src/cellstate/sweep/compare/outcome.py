@@ -1,0 +1,234 @@
+"""What a comparison found: ``comparison.json``, with every score, every difference, and what can be said of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.statistics import summarise
+from cellstate.metrics.table import metric_of, rank
+from cellstate.report.run.tasks import OTHER, TASKS
+from cellstate.report.sweep.page import config_of
+from cellstate.report.sweep.reading import read_json
+from cellstate.runs.writing import write_whole
+from cellstate.sweep.compare.request import Request
+from cellstate.sweep.compare.sizes import Size
+from cellstate.sweep.compare.statistics import LEVEL, Difference, compare
+
+Row = Mapping[str, Any]
+NOTHING = "no difference shown"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant under one condition.
+
+    Attributes:
+        name: what to call it.
+        overrides: what makes it, key -> value.
+        given: what matching and the search have chosen for it.
+        size: of its network.
+        rows: repetition, such as ``seed=3`` -> the row of its run.
+    """
+
+    name: str
+    overrides: dict[str, Any]
+    given: dict[str, Any]
+    size: Size
+    rows: dict[str, Row]
+
+    @property
+    def done(self) -> dict[str, Row]:
+        """The runs that are complete."""
+        return {repeat: row for repeat, row in self.rows.items() if row["status"] == "completed"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What all variants are tried on: overrides of the data, and the variants."""
+
+    overrides: dict[str, Any]
+    variants: list[Variant] = field(default_factory=list)
+
+
+def scored(folder: Path, conditions: Sequence[Condition], request: Request, command: Sequence[str]) -> dict[str, Any]:
+    """Return the content of ``comparison.json``.
+
+    Args:
+        folder: the comparison's, in which the runs lie.
+        conditions: with the rows of their runs; where the test split was scored, they hold its metrics.
+        request: by which metric, and with how much of a match.
+        command: the words of the command line.
+
+    Raises:
+        RequestError: the runs have no such metric.
+    """
+    split = "test" if request.test else "val"
+    found = [dict(of_condition(folder, condition, request, split)) for condition in conditions]
+    return {
+        "name": folder.name,
+        "command": list(command),
+        "match": request.match,
+        "level": LEVEL,
+        "tuned": request.tune,
+        "split": split,
+        "generalise": request.generalise,
+        "conditions": found,
+    }
+
+
+def of_condition(folder: Path, condition: Condition, request: Request, split: str) -> Iterator[tuple[str, Any]]:
+    """Yield what came out under one condition."""
+    metric = judged_by(folder, condition, request.metric, split)
+    scores = {
+        variant.name: {
+            repeat: row[split][metric] for repeat, row in variant.done.items() if row[split].get(metric) is not None
+        }
+        for variant in condition.variants
+    }
+    differences = compare({name: own for name, own in scores.items() if own})
+    yield "overrides", condition.overrides
+    yield "metric", metric
+    yield "higher_is_better", metric_of(metric).higher_is_better
+    yield "reference", references(folder, condition, metric)
+    yield "variants", [dict(of_variant(variant, scores[variant.name])) for variant in condition.variants]
+    pairs = [{"one": one, "other": other, **asdict(found)} for (one, other), found in differences.items()]
+    shown = [found.shown for found in differences.values()]
+    yield "differences", [{**pair, "shown": one} for pair, one in zip(pairs, shown, strict=True)]
+    yield "verdict", verdict(metric, [variant.name for variant in condition.variants], differences)
+    yield "trained", trained(folder, condition, request.generalise)
+    yield "generalisation", list(generalisation(condition, metric, request.generalise))
+
+
+def trained(folder: Path, condition: Condition, asked: Mapping[str, Sequence[Any]]) -> Any:
+    """Return the value that the networks were trained with, of the key of the data over which they generalise."""
+    rows = [row for variant in condition.variants for row in variant.done.values()]
+    data = config_of(folder / rows[0]["folder"]).get("data") or {} if rows else {}
+    return next((data.get(key.partition(".")[2]) for key in asked), None)
+
+
+def generalisation(condition: Condition, metric: str, asked: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Yield, for each value that networks were asked to generalise to, what each variant reached there.
+
+    Always on the validation split, in the form of a condition, so that it is drawn and shown like one.
+    """
+    for key, value in ((key, value) for key, values in asked.items() for value in sorted(values)):
+        points = {
+            variant.name: {repeat: row["generalised"][str(value)] for repeat, row in variant.done.items()}
+            for variant in condition.variants
+        }
+        first = next(iter(points.values()), {})
+        scores = {name: {repeat: one["metrics"][metric] for repeat, one in own.items()} for name, own in points.items()}
+        yield {
+            "overrides": {key: value},
+            "metric": metric,
+            "reference": averaged(one["reference"].get(metric, {}) for one in first.values()),
+            "variants": [
+                {"name": name, "scores": own, "score": summarise(list(own.values())) if own else None}
+                for name, own in scores.items()
+            ],
+        }
+
+
+def of_variant(variant: Variant, scores: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
+    """Yield what a variant reached under one condition."""
+    seconds = [row["seconds"]["fit"] for row in variant.done.values() if row["seconds"]]
+    yield "name", variant.name
+    yield "overrides", variant.overrides
+    yield "given", variant.given
+    yield "parameters", variant.size.parameters
+    yield "state", variant.size.state
+    yield "scores", dict(scores)
+    yield "score", summarise(list(scores.values())) if scores else None
+    yield "seconds", summarise(seconds) if seconds else None
+    yield "missing", [repeat for repeat in variant.rows if repeat not in scores]
+    yield "folders", {repeat: row["folder"] for repeat, row in variant.rows.items()}
+
+
+def judged_by(folder: Path, condition: Condition, asked: str | None, split: str) -> str:
+    """Return what a condition is judged by: as asked, else what its task is about.
+
+    Raises:
+        RequestError: its runs have no such metric.
+    """
+    rows = [row for variant in condition.variants for row in variant.done.values()]
+    if asked is None:
+        tasks = {kind.__name__: task for kind, task in TASKS.items()}
+        names = [str((config_of(folder / row["folder"]).get("model") or {}).get("_target_")) for row in rows[:1]]
+        asked = next((tasks[name] for name in (one.rpartition(".")[2] for one in names) if name in tasks), OTHER).metric
+    if metric_of(asked).mode is None:
+        raise RequestError(
+            f"comparison.metric={asked}: neither the higher nor the lower value of it is better "
+            f"({metric_of(asked).in_words}); compare by another metric"
+        )
+    if rows and not any(asked in row[split] for row in rows):
+        raise RequestError(f"comparison.metric={asked}: the runs have none{did_you_mean(asked, rows[0][split])}")
+    return asked
+
+
+def references(folder: Path, condition: Condition, metric: str) -> dict[str, float]:
+    """Return predictor -> score of optimum and baselines, the mean over the runs, whose data may differ by seed."""
+    rows = [row for variant in condition.variants[:1] for row in variant.done.values()]
+    tables = [
+        row.get("reference") or read_json(folder / row["folder"] / "metrics.json").get("reference", {}) for row in rows
+    ]
+    return averaged(table.get(metric, {}) for table in tables)
+
+
+def averaged(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return name -> mean of the scores of a few tables; a name without a score in one of them is left out."""
+    found: dict[str, list[float]] = {}
+    for table in tables:
+        for name, value in table.items():
+            found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items() if None not in values}
+
+
+def verdict(metric: str, names: Sequence[str], differences: Mapping[tuple[str, str], Difference]) -> list[str]:
+    """Return a line for each pair of variants: which is better and by how much, or that no difference is shown."""
+    said = []
+    for (one, other), found in differences.items():
+        if not found.shown:
+            said.append(f"{one} and {other}: {NOTHING}")
+            continue
+        first = rank(metric, found.mean) < 0
+        better, worse = (one, other) if first else (other, one)
+        said.append(f"{better} is better than {worse}")
+    compared = {name for pair in differences for name in pair}
+    return said + [f"{name}: no run is complete" for name in names if len(names) > 1 and name not in compared]
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``comparison.json``, and ``comparison.csv`` with a row for each variant under each condition.
+
+    Raises:
+        RunError: the disk is full, or cannot be written.
+    """
+    text = json.dumps(content, indent=2) + "\n"
+    write_whole(folder / "comparison.json", lambda draft: draft.write_text(text))
+
+    def table(draft: Path) -> None:
+        rows = [
+            {
+                **condition["overrides"],
+                "variant": variant["name"],
+                "metric": f"{content['split']}/{condition['metric']}",
+                **{part: (variant["score"] or {}).get(part) for part in ("mean", "std", "low", "high", "n")},
+                "parameters": variant["parameters"],
+                "state": variant["state"],
+                "seconds": (variant["seconds"] or {}).get("mean"),
+            }
+            for condition in content["conditions"]
+            for variant in condition["variants"]
+        ]
+        with draft.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    write_whole(folder / "comparison.csv", table)

@@ -1,0 +1,1 @@
+"""Training: from a config to a result, resuming, and what a run prints."""

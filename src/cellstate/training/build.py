@@ -1,0 +1,126 @@
+"""Building what the settings of a run name: data, model, callbacks, loggers, trainer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import torch
+from hydra.errors import InstantiationException
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
+
+from cellstate import checkpoint
+from cellstate.callbacks import GradientNorm, Progress
+from cellstate.data import SequenceData
+from cellstate.debug import Preset
+from cellstate.debug.profiler import NoProfiler
+from cellstate.distributed import check_number, environment
+from cellstate.errors import RequestError
+from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.training.settings import Part, Settings
+
+
+def build_data(settings: Settings) -> SequenceData:
+    """Return the data, read or generated."""
+    data = settings.data.build()
+    try:
+        _ = data.spec
+    except MemoryError as error:
+        raise RequestError(f"data: it does not fit into memory ({error}); ask for less of it") from error
+    return data
+
+
+def model_builder(settings: Settings, data: SequenceData) -> Callable[[], SequenceModel]:
+    """Return what makes the untrained model; every size that follows from the data comes from ``data.spec``."""
+    optimization = {"optimizer": settings.optimizer.factory()}
+    if settings.scheduler is not None:
+        optimization["scheduler"] = settings.scheduler.factory()
+    return partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
+
+
+def build_model(settings: Settings, data: SequenceData) -> SequenceModel:
+    """Return the untrained model."""
+    build = model_builder(settings, data)
+    try:
+        refuse_oversized(build)
+        model = build()
+    except ValueError as error:  # the backbone's own words about arguments that contradict each other
+        raise RequestError(f"backbone: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
+            raise
+        raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
+    check_optimizer(settings.optimizer, model.parameters())
+    return model
+
+
+def check_optimizer(optimizer: Part, parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Hold the optimiser's values against what it takes itself, such as a learning rate that is not below 0.
+
+    Raises:
+        RequestError: the optimiser's own words.
+    """
+    try:
+        optimizer.factory()(parameters)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"optimizer: {error}") from error
+
+
+def build_preset(settings: Settings) -> Preset:
+    """Return the preset of ``debug=NAME``, else the one that adds nothing."""
+    return Preset() if settings.debug is None else settings.debug.build()
+
+
+def build_trainer(
+    settings: Settings, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
+) -> L.Trainer:
+    """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
+    chosen = [part.build() for part in settings.callbacks.values()]
+    if settings.quiet:
+        chosen = [callback for callback in chosen if not isinstance(callback, Progress)]
+    loggers = build_loggers(settings)
+    if not loggers:
+        chosen = [callback for callback in chosen if not isinstance(callback, GradientNorm)]
+    here = environment()
+    nodes, profiling = (settings.trainer.values.get(key) for key in ("num_nodes", "profiler"))
+    if here is not None and nodes not in (None, 1):
+        raise RequestError(
+            f"trainer.num_nodes={nodes}: the processes of several machines are started by torchrun "
+            "or srun; docs/processes.md shows both"
+        )
+    try:
+        trainer = settings.trainer.build(
+            # Checkpoints come last: what refuses a step has spoken before they are written.
+            callbacks=[*chosen, *callbacks],
+            logger=loggers or False,
+            default_root_dir=str(folder),
+            plugins=[checkpoint.AtomicCheckpointIO(), *([] if here is None else [here])],
+            profiler=profiler or profiling or NoProfiler(),
+        )
+    except Exception as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        if "No supported gpu backend" in reason:
+            reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
+        raise RequestError(f"trainer: {reason}") from error
+    return check_number(trainer, "trainer.devices")
+
+
+def build_loggers(settings: Settings) -> list[Logger]:
+    """Return the configured loggers.
+
+    Raises:
+        RequestError: one needs a package that is not installed, or does not take what it was given.
+    """
+    loggers = []
+    for name, part in settings.loggers.items():
+        try:
+            loggers.append(part.build())
+        except InstantiationException as error:
+            if isinstance(error.__cause__, RequestError):
+                raise error.__cause__ from error
+            raise RequestError(f"logger.{name}: {str(error.__cause__ or error).splitlines()[0]}") from error
+    return loggers

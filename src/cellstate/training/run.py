@@ -1,0 +1,312 @@
+"""One run: prepare, fit, test, publish. The file to read first."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.strategies import FSDPStrategy
+from omegaconf import DictConfig, OmegaConf
+
+from cellstate import checkpoint, report
+from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
+from cellstate.callbacks.monitors import check_monitors, monitors
+from cellstate.callbacks.position import whole_epochs
+from cellstate.config.check import debugged
+from cellstate.data import SequenceData
+from cellstate.debug import Preset
+from cellstate.distributed import together
+from cellstate.errors import RunError
+from cellstate.logger import Tracking
+from cellstate.metrics.table import MONITOR
+from cellstate.model import SequenceModel, parameters_of
+from cellstate.runs.discard import discard_unclaimed
+from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.ledger import Ledger, spoken
+from cellstate.runs.provenance import provenance
+from cellstate.runs.quiet import quiet_libraries
+from cellstate.runs.stopping import StopRequest
+from cellstate.runs.watching import present_watcher
+from cellstate.scoring.scores import look, metrics_of, references
+from cellstate.training import summary
+from cellstate.training.build import build_data, build_model, build_preset, build_trainer
+from cellstate.training.fit import fit, passing_on_interruption, way_on
+from cellstate.training.settings import Settings, resolve
+
+
+@dataclass
+class Run:
+    """What a finished run leaves in memory; the same lies in its folder."""
+
+    folder: Path
+    metrics: dict[str, Any]  # the content of metrics.json
+    history: list[dict[str, float]]  # a row an epoch, as metrics.csv
+    model: SequenceModel  # with the weights of the best checkpoint
+    data: SequenceData
+    config: dict[str, Any]
+    looks: int | None = None  # how often this data's test split had been scored by then; None where it was not
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best checkpoint, which holds all it takes to evaluate and to predict."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+
+def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
+    """Train one model on one data set, test it, and leave everything in ``folder``.
+
+    Args:
+        config: the composed config.
+        folder: the run's own.
+        again: resume the run that ``folder`` holds from its newest checkpoint, as if it had never stopped.
+
+    Raises:
+        RequestError: the config or the data cannot be used; nothing was written.
+        RunError: the training diverged, or the disk is full; the folder says so.
+        PrunedError: the search gave it up; ``checkpoints/last.ckpt`` holds what was reached.
+        KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
+    """
+    began = time.monotonic()
+    settings = resolve(config)
+    with quiet_libraries():
+        job = prepare(settings, folder, again=again)
+        with in_progress(job) as claimed:
+            if job.speaks:
+                summary.announce(settings, job.data, job.model, folder)
+            fit(job.trainer, job.model, job.data, job.keeper, job.history)
+            tested = test(job)
+            metrics = collect(job, tested, seconds=time.monotonic() - began)
+            publish(job, metrics, claimed)
+        if settings.report and job.trainer.is_global_zero:
+            write_report(folder, metrics, job.history.rows, job.data, tested.model)
+        job.tracking.conclude(metrics, lambda: report.tables(metrics, job.history.rows, job.data, tested.model))
+    if job.speaks:
+        if job.preset.scores_splits:
+            looks = None if tested.looks is None else spoken(tested.looks, job.ledger.path)
+            summary.conclude(metrics, job.data, tested.model, folder, looks)
+        job.tracking.tell()
+    return Run(folder, metrics, job.history.rows, tested.model, job.data, job.record["config"], tested.looks)
+
+
+# ------------------------------------------------------------------ prepare
+
+
+@dataclass
+class Job:
+    """All that a run works with, built and checked; nothing of it was written yet.
+
+    Attributes:
+        record: what cellstate keeps in every checkpoint of the run, beside Lightning's own state.
+        again: whether the run is resumed.
+    """
+
+    settings: Settings
+    folder: Path
+    again: bool
+    data: SequenceData
+    model: SequenceModel
+    preset: Preset
+    record: dict[str, Any]
+    stop: StopRequest
+    keeper: Checkpoints
+    history: History
+    tracking: Tracking
+    trainer: L.Trainer
+    ledger: Ledger
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process prints what is trained and the table of results."""
+        return not self.settings.quiet and self.trainer.is_global_zero
+
+
+def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
+    """Build data, model, callbacks, loggers and trainer.
+
+    Raises:
+        RequestError: some part cannot be built, or the parts do not fit each other.
+    """
+    preset = build_preset(settings)
+    L.seed_everything(settings.seed, workers=True, verbose=False)
+    data = build_data(settings)
+    if not settings.test:
+        data.lock_test()
+    model = build_model(settings, data)
+    record = recorded_facts(settings, data, model, preset)
+    check_monitors(settings.waiting(), known_metrics(settings, record["reference"], model, data))
+    preset.prepare(data)
+    stop = StopRequest()
+    keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
+    history = History(folder / "metrics.csv")
+    tracking = Tracking(history, keeper.monitor)
+    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watchers(history, stop)]
+    trainer = build_trainer(settings, folder, callbacks, preset.profiler())
+    preset.check(trainer, again=again)
+    ledger = Ledger(settings.ledger)
+    if data.reported_split == "test" and trainer.is_global_zero:
+        ledger.check()
+    return Job(settings, folder, again, data, model, preset, record, stop, keeper, history, tracking, trainer, ledger)
+
+
+def recorded_facts(settings: Settings, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
+    """Return what cellstate keeps in every checkpoint of a run, beside Lightning's own state."""
+    return {
+        "config": settings.recorded,
+        "spec": data.spec.as_dict(),
+        "fingerprint": data.fingerprint,
+        "split": data.split_record,
+        "test_locked": data.test_locked,
+        "reference": references(data, model) if preset.scores_splits else {},
+        **provenance(),
+    }
+
+
+def known_metrics(
+    settings: Settings, reference: Mapping[str, Any], model: SequenceModel, data: SequenceData
+) -> set[str]:
+    """Return the metrics that the run will have; the network is asked only about those that no reference names."""
+    known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
+    wanted = monitors(settings.waiting())
+    return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
+
+
+def watchers(history: History, stop: StopRequest) -> list[L.Callback]:
+    """Return what reports each validation to a search, if one watches this run."""
+    watcher = present_watcher()
+    return [] if watcher is None else [Watched(watcher, history, stop)]
+
+
+@contextmanager
+def in_progress(job: Job) -> Iterator[RunFolder]:
+    """Claim the run folder, start the other processes, listen for signals, record how it ends."""
+    claimed = claim(job)
+    work = {"config": job.record["config"], "folder": str(job.folder.resolve()), "again": job.again}
+    with ExitStack() as stack:
+        stack.enter_context(claimed.recording())
+        stack.enter_context(job.stop.listening())
+        stack.enter_context(job.tracking.recording(job.trainer, claimed, job.record, resumed=job.again))
+        lost = f"; {way_on(job.folder)}"
+        stack.enter_context(
+            together(job.trainer, "train", work, lambda reason: claimed.conclude("failed", reason), lost)
+        )
+        yield claimed
+
+
+def claim(job: Job) -> RunFolder:
+    """Claim the run folder, or take it over again; of several processes the first one does."""
+    folder, record = job.folder, job.record
+    if not job.trainer.is_global_zero:
+        discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
+        return Bystander(folder)
+    config, data = record["config"], {"data": record["fingerprint"]}
+    if job.again:
+        claimed = RunFolder.reclaim(folder, **data)
+    else:
+        where_from = {name: record[name] for name in ("versions", "git", "machine")}
+        debug = {"debug": preset} if (preset := debugged(config)) else {}
+        claimed = RunFolder.claim(
+            folder, experiment=config["experiment"], seed=config["seed"], **data, **where_from, **debug
+        )
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    claimed.update(device=str(job.trainer.strategy.root_device), processes=job.trainer.world_size)
+    return claimed
+
+
+# ------------------------------------------------------------------ test
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The model with its best weights and its scores.
+
+    Attributes:
+        looks: how often this data's test split had been evaluated by then; None where it was not, or another process
+            knows.
+        seconds: what the test took.
+    """
+
+    model: SequenceModel
+    looks: int | None
+    seconds: float
+
+
+def test(job: Job) -> Tested:
+    """Load the best weights, score the test split if there is one to score, and record that in the best checkpoint."""
+    began = time.monotonic()
+    keeper, trainer = job.keeper, job.trainer
+    if not keeper.best_path.exists():
+        raise RunError("no checkpoint was written: the run ended before its first validation")
+    tester, model = tester_of(job)
+    best = checkpoint.read(keeper.best_path)
+    model.load_state_dict(best["state_dict"])
+    model.results = dict(best[checkpoint.KEY]["metrics"])
+    looks = None
+    if "test" in job.data.prepared.splits:
+        kept = model.results
+        if trainer.is_global_zero:
+            job.ledger.open()
+        with passing_on_interruption(tester, keeper):
+            tester.test(model, datamodule=job.data, verbose=False)
+        model.results = {**kept, "test": model.results["test"]}
+        best[checkpoint.KEY]["metrics"] = dict(model.results)
+        if trainer.is_global_zero:
+            looks = job.ledger.add(look("train", best, keeper.best_path, model, job.data, model.results["test"]))
+            checkpoint.write(best, keeper.best_path)
+    model.eval()
+    return Tested(model, looks, time.monotonic() - began)
+
+
+def tester_of(job: Job) -> tuple[L.Trainer, SequenceModel]:
+    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
+
+    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    """
+    if not isinstance(job.trainer.strategy, FSDPStrategy):
+        return job.trainer, job.model
+    whole = job.settings.with_strategy("ddp")
+    return build_trainer(whole, job.folder, []), build_model(whole, job.data)
+
+
+# ------------------------------------------------------------------ publish
+
+
+def collect(job: Job, tested: Tested, *, seconds: float) -> dict[str, Any]:
+    """Return the content of ``metrics.json``; ``seconds`` are those of everything."""
+    taken = {"fit": job.history.seconds, "test": tested.seconds, "total": seconds}
+    metrics = {
+        "experiment": job.settings.experiment,
+        "seed": job.settings.seed,
+        "parameters": parameters_of(tested.model),
+        "epochs": whole_epochs(job.trainer),
+        "steps": job.trainer.global_step,
+        **{split: tested.model.results.get(split, {}) for split in ("train", "val", "test")},
+        "reference": job.record["reference"],
+        "best": job.keeper.best,
+        "seconds": {name: round(value, 3) for name, value in taken.items()},
+    }
+    if job.preset.name:
+        metrics["debug"] = {"preset": job.preset.name, **job.preset.record()}
+    return metrics
+
+
+def publish(job: Job, metrics: dict[str, Any], claimed: RunFolder) -> None:
+    """Write ``metrics.json``, with which the run is complete."""
+    claimed.write_json("metrics.json", metrics)
+    if job.trainer.is_global_zero:
+        job.keeper.previous_path.unlink(missing_ok=True)  # nothing resumes from it again
+    job.preset.conclude(job.folder, quiet=not job.speaks)
+
+
+def write_report(folder: Path, *parts: Any) -> None:
+    """Write figures and page of a run that is complete; whatever goes wrong there is told, and loses nothing."""
+    try:
+        report.write(folder, *parts)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
