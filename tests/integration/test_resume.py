@@ -106,7 +106,7 @@ def test_a_preempted_run_saves_at_once_and_says_how_to_go_on(working_folder: Pat
     folder = working_folder / "run"
     (line,) = stopped(folder).splitlines()
     assert line.startswith("cellstate: error: interrupted at step ")
-    assert line.endswith("go on with: cellstate train run=run")
+    assert line.endswith("resume with: cellstate train run=run")
     step = int(line.split("step ")[1].split()[0])
     assert checkpoint.read(folder / "checkpoints" / "last.ckpt")[checkpoint.KEY]["step"] == step
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
@@ -128,7 +128,7 @@ def test_a_stop_within_a_validation_keeps_the_epoch_before_it(
 
     monkeypatch.setattr(SequenceModel, "validation_step", told_to_stop)
     words = [*TINY[1:], "trainer.max_epochs=4", "data.batch_size=32", "hydra.run.dir=run"]
-    with pytest.raises(KeyboardInterrupt, match=r"interrupted at step 4 .*go on with: cellstate train run=run"):
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted at step 4 .*resume with: cellstate train run=run"):
         package.train(["experiment=pattern", *words])
     last = checkpoint.read(working_folder / "run" / "checkpoints" / "last.ckpt")[checkpoint.KEY]
     assert last["step"] == 4
@@ -223,7 +223,7 @@ def test_where_the_newest_checkpoint_is_damaged_it_goes_on_from_the_one_before(
     last.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[damage])
     run = package.resume(halted)
     assert run is not None
-    assert f"warning: {last} is damaged; going on from {previous}" in capfd.readouterr().err
+    assert f"warning: {last} is damaged; resuming from {previous}" in capfd.readouterr().err
     whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
     assert kills.differences(kills.contents(whole.folder), halted) == []
     assert sorted(path.name for path in (halted / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]

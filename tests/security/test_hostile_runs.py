@@ -284,6 +284,7 @@ def set_value(place: str, value: Any) -> Callable[[Path], object]:
             "laid out as no checkpoint is",
         ),
         (lambda folder: saved({"state_dict": {}}, last(folder)), "it has no record of its experiment"),
+        (set_value("state_dict/head.bias", [0.0, 0.0]), "its record is not complete (state_dict.head.bias)"),
         (set_value("loops", None), "its record is not complete (loops)"),
         (set_value("optimizer_states", {}), "its record is not complete (optimizer_states)"),
         (set_value("pytorch-lightning_version", "${x}"), "its record is not complete (pytorch-lightning_version)"),
@@ -291,7 +292,7 @@ def set_value(place: str, value: Any) -> Callable[[Path], object]:
         (set_value("state_dict/head.bias", torch.zeros(10**6)), "the run cannot go on from it"),
         (set_value("optimizer_states/0/param_groups", []), "the run cannot go on from it"),
         (set_value("cellstate_training/0/mean_loss", []), "the run cannot go on from it"),
-        (set_value("cellstate/random_state", [{"python": [3, [2**40], None]}]), "random state cannot be taken up"),
+        (set_value("cellstate_random", [{"python": [3, [2**40], None]}]), "random state cannot be taken up"),
     ],
 )
 def test_a_checkpoint_that_a_folder_goes_on_from_is_no_way_in(

@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from cellstate.callbacks.position import begin_resumed_epoch, newest_epoch, nothing_half_done
-from cellstate.checkpoint import FORMAT, KEY, DamagedError, keep, random_state, restore_random_state, verify
+from cellstate.checkpoint import FORMAT, KEY, RANDOM, DamagedError, keep, random_state, restore_random_state, verify
 from cellstate.config.types import PositiveFloat, PositiveInt
 from cellstate.distributed import Agreement, gather, own_of
 from cellstate.metrics.table import MONITOR, rank
@@ -190,7 +190,12 @@ class Checkpoints(Checkpoint):
                 "monitor": self.monitor,
                 "value": value,
             }
-            trainer.save_checkpoint(self.best_path)
+            self._save_best(trainer)
+
+    def _save_best(self, trainer: L.Trainer) -> None:
+        weights = trainer.strategy.lightning_module_state_dict()  # where they are sharded, all processes take part
+        trainer.strategy.save_checkpoint({"state_dict": weights, KEY: self._recorded(trainer)}, self.best_path)
+        trainer.strategy.barrier("best.ckpt")
 
     def improves(self, value: float) -> bool:
         """Say whether a value of the monitor is better than the best so far; an equal one, or NaN, is not."""
@@ -207,26 +212,31 @@ class Checkpoints(Checkpoint):
         if self._stopping and not self._finished:
             raise Stopped
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to rebuild the experiment, to go on, and to check its numbers."""
-        checkpoint[KEY] = {
+    def _recorded(self, trainer: L.Trainer) -> dict[str, Any]:
+        """Return what it takes to rebuild the experiment, and to check its numbers."""
+        model: Any = trainer.lightning_module
+        return {
             "format": FORMAT,
             **self.record,
             "written": now(),
             "machine": {**self.record.get("machine", {}), **computing(trainer)},
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
-            "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
+            "metrics": dict(model.results) if trainer.global_step == self.scored_step else {},
             "best": self.best,
             "finished": self._finished,
-            "random_state": gather(random_state()),  # of each process
         }
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add the record, and the random state of each process to go on with."""
+        checkpoint[KEY] = self._recorded(trainer)
+        checkpoint[RANDOM] = gather(random_state())
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Take up what a run that goes on had reached."""
         record = checkpoint[KEY]
         self.best, self._finished = record["best"], record["finished"]
-        self._random_state = own_of(record["random_state"])
+        self._random_state = own_of(checkpoint[RANDOM])
         self.scored_step = record["step"] if record["metrics"] else -1
 
 

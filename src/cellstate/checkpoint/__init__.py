@@ -12,11 +12,12 @@ from cellstate.checkpoint.file import (
 )
 from cellstate.checkpoint.randomness import random_state, restore_random_state
 from cellstate.checkpoint.rebuild import read_data, rebuild_data, rebuild_model
-from cellstate.checkpoint.record import FORMAT, KEY
+from cellstate.checkpoint.record import FORMAT, KEY, RANDOM
 
 __all__ = [
     "FORMAT",
     "KEY",
+    "RANDOM",
     "AtomicCheckpointIO",
     "DamagedError",
     "ForeignFileError",

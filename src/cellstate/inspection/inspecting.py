@@ -137,10 +137,7 @@ def refuse_what_cannot_be_opened(model: SequenceModel, checkpoint: str | Path) -
             width = backbone.input_size if hasattr(backbone, "input_size") else 1
             open_states(backbone, torch.zeros(1, 2, width))
     except (ValueError, TypeError, AttributeError) as error:
-        raise RequestError(
-            f"checkpoint={checkpoint}: its backbone, a {type(backbone).__name__}, is no RNN, GRU or LSTM, and cannot "
-            "be opened"
-        ) from error
+        raise RequestError(f"checkpoint={checkpoint}: its backbone cannot be opened: {error}") from error
 
 
 def inspect_model(

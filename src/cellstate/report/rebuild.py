@@ -58,7 +58,7 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: options.Trust) ->
     if status != "completed":
         raise RequestError(
             f"{folder}: the run is not complete (its status is {status}), so it has no result to report; "
-            f"go on with it: cellstate train run={folder}"
+            f"resume it with: cellstate train run={folder}"
         )
     metrics, history = read_metrics(folder), read_history(folder)
 

@@ -113,8 +113,8 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     except RequestError as error:
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
     check_processes(file, values.get("trainer"))
-    data = values["data"]
-    if resolved(data["_target_"], DATA, trust) is TextData and "cache" in data and not is_cache(data["cache"]):
+    data, kind = values["data"], resolved(values["data"]["_target_"], DATA, trust)
+    if issubclass(kind, TextData) and "cache" in data and not is_cache(data["cache"]):
         data["cache"] = None  # the usual one will do: what comes out is the same
     if ledger is not None or not is_ledger(values.get("ledger")):
         values["ledger"] = ledger or LEDGER

@@ -57,7 +57,7 @@ def check_checkpoints(folder: Path) -> None:
     try:
         newest = newest_whole(folder / "checkpoints")
         if newest is not None:
-            checkpoint.read(newest, to_go_on=True)
+            checkpoint.read(newest, to_resume=True)
         if best.exists():
             checkpoint.verify(best)
     except checkpoint.DamagedError as error:
