@@ -42,25 +42,21 @@ def task(config: DictConfig) -> None:
     check_values(config, Options)
     if config.checkpoint is None:
         raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
-    from cellstate.model import LanguageModel
     from cellstate.runs.writing import output_path, write_whole
-    from cellstate.scoring.session import open_checkpoint
+    from cellstate.scoring.session import asking, open_checkpoint
 
     file = None if config.output is None else output_path(config.output, overwrite=config.overwrite)
     model = open_checkpoint(config.checkpoint, trust=config.trust).model()
-    if not isinstance(model, LanguageModel):
-        raise RequestError(
-            f"checkpoint={config.checkpoint}: holds a {type(model).__name__}, which writes no text; give the "
-            "checkpoint of a language model, such as of experiment=char_lm, or predict with cellstate predict"
+    with asking(config.checkpoint):
+        written = model.generate(
+            config.prompt,
+            config.length,
+            temperature=config.temperature,
+            top_k=config.top_k,
+            top_p=config.top_p,
+            seed=config.seed,
         )
-    text = (config.prompt or "") + model.generate(
-        config.prompt,
-        config.length,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        seed=config.seed,
-    )
+    text = (config.prompt or "") + written
     if file is not None:
         write_whole(file, lambda draft: draft.write_bytes(text.encode()))
         return

@@ -275,6 +275,7 @@ def collect(
         "val": model.results.get("val", {}),
         "test": model.results.get("test", {}),
         "reference": record["reference"],
+        "headline": {"metric": model.headline.metric, "label": model.headline.label},
         "best": keeper.best,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }

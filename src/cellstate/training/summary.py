@@ -16,7 +16,7 @@ from rich.table import Table
 from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
-from cellstate.model import LanguageModel, SequenceModel, parameters_of
+from cellstate.model import SequenceModel, parameters_of
 
 # What each number means, its unit, and which way is better.
 MEANING = {
@@ -81,7 +81,7 @@ def conclude(
     for name in shown_metrics(metrics[data.reported_split]):
         if name in MEANING and name not in ONLY_IN_FILE:
             console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
-    if isinstance(model, LanguageModel):
+    if model.writes_text:
         text = model.generate(length=300, temperature=0.8)
         console.print("\nA sample at temperature 0.8:")
         console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)
