@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def backtest(
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
     """
     stored = None
-    if isinstance(model, SequenceModel):
+    if not isinstance(model, (str, os.PathLike)):
         if data is None or isinstance(data, Mapping):
             raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
         trained = model

@@ -26,6 +26,10 @@ class RequestError(CellstateError):
     exit_status = 2
 
 
+class UnsupportedError(RequestError):
+    """A model does not offer what was asked of it, in words that follow ``holds`` and the file that it came from."""
+
+
 class RunError(CellstateError):
     """The work itself failed: training diverged, the disk is full, a result could not be reproduced."""
 

@@ -68,3 +68,66 @@ def test_the_way_to_a_command_imports_nothing_heavy(file):
 
 def test_there_is_no_drawer_for_everything():
     assert not [file for file in SOURCE.rglob("*.py") if file.stem in {"utils", "helpers", "common", "misc"}]
+
+
+# ---------------------------------------------------------------------- models answer for themselves
+
+MODELS = {"Classifier", "Forecaster", "LanguageModel", "NextState", "Regressor"}
+
+
+def outside_models():
+    return [file for file in SOURCE.rglob("*.py") if file.relative_to(SOURCE).parts[0] != "model"]
+
+
+def names_in(node):
+    """The last parts of all names in a piece of code: ``Forecaster`` of ``model.Forecaster``."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name):
+            yield inner.id
+        elif isinstance(inner, ast.Attribute):
+            yield inner.attr
+
+
+def asks_for_a_kind_of_model(node):
+    """Whether code tells models apart: by isinstance, by a table of classes, by a match, or by the name of a class."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
+        return bool({*MODELS, "SequenceModel"} & set(names_in(node.args[1])))
+    if isinstance(node, ast.Dict):
+        return any(key is not None and MODELS & set(names_in(key)) for key in node.keys)
+    if isinstance(node, ast.MatchClass):
+        return bool(MODELS & set(names_in(node.cls)))
+    return isinstance(node, ast.Constant) and node.value in MODELS
+
+
+def test_nobody_outside_models_asks_which_kind_a_model_is():
+    found = [
+        f"{file.relative_to(SOURCE)}:{node.lineno}"
+        for file in outside_models()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if asks_for_a_kind_of_model(node)
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "isinstance(model, Forecaster)",
+        "isinstance(model, (model.Classifier, Regressor))",
+        "issubclass(kind, SequenceModel)",
+        "TABLE = {Classifier: 1}",
+        "match one:\n    case NextState():\n        pass",
+        "name == 'LanguageModel'",
+    ],
+)
+def test_that_question_is_recognised(code):
+    assert any(map(asks_for_a_kind_of_model, ast.walk(ast.parse(code))))
+
+
+def test_importing_models_loads_no_figures():
+    """Matplotlib itself comes with Lightning, by way of torchmetrics; nothing of ours that draws comes with models."""
+    code = "import sys, cellstate.model; print(*(name for name in sys.modules if name.startswith('cellstate')))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(answer.stdout.split())
+    assert "cellstate.model.forecasting.model" in loaded
+    assert not [name for name in loaded if name.endswith(".figures") or name == "cellstate.plotting.canvas"]

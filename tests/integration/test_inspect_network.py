@@ -15,7 +15,7 @@ from torch import nn
 import cellstate as package
 from cellstate.errors import RequestError
 from cellstate.inspection.analysis import load_plain
-from cellstate.inspection.page import figures, heat
+from cellstate.inspection.page import heat, memory
 from cellstate.plotting.theme import LIGHT, THEMES, Theme, channels
 
 
@@ -178,7 +178,7 @@ def test_a_page_that_cannot_be_drawn_leaves_nothing_behind(cellstate: Command, m
     def broken(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(figures, "memory", broken)
+    monkeypatch.setattr(memory, "memory", broken)
     words = [] if output is None else [f"output={output}"]
     with pytest.raises(RuntimeError, match="no ink"):
         cellstate("inspect", "walk=true", *words)

@@ -173,7 +173,7 @@ def test_more_sequences_than_are_predicted_at_once_keep_their_order(
 ) -> None:
     walks = Path(labelled.config["data"]["path"])
     whole = predicted(cellstate, labelled, str(walks))
-    monkeypatch.setattr("cellstate.scoring.predict.ROWS", 7)
+    monkeypatch.setattr("cellstate.model.inputs.ROWS", 7)
     parts = predicted(cellstate, labelled, str(walks))
     assert whole["id"].to_list() == parts["id"].to_list() == [f"walk {number}" for number in range(40)]
     np.testing.assert_allclose(whole["probability_up"].to_numpy(), parts["probability_up"].to_numpy(), rtol=1e-5)

@@ -16,7 +16,6 @@ from cellstate.errors import RequestError
 from cellstate.model.material import Material
 from cellstate.model.regression import figures as regression
 from cellstate.plotting.theme import DARK, LIGHT
-from cellstate.report.run.tasks import task_of
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7
 SIZES = {"train_size": 600, "val_size": 200, "test_size": 300}
@@ -218,8 +217,8 @@ def test_a_checkpoint_predicts_what_was_scored(run):
 
 def test_the_figures_show_every_prediction_of_the_test_split(run):
     material = Material(run.metrics, run.history, run.data, run.model)
-    assert task_of(run.model).metric == "mse"
-    drawings = {drawing.name: drawing for drawing in task_of(run.model).section(material).drawings}
+    assert run.model.headline.metric == "mse"
+    drawings = {drawing.name: drawing for drawing in run.model.section(material).drawings}
     assert list(drawings) == ["predicted_and_true", "residuals"]
     found = regression.collect(material)
     predicted, truth = run.model.predict(run.data.samples("test").inputs), run.data.values("test")

@@ -34,7 +34,6 @@ from cellstate.plotting.theme import DARK, LIGHT, THEMES, Theme, channels, dista
 from cellstate.report import document
 from cellstate.report.run import learning, standing
 from cellstate.report.run.results import best_of, result_table, verdict
-from cellstate.report.run.tasks import task_of
 from cellstate.training.run import Run
 
 HOSTILE = "<script>alert('$x_1$')</script>&amp;"
@@ -81,9 +80,8 @@ def material_of(run: Run, **changes: object) -> Material:
 
 
 def drawings_of(material: Material):
-    task = task_of(material.model)
-    curves = learning.drawings(material, metric=task.metric, metric_label=task.metric_label, loss_unit=task.loss_unit)
-    return [*curves, *task.section(material).drawings]
+    model = material.model
+    return [*learning.drawings(material, model.headline), *model.section(material).drawings]
 
 
 def drawn(draw, theme: Theme = LIGHT) -> Figure:

@@ -15,7 +15,6 @@ from cellstate.metrics.regression import regression_scores
 from cellstate.model.material import Material
 from cellstate.model.regression import figures as regression
 from cellstate.plotting.theme import DARK, LIGHT
-from cellstate.report.run.tasks import task_of
 
 SIGMAS = 5.0  # a true claim fails with probability 6e-7
 SIZES = {"train_size": 300, "val_size": 100, "test_size": 200}
@@ -231,7 +230,7 @@ def test_the_experiment_reads_waves_with_a_gru(run):
 
 def test_the_figures_show_three_waves_with_what_was_predicted(run):
     material = Material(run.metrics, run.history, run.data, run.model)
-    drawings = {drawing.name: drawing for drawing in task_of(run.model).section(material).drawings}
+    drawings = {drawing.name: drawing for drawing in run.model.section(material).drawings}
     assert list(drawings) == ["waves", "predicted_and_true", "residuals"]
     drawn = run.data.waves("test")
     predicted = run.model.predict(drawn.values[:, :50])

@@ -1,6 +1,7 @@
 """Backbones: pure torch networks that turn a sequence of inputs into a sequence of outputs and a state."""
 
 from cellstate.backbone.contract import Backbone, State, detach, last_outputs, reset_rows
+from cellstate.backbone.evaluating import evaluating
 from cellstate.backbone.recurrent import GRU, LSTM, RNN
 from cellstate.backbone.transparent import TransparentGRU, TransparentLSTM, TransparentRNN
 
@@ -14,6 +15,7 @@ __all__ = [
     "TransparentLSTM",
     "TransparentRNN",
     "detach",
+    "evaluating",
     "last_outputs",
     "reset_rows",
 ]

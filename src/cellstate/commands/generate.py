@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from cellstate.config import options
 from cellstate.config.command import command
-from cellstate.errors import RequestError
 
 
 def verbatim(words: Sequence[str], key: str) -> list[str]:
@@ -60,18 +59,14 @@ def run(
     trust: options.Trust = (),
 ) -> None:
     """Write text with a trained language model, to the screen or to a file."""
-    from cellstate.model import LanguageModel
     from cellstate.runs.writing import output_path, write_whole
-    from cellstate.scoring.session import open_checkpoint
+    from cellstate.scoring.session import asking, open_checkpoint
 
     file = None if output is None else output_path(str(output), overwrite=overwrite)
     model = open_checkpoint(checkpoint, trust=trust).model()
-    if not isinstance(model, LanguageModel):
-        raise RequestError(
-            f"checkpoint={checkpoint}: holds a {type(model).__name__}, which writes no text; give the "
-            "checkpoint of a language model, such as of experiment=char_lm, or predict with cellstate predict"
-        )
-    text = (prompt or "") + model.generate(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    with asking(checkpoint):
+        written = model.generate(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    text = (prompt or "") + written
     if file is not None:
         write_whole(file, lambda draft: draft.write_bytes(text.encode()))
         return

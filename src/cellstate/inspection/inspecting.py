@@ -9,27 +9,25 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from cellstate.backbone import evaluating
 from cellstate.checkpoint import ForeignFileError
 from cellstate.config import options
 from cellstate.errors import RequestError
 from cellstate.inspection.analysis import capture, describe_units, open_states, units_that_matter, walk_through
 from cellstate.inspection.analysis.captured import divergence_of
 from cellstate.inspection.analysis.memory_horizon import divergence_in_words
-from cellstate.inspection.answers import answers_of
 from cellstate.inspection.folder import refuse_taken, writing
-from cellstate.inspection.given import of_file
 from cellstate.inspection.measures import characters_of, influence_of, recall_on, receptive_fields, texts_of
-from cellstate.inspection.reading import reading_of
 from cellstate.inspection.result import Inspection
-from cellstate.inspection.sequences import Sequences, last_alone, of_split
+from cellstate.inspection.sequences import Sequences, last_alone, of_file, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
-from cellstate.model import Forecaster, LanguageModel, NextState, SequenceModel
+from cellstate.model import SequenceModel
 from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.scoring.evaluate import matching_data
 from cellstate.scoring.scores import look
-from cellstate.scoring.session import open_checkpoint
+from cellstate.scoring.session import asking, open_checkpoint
 
 
 @isolated()
@@ -115,7 +113,8 @@ def inspect_checkpoint(
         if file is not None:
             if changes:
                 raise RequestError(f"{', '.join(f'data.{key}' for key in changes)}: input={file} is read in its place")
-            given = of_file(model, stored.data(), file, count, steps)
+            with asking(checkpoint):
+                given = of_file(model, stored.data(), file, count, steps)
         else:
             looked = matching_data(stored, changes, allow_changed=allow_changed, test=split == "test")
             given = of_split(looked, split, count, steps, seed)
@@ -131,7 +130,7 @@ def inspect_checkpoint(
 
 def refuse_what_cannot_be_opened(model: SequenceModel, checkpoint: str | Path) -> None:
     """Refuse a backbone of another kind (RequestError)."""
-    backbone: Any = model.backbone
+    backbone: Any = getattr(model, "backbone", None)
     try:
         with torch.no_grad():
             width = backbone.input_size if hasattr(backbone, "input_size") else 1
@@ -163,9 +162,12 @@ def inspect_model(
     fields, problem = receptive_fields(model, given)
     held, no_readout = recall_on(model, given, seed)
     readable, no_units = characters_of(model, given, seed)
-    alone = "" if len(given.batch.inputs) > 1 else "a step is replaced by that of another sequence, and there is one"
+    depends, no_influence = influence_of(model, given, seed)
+    inspector = model.inspector
+    with evaluating(model), torch.no_grad():
+        reading, answers = inspector.reading(batch, row), inspector.answers(batch, row)
     left_out = {
-        "what the prediction depends on": alone,
+        "what the prediction depends on": no_influence,
         "what can be read off the state": no_readout,
         "readable units": no_units,
     }
@@ -176,16 +178,16 @@ def inspect_model(
         sequences=given.source,
         keys=given.keys[: given.count],
         shown=row,
-        reading=reading_of(model, batch, row),
+        reading=reading,
         inputs=captured.inputs,
         states=states,
         units=tuple(describe_units(layer) for layer in states.layers),
         flow=flow,
         loss=loss_in_words(model, given),
-        influence=influence_of(model, given, seed),
-        divergence=divergence_in_words(divergence_of(model)),
+        influence=depends,
+        divergence="" if depends is None else divergence_in_words(divergence_of(model)),
         recall=held,
-        patch=model.segment if isinstance(model, Forecaster) else 1,
+        patch=inspector.patch,
         independent=given.independent,
         left_out={name: why for name, why in left_out.items() if why},
         unknown=given.unknown,
@@ -195,20 +197,11 @@ def inspect_model(
         texts=texts_of(model, given),
         walk=walk_through(states.layers[top], row, chosen),
         unit_names=unit_names,
-        answers=answers_of(model, batch, row),
+        answers=answers,
     )
 
 
 def loss_in_words(model: SequenceModel, given: Sequences) -> str:
     """Return what the loss is whose gradient is followed."""
-    if isinstance(model, (LanguageModel, NextState)):
-        return "the cross-entropy of what follows the last step"
-    if isinstance(model, Forecaster):
-        what = "the loss of the forecast"
-    else:
-        what = "the loss of the answer to the whole sequence"
-    return (
-        f"{what}, against the model's own answer (of numbers: one standard deviation off)"
-        if given.own_answers
-        else what
-    )
+    own = ", against the model's own answer (of numbers: one standard deviation off)" if given.own_answers else ""
+    return f"{model.inspector.loss_in_words}{own}"

@@ -23,9 +23,9 @@ from cellstate.inspection.analysis import (
 from cellstate.inspection.analysis.characters import BEFORE, WARM
 from cellstate.inspection.analysis.memory_horizon import default_lags
 from cellstate.inspection.analysis.receptive_field import data_field, head_field
-from cellstate.inspection.reading import symbols_of
 from cellstate.inspection.sequences import FEWEST, Sequences
-from cellstate.model import Forecaster, LanguageModel, SequenceModel
+from cellstate.model import SequenceModel
+from cellstate.model.inspector.reading import symbols_of
 
 LAGS = 24  # delays at which a curve of memory is measured
 RECALL_LAGS = 12  # delays of the linear readout, each of which is fitted anew
@@ -84,21 +84,25 @@ def is_or_are(count: int) -> str:
     return f"{'is' if count == 1 else 'are'} {count:,}"
 
 
-def influence_of(model: SequenceModel, given: Sequences, seed: int) -> MemoryCurve | None:
-    """Return how much the last prediction depends on earlier inputs; None of a single sequence."""
+def influence_of(model: SequenceModel, given: Sequences, seed: int) -> tuple[MemoryCurve | None, str]:
+    """Return how much the last prediction depends on earlier inputs; or None, and why."""
+    if model.inspector.prediction_kind is None:
+        return None, f"a {type(model).__name__} does not say what it predicts (its inspector has no prediction_kind)"
     batch = given.alone.batch if given.independent >= FEWEST else given.batch
     longest = batch.inputs.shape[1] if batch.lengths is None else int(batch.lengths.max())
     if len(batch.inputs) < 2:
-        return None
+        return None, "a step is replaced by that of another sequence, and there is one"
     replacements = max(1, min(8, 128 // len(batch.inputs)))
-    return influence_on(model, batch, default_lags(longest, LAGS), replacements=replacements, seed=seed)
+    return influence_on(model, batch, default_lags(longest, LAGS), replacements=replacements, seed=seed), ""
 
 
 def receptive_fields(model: SequenceModel, given: Sequences) -> tuple[dict[str, ReceptiveField], str | None]:
-    """Return the fields of a forecaster, of its head and of its data, and what is wrong with them."""
-    if not isinstance(model, Forecaster):
+    """Return the fields of a forecast, of its head and of its data, and what is wrong; nothing without a forecast."""
+    inputs = given.batch.inputs[:4]
+    head = head_field(model, inputs) if inputs.is_floating_point() else None
+    if head is None:
         return {}, None
-    fields = {"head": head_field(model, given.batch.inputs[:4])}
+    fields = {"head": head}
     if isinstance(given.samples, WindowSamples):
         fields["series"] = data_field(model, given.samples)
     problems = []
@@ -113,7 +117,8 @@ def receptive_fields(model: SequenceModel, given: Sequences) -> tuple[dict[str, 
 def characters_of(model: SequenceModel, given: Sequences, seed: int) -> tuple[Characters | None, str]:
     """Return which units follow something readable; None of anything but a model of single characters, or why not."""
     vocabulary = model.spec.vocabulary
-    if not isinstance(model, LanguageModel) or given.text is None or any(len(symbol) != 1 for symbol in vocabulary):
+    inspector = model.inspector
+    if not inspector.reads_text or given.text is None or any(len(symbol) != 1 for symbol in vocabulary):
         return None, ""
     if given.independent < FEWEST:
         return None, too_few(given.independent, len(given.batch.inputs))
@@ -121,7 +126,7 @@ def characters_of(model: SequenceModel, given: Sequences, seed: int) -> tuple[Ch
         return None, f"pieces of {width} characters are too short: the first {WARM} do not count"
     given = given.alone
     marks = marks_of(given, vocabulary)
-    return follow(model.backbone, model.embedding, given.batch.inputs, marks, seed=seed), ""
+    return follow(model.backbone, inspector.embed, given.batch.inputs, marks, seed=seed), ""
 
 
 def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -138,6 +143,6 @@ def marks_of(given: Sequences, vocabulary: tuple[str, ...]) -> dict[str, np.ndar
 
 def texts_of(model: SequenceModel, given: Sequences) -> tuple[str, ...]:
     """Return the text of each sequence that is looked at; nothing where they are no texts."""
-    if not isinstance(model, LanguageModel) or given.text is None:
+    if not model.inspector.reads_text or given.text is None:
         return ()
     return tuple("".join(model.spec.vocabulary[token] for token in row) for row in given.looked_at.inputs.tolist())

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from cellstate.inspection.analysis import Characters, GradientFlow, MemoryCurve, ReceptiveField, States, Units, Walk
-from cellstate.inspection.answers import Answers
-from cellstate.inspection.reading import Reading
 from cellstate.inspection.sequences import FEWEST
+from cellstate.model.inspector.answers import Answers
+from cellstate.model.inspector.reading import Reading
 from cellstate.runs.writing import write_whole
 
 

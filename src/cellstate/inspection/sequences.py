@@ -1,20 +1,22 @@
-"""What a network is looked at with: sequences of a split of its own data, as one batch."""
+"""What a network is inspected on: sequences of a split of its own data, or of a user's file, as one batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from cellstate.backbone import evaluating
 from cellstate.data import SequenceData
 from cellstate.data.batch import Batch
+from cellstate.data.files.reading import existing_file
 from cellstate.data.files.text import TextSamples
 from cellstate.data.samples import Samples
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import IGNORED
-from cellstate.model import LanguageModel, NextState
+from cellstate.model import SequenceModel
 
 MEMORY_STEPS = 16384  # steps that the memory is measured on, of as many sequences as hold them ...
 MEMORY_ROWS = 1024  # but no more than so many: further ones would narrow the interval by little
@@ -93,8 +95,7 @@ def of_split(data: SequenceData, split: str, count: int, steps: int | None, seed
     named = f"the {SPOKEN[split]} split"
     if isinstance(samples, TextSamples):
         return pieces(samples.tokens, count, steps, named, split=split, samples=samples)
-    if steps is not None:
-        raise RequestError("steps: cuts a text into pieces; these sequences have their own lengths, so leave it out")
+    refuse_steps(steps)
     width = samples.batch(torch.zeros(1, dtype=torch.long)).inputs.shape[1]
     wanted = min(len(samples), max(count, min(MEMORY_ROWS, MEMORY_STEPS // width)))
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:wanted]
@@ -103,6 +104,38 @@ def of_split(data: SequenceData, split: str, count: int, steps: int | None, seed
     shown = min(count, wanted)
     source = f"{shown:,} sequence{'s' if shown > 1 else ''} of {named}, drawn by seed {seed}"
     return Sequences(trimmed(batch._replace(reset=None)), shown, source, keys, split=split, samples=samples)
+
+
+def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, steps: int | None) -> Sequences:
+    """Return the sequences of a file.
+
+    Args:
+        model: which is to read them.
+        data: as it was trained on, not read: it says how its files are read.
+        path: of the file, in the form of the training file, as ``cellstate predict`` takes it, or a text.
+        count: how many to look at.
+        steps: characters of a piece of text; None: 128, or a quarter of a shorter text.
+
+    Raises:
+        RequestError: the file cannot be read, or holds what the model does not know.
+    """
+    existing_file(path, key="input")
+    name, inspector = Path(path).name, model.inspector
+    if inspector.reads_text:
+        text = inspector.read_text(path)
+        return replace(pieces(text.tokens, count, steps, name), unknown=text.unknown)
+    refuse_steps(steps)
+    with evaluating(model), torch.no_grad():
+        found = inspector.read_sequences(data, path, MEMORY_ROWS)
+    shown = min(count, len(found.batch.inputs))
+    source = f"{shown:,} sequence{'s' if shown > 1 else ''} of {name}"
+    return Sequences(found.batch, shown, source, found.keys, own_answers=found.own_answers)
+
+
+def refuse_steps(steps: int | None) -> None:
+    """Refuse to cut sequences that are no text (RequestError)."""
+    if steps is not None:
+        raise RequestError("steps: cuts a text into pieces; these sequences have their own lengths, so leave it out")
 
 
 def pieces(
@@ -178,12 +211,12 @@ def trimmed(batch: Batch) -> Batch:
     return batch if batch.lengths is None else rows_of(batch, len(batch.inputs))
 
 
-def last_alone(model: Any, batch: Batch) -> Batch:
+def last_alone(model: SequenceModel, batch: Batch) -> Batch:
     """Return the batch with no target but that of each row's last step, of models that have one at every step.
 
     So the gradient at a step is that of one loss, at the end: what flows back, and not what each step brings anew.
     """
-    if not isinstance(model, (LanguageModel, NextState)):
+    if not model.inspector.answers_every_step:
         return batch
     answered = batch.targets != IGNORED
     steps = torch.arange(batch.targets.shape[1])

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cellstate.inspection.analysis import HalfMemory, LayerFlow, LineFit, MemoryCurve, Units, order_by_memory
 from cellstate.inspection.analysis.walk import signed
-from cellstate.inspection.answers import readable, shortened
 from cellstate.inspection.result import Inspection
+from cellstate.model.inspector.answers import readable, shortened
 
 LN10 = math.log(10)
 LONGEST = 4  # units that are named as keeping longest

@@ -6,7 +6,7 @@ import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import lightning as L
 import torch
@@ -16,7 +16,15 @@ from cellstate.backbone import Backbone
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.distributed import gather, joined, on_first, own_of, portable, share_of
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, UnsupportedError
+from cellstate.metrics.headline import Headline
+from cellstate.model.inspector import Inspector
+from cellstate.plotting.parts import Section
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.model.material import Material, Rows
 
 TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
 BackboneFactory = Callable[..., Backbone]
@@ -79,9 +87,12 @@ class MeanLoss:
 class SequenceModel(L.LightningModule):
     """A backbone, a head and a loss.
 
-    Subclasses implement ``forward``, ``loss``, ``new_scores`` and ``update_scores``. Nothing is logged and nothing
-    is read back from the device within a step: on small models that would cost more than the step itself. Losses
-    are summed on the device and read once an epoch.
+    Subclasses implement ``forward``, ``loss``, ``new_scores`` and ``update_scores``; all else has a default. What only
+    one kind of model knows of its reports, predictions of files and inspection, it says itself: see ``headline``,
+    ``section``, ``tables``, ``predict_file``, ``generate`` and ``inspector_class``.
+
+    Nothing is logged and nothing is read back from the device within a step: on small models that would cost more than
+    the step itself. Losses are summed on the device and read once an epoch.
 
     Attributes:
         spec: what the data looks like.
@@ -89,7 +100,15 @@ class SequenceModel(L.LightningModule):
     """
 
     needs: str
-    """What ``spec`` must hold for this task: ``classes``, ``horizon`` or ``vocabulary``."""
+    """What ``spec`` must hold for this task: ``classes``, ``targets``, ``horizon`` or ``vocabulary``."""
+    backbone: Any
+    """The network that is inspected; subclasses set it. One pass of the model is one call of it."""
+    headline: ClassVar[Headline] = Headline()
+    """What runs of this kind of model are judged by."""
+    inspector_class: ClassVar[type[Inspector]] = Inspector
+    """Who answers ``cellstate inspect`` for this kind of model."""
+    writes_text: ClassVar[bool] = False
+    """Whether ``generate`` writes text."""
 
     def __init__(
         self,
@@ -142,6 +161,49 @@ class SequenceModel(L.LightningModule):
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:  # noqa: ARG002
         """Return metric -> name -> score for metrics that the data knows nothing of, as only this model has them."""
         return {}
+
+    # ------------------------------------------------------------------ what a task may define
+
+    @property
+    def inspector(self) -> Inspector:
+        """What ``cellstate inspect`` asks."""
+        return self.inspector_class(self)
+
+    def section(self, material: Material) -> Section:  # noqa: ARG002
+        """Return what the run's page shows beyond learning curves and the table of results."""
+        return Section()
+
+    def tables(self, material: Material) -> dict[str, Rows]:  # noqa: ARG002
+        """Return name -> rows, the numbers behind the figures of ``section``."""
+        return {}
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
+        """Return what is predicted for the sequences of a user's file, a row or more for each.
+
+        Args:
+            data: as the model was trained on, not read: it says how its files are read.
+            path: of the file.
+
+        Raises:
+            RequestError: the file cannot be read, or does not fit the model.
+        """
+        raise UnsupportedError(f"a {type(self).__name__}, which predicts from no file (it has no predict_file)")
+
+    def generate(
+        self,
+        prompt: str | None = None,  # noqa: ARG002
+        length: int = 500,  # noqa: ARG002
+        *,
+        temperature: float = 1.0,  # noqa: ARG002
+        top_k: int | None = None,  # noqa: ARG002
+        top_p: float | None = None,  # noqa: ARG002
+        seed: int = 0,  # noqa: ARG002
+    ) -> str:
+        """Write ``length`` symbols that follow ``prompt``; see ``LanguageModel.generate``."""
+        raise UnsupportedError(
+            f"a {type(self).__name__}, which writes no text; give the checkpoint of a language model, such as of "
+            "experiment=char_lm, or predict with cellstate predict"
+        )
 
     # ------------------------------------------------------------------ training
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cellstate.backbone import evaluating
+from cellstate.data.files.sequences import Sequences
 from cellstate.errors import RequestError
 
 Parameters = ParamSpec("Parameters")
 Model = TypeVar("Model", bound=nn.Module)
 Result = TypeVar("Result")
+ROWS = 256  # sequences of a file that are predicted at once
 
 
 def predicting(
@@ -24,14 +27,8 @@ def predicting(
 
     @wraps(method)
     def run(self: Model, *args: Parameters.args, **options: Parameters.kwargs) -> Result:
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with torch.no_grad():
-                return method(self, *args, **options)
-        finally:
-            for module, training in modes:
-                module.training = training
+        with evaluating(self), torch.no_grad():
+            return method(self, *args, **options)
 
     return run
 
@@ -69,3 +66,12 @@ def as_sequences(values: Any, features: int) -> Tensor:
     if not torch.isfinite(rows).all():
         raise RequestError("inputs hold NaN or infinite values; fill or remove them first")
     return rows
+
+
+def batches(sequences: Sequences) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Yield the sequences in order, ``(B, T, F)`` padded with their last value, and their lengths ``(B,)``."""
+    starts = sequences.ends - sequences.lengths
+    for begin in range(0, len(sequences), ROWS):
+        lengths = sequences.lengths[begin : begin + ROWS]
+        steps = np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)
+        yield sequences.values[starts[begin : begin + ROWS, None] + steps], lengths.tolist()

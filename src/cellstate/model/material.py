@@ -14,6 +14,8 @@ from cellstate.data import SequenceData
 from cellstate.data.loader import BatchLoader
 from cellstate.model.base import SequenceModel
 
+Rows = list[dict[str, Any]]  # of a table: column -> value
+
 
 @dataclass(frozen=True)
 class Material:

@@ -12,6 +12,6 @@ __all__ = ["tables", "write"]
 def tables(*parts: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the numbers behind the figures of a run: name -> rows. The arguments are those of ``Material``."""
     from cellstate.model.material import Material
-    from cellstate.report.run import rows  # which loads matplotlib
 
-    return rows.tables(Material(*parts))
+    material = Material(*parts)
+    return material.model.tables(material)

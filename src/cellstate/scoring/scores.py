@@ -40,8 +40,6 @@ def look(
         data: whose test split it was.
         metrics: on it.
     """
-    from cellstate.report.run.tasks import task_of  # loads matplotlib
-
     config = {} if content is None else content[checkpoint.KEY]["config"]
     return Look(
         command=f"{command} debug={preset}" if (preset := debugged(config)) else command,
@@ -51,7 +49,7 @@ def look(
         weights=weights_digest(model.state_dict() if content is None else content["state_dict"]),
         source=source_of(data),
         fingerprint=data.fingerprint,
-        metric=task_of(model).metric,
+        metric=model.headline.metric,
         metrics=metrics,
     )
 

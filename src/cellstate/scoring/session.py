@@ -15,7 +15,7 @@ from typing import Any
 from cellstate import checkpoint as checkpoints
 from cellstate.checkpoint.trust import RecordError, Trust
 from cellstate.data import SequenceData
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, UnsupportedError
 from cellstate.model import SequenceModel
 from cellstate.runs.isolation import isolated
 from cellstate.scoring.recorded import check_names
@@ -88,3 +88,12 @@ def naming(file: Path, *, whatever: bool = False) -> Iterator[None]:
         if not (whatever or isinstance(error, RecordError)):
             raise
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
+
+
+@contextmanager
+def asking(checkpoint: str | Path) -> Iterator[None]:
+    """Say which checkpoint holds the model that does not offer what it is asked for (RequestError)."""
+    try:
+        yield
+    except UnsupportedError as error:
+        raise RequestError(f"checkpoint={checkpoint}: holds {error}") from error

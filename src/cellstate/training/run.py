@@ -287,6 +287,7 @@ def collect(job: Job, tested: Tested, *, seconds: float) -> dict[str, Any]:
         "steps": job.trainer.global_step,
         **{split: tested.model.results.get(split, {}) for split in ("train", "val", "test")},
         "reference": job.record["reference"],
+        "headline": {"metric": tested.model.headline.metric, "label": tested.model.headline.label},
         "best": job.keeper.best,
         "seconds": {name: round(value, 3) for name, value in taken.items()},
     }

@@ -16,7 +16,7 @@ from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.metrics.display import number, shown_metrics
 from cellstate.metrics.table import metric_of
-from cellstate.model import LanguageModel, SequenceModel, parameters_of
+from cellstate.model import SequenceModel, parameters_of
 from cellstate.training.settings import Settings
 
 # What each preset of debug= is for.
@@ -58,7 +58,7 @@ def conclude(
         metric = metric_of(name)
         if metric.meaning and metric.in_tables:
             console.print(f"  [bold]{name}[/bold]: {metric.meaning}", soft_wrap=True)
-    if isinstance(model, LanguageModel):
+    if model.writes_text:
         text = model.generate(length=300, temperature=0.8)
         console.print("\nA sample at temperature 0.8:")
         console.print(textwrap.indent(text.strip("\n"), "  | "), markup=False, soft_wrap=True)

@@ -7,7 +7,6 @@ from cellstate.inspection.analysis.captured import Captured, capture, influence_
 from cellstate.inspection.analysis.characters import Characters, Following, follow, properties, properties_at
 from cellstate.inspection.analysis.gradient_flow import GradientFlow, LayerFlow, LineFit, gradient_flow, loss_flow
 from cellstate.inspection.analysis.memory_horizon import HalfMemory, MemoryCurve, influence, prediction_recall, recall
-from cellstate.inspection.analysis.plain import load_plain
 from cellstate.inspection.analysis.receptive_field import (
     ReceptiveField,
     ReceptiveFieldError,
@@ -24,6 +23,7 @@ from cellstate.inspection.analysis.units import (
     time_constants,
 )
 from cellstate.inspection.analysis.walk import UnitStep, Walk, units_that_matter, walk_through
+from cellstate.inspection.analysis.weights_file import load_plain
 
 __all__ = [
     "Captured",

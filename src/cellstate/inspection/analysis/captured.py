@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from cellstate.backbone import Backbone, State, last_outputs
-from cellstate.data.batch import Batch
+from cellstate.backbone import Backbone, State, evaluating
 from cellstate.inspection.analysis.gradient_flow import GradientFlow, gradient_flow
 from cellstate.inspection.analysis.memory_horizon import (
     Divergence,
@@ -21,8 +20,17 @@ from cellstate.inspection.analysis.memory_horizon import (
     point_divergence,
 )
 from cellstate.inspection.analysis.states import States, open_states
-from cellstate.model import Classifier, Forecaster, LanguageModel, NextState, Regressor, SequenceModel
-from cellstate.model.forecasting.heads import GaussianHead
+
+if TYPE_CHECKING:
+    from cellstate.data.batch import Batch
+    from cellstate.model import SequenceModel
+
+# Of what a model says its outputs are, see ``model.inspector.PredictionKind``.
+DIVERGENCES: dict[str, Divergence] = {
+    "categorical": categorical_divergence,
+    "normal": gaussian_divergence,
+    "values": point_divergence,
+}
 
 
 @dataclass(frozen=True)
@@ -68,12 +76,10 @@ def capture(model: SequenceModel, batch: Batch) -> Captured:
     def record(_: Any, args: tuple[Any, ...], options: dict[str, Any], results: tuple[Tensor, State]) -> None:
         calls.append((args, options, results[0]))
 
-    modes = [(module, module.training) for module in model.modules()]
-    backbone: Any = model.backbone
+    backbone = model.backbone
     hook = backbone.register_forward_hook(record, with_kwargs=True)
-    model.eval()
     try:
-        with torch.enable_grad():
+        with evaluating(model), torch.enable_grad():
             given = batch._replace(reset=None)  # no state is carried, and none is left behind
             output = model.compute_output(given)
             loss = model.loss(output, given)
@@ -83,8 +89,6 @@ def capture(model: SequenceModel, batch: Batch) -> Captured:
             (gradient,) = torch.autograd.grad(loss, outputs)
     finally:
         hook.remove()
-        for module, training in modes:
-            module.training = training
     named = {**dict(zip(("inputs", "state", "lengths"), args, strict=False)), **options}
     return Captured(
         backbone=backbone,
@@ -115,38 +119,25 @@ def influence_on(
         seed: which these are.
 
     Raises:
-        ValueError: the model is of another class, there are fewer than 2 sequences, or a delay is too long.
+        ValueError: the model does not say what it predicts, there are fewer than 2 sequences, or a delay is too long.
     """
-    lengths = batch.lengths
-
-    def predict(inputs: Tensor) -> Tensor:
-        if isinstance(model, LanguageModel):
-            return model(inputs)[0][:, -1]
-        output = model(inputs, lengths)
-        return last_outputs(output, lengths) if isinstance(model, NextState) else output
-
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    lengths, inspector = batch.lengths, model.inspector
+    with evaluating(model):
         return influence(
-            predict, batch.inputs, lags, divergence=divergence_of(model), lengths=lengths,
-            replacements=replacements, seed=seed,
+            lambda inputs: inspector.last_prediction(inputs, lengths), batch.inputs, lags,
+            divergence=divergence_of(model), lengths=lengths, replacements=replacements, seed=seed,
         )  # fmt: skip
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def divergence_of(model: SequenceModel) -> Divergence:
     """Return how far two outputs of a model lie apart.
 
     Raises:
-        ValueError: the model is none of cellstate's classes.
+        ValueError: the model does not say what its outputs are.
     """
-    if isinstance(model, (Classifier, LanguageModel, NextState)):
-        return categorical_divergence
-    if isinstance(model, Forecaster) and isinstance(model.kind, GaussianHead):
-        return gaussian_divergence
-    if isinstance(model, (Forecaster, Regressor)):
-        return point_divergence
-    raise ValueError(f"what a {type(model).__name__} predicts is not known here: call influence with a divergence")
+    kind = model.inspector.prediction_kind
+    if kind is None:
+        raise ValueError(
+            f"a {type(model).__name__} does not say what it predicts: its inspector has no prediction_kind"
+        )
+    return DIVERGENCES[kind]

@@ -26,6 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cellstate.inspection.analysis.readout import LinearReadouts, majority_scores
+
 Divergence = Callable[[Tensor, Tensor], Tensor]
 DRAWS = 500  # of the bootstrap
 SHUFFLES = 40  # of the sequences, to see what chance gives
@@ -202,7 +204,7 @@ def recall(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(rows, generator=generator).to(states.device)
     fitting, testing = order[: rows // 2], order[rows // 2 :]
-    probe = _Probe(states, used, fitting, testing, ridge)
+    probe = LinearReadouts(states, used, fitting, testing, ridge)
     gains, weights = probe.scores(targets, delays, symbols)
     shuffled = []
     for _ in range(shuffles):  # the sequences of others in the place of their own
@@ -210,55 +212,11 @@ def recall(
         for part in (fitting, testing):
             fake[part] = targets[part[torch.randperm(len(part), generator=generator).to(part.device)]]
         shuffled.append(_ratio(*(part.sum(0) for part in probe.scores(fake, delays, symbols))))
-    chance = _chance(targets, used, fitting, testing, delays) if symbols else np.zeros(len(delays))
+    chance = majority_scores(targets, used, fitting, testing, delays) if symbols else np.zeros(len(delays))
     above = np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)
     return MemoryCurve(
         "accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, max(0.0, float(above))
     )
-
-
-class _Probe:
-    """Linear readouts of the same states for any targets: the normal equations are factorised once."""
-
-    def __init__(self, states: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, ridge: float) -> None:
-        self.used, self.fitting, self.testing = used, fitting, testing
-        known = states[fitting][used[fitting]].double()
-        self.mean, std = known.mean(0), known.std(0, correction=0)
-        self.std = torch.where(std > 0, std, 1.0)
-        self.states = (states.double() - self.mean) / self.std
-        design = self.states[fitting][used[fitting]]
-        penalty = ridge * len(design) * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
-        self.factor = torch.linalg.cholesky(design.T @ design + penalty)
-        self.design = design
-
-    def scores(self, targets: Tensor, delays: Sequence[int], symbols: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return gains and weights of each testing sequence at each delay, ``(N, K)`` each."""
-        gains, weights = [], []
-        count = self.used[self.testing].double()
-        for lag in delays:
-            moved = torch.roll(targets, lag, dims=1)  # the steps where it would wrap are not used
-            known = moved[self.fitting][self.used[self.fitting]]
-            offset = known.mean(0)
-            readout = torch.cholesky_solve(self.design.T @ (known - offset), self.factor)
-            told, truth = self.states[self.testing] @ readout + offset, moved[self.testing]
-            if symbols:
-                gain, weight = (told.argmax(-1) == truth.argmax(-1)).double() * count, count
-            else:
-                spread = (truth - offset).square().sum(-1) * count
-                gain, weight = spread - (truth - told).square().sum(-1) * count, spread
-            gains.append(gain.sum(1))
-            weights.append(weight.sum(1))
-        return torch.stack(gains, 1).cpu().numpy(), torch.stack(weights, 1).cpu().numpy()
-
-
-def _chance(targets: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, delays: Sequence[int]) -> np.ndarray:
-    """Return how often the commonest symbol of the fitting sequences is right on the others, at each delay."""
-    found = []
-    for lag in delays:
-        moved = torch.roll(targets, lag, dims=1)
-        commonest = moved[fitting][used[fitting]].sum(0).argmax()
-        found.append(moved[testing][used[testing]][:, commonest].mean().item())
-    return np.array(found)
 
 
 def prediction_recall(
@@ -374,14 +332,14 @@ def point_divergence(before: Tensor, after: Tensor) -> Tensor:
 
     For values in units of the training split's standard deviation, as models give them.
     """
-    return (before.double() - after.double()).square().flatten(1).sum(-1) / 2
+    return (before.double() - after.double()).square().reshape(len(before), -1).sum(-1) / 2
 
 
 def gaussian_divergence(before: Tensor, after: Tensor) -> Tensor:
     """Return KL(before || after) of independent normal distributions, ``(B, ..., 2)`` with mean and std, ``(B,)``."""
     (mean, std), (other, wide) = (part.double().unbind(-1) for part in (before, after))
     parts = (wide / std).log() + (std.square() + (mean - other).square()) / (2 * wide.square()) - 0.5
-    return parts.flatten(1).sum(-1)
+    return parts.reshape(len(parts), -1).sum(-1)
 
 
 def divergence_in_words(divergence: Divergence | None) -> str:

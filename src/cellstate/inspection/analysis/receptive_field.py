@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from cellstate.data.samples import WindowSamples
-from cellstate.model.forecasting.model import Forecaster
+from cellstate.backbone import evaluating
+
+if TYPE_CHECKING:
+    from cellstate.data.samples import WindowSamples
+    from cellstate.model import SequenceModel
 
 
 class ReceptiveFieldError(ValueError):
@@ -99,38 +103,25 @@ def receptive_field(forecast: Callable[[Tensor], Tensor], inputs: Tensor, known:
     return ReceptiveField(strength, inputs.shape[1] if known is None else known)
 
 
-def head_field(model: Forecaster, windows: Tensor) -> ReceptiveField:
+def head_field(model: SequenceModel, windows: Tensor) -> ReceptiveField | None:
     """Return what each step of a forecast sees of the *normalised* window, through embedding, backbone and head.
 
     A window that is normalised by its last value brings that value into every step, whatever the head is. So the
     derivative is taken behind the normalisation, where the network must see it itself.
 
     Args:
-        model: a forecaster; it is run in double precision and without dropout, and left as it was.
+        model: it is run in double precision and without dropout, and left as it was.
         windows: ``(B, window, C + F)``, scaled as batches are.
+
+    Returns:
+        The field; None where the model forecasts nothing.
     """
-    normalised: list[Tensor] = []
-
-    def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        normalised.append(args[0].detach())
-
-    def forecast(window: Tensor) -> Tensor:
-        segments = window.reshape(len(window), -1, model.segment * window.shape[-1])
-        hook = model.embedding.register_forward_pre_hook(lambda *_: (segments,))
-        try:  # the window that forward normalises is not the one that is read
-            return model(windows.double()[:1].expand(len(window), -1, -1))
-        finally:
-            hook.remove()
-
     with _in_double(model):
-        hook = model.embedding.register_forward_pre_hook(keep)
-        with torch.no_grad():
-            model(windows.double())
-        hook.remove()
-        return receptive_field(forecast, normalised[0].view(windows.shape))
+        found = model.inspector.behind_normalisation(windows.double())
+        return None if found is None else receptive_field(*found)
 
 
-def data_field(model: Forecaster, samples: WindowSamples, count: int = 4) -> ReceptiveField:
+def data_field(model: nn.Module, samples: WindowSamples, count: int = 4) -> ReceptiveField:
     """Return what a forecast sees of the *series*, from the first row of a window to the last that is forecast.
 
     The derivative goes through the batches that the data makes: where one shows values that are yet to come, it tells.
@@ -160,14 +151,17 @@ def data_field(model: Forecaster, samples: WindowSamples, count: int = 4) -> Rec
         return receptive_field(forecast, samples.values.double()[rows], known=samples.window)
 
 
-def check_forecaster(model: Forecaster, samples: WindowSamples, count: int = 4) -> ReceptiveField:
+def check_forecaster(model: SequenceModel, samples: WindowSamples, count: int = 4) -> ReceptiveField:
     """Return the field of the head, having checked that every step sees the newest input and none sees the future.
 
     Raises:
         ReceptiveFieldError: it is not so.
+        ValueError: the model forecasts nothing.
     """
     chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples)), device=samples.starts.device).long()
     field = head_field(model, samples.batch(chosen).inputs)
+    if field is None:
+        raise ValueError(f"a {type(model).__name__} forecasts nothing")
     field.check()
     data_field(model, samples, count).check()
     return field
@@ -176,18 +170,15 @@ def check_forecaster(model: Forecaster, samples: WindowSamples, count: int = 4) 
 @contextmanager
 def _in_double(model: nn.Module) -> Iterator[None]:
     """Have a model in double precision and evaluation mode; weights and modes come back as they were, to the bit."""
-    modes = [(module, module.training) for module in model.modules()]
     kept = [parameter.data for parameter in model.parameters()]
-    model.eval()
     for parameter in model.parameters():
         parameter.data = parameter.data.double()
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         for parameter, data in zip(model.parameters(), kept, strict=True):
             parameter.data = data
-        for module, training in modes:
-            module.training = training
 
 
 def _listed(steps: list[int]) -> str:

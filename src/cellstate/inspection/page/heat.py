@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cellstate.inspection.analysis import LayerStates, Units, order_by_memory
-from cellstate.inspection.answers import readable
-from cellstate.inspection.reading import Reading
 from cellstate.inspection.result import Inspection
+from cellstate.model.inspector.answers import readable
+from cellstate.model.inspector.reading import Reading
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme

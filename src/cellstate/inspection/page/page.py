@@ -25,7 +25,7 @@ def write(found: Inspection, folder: Path) -> Path:
     Raises:
         RunError: the folder cannot be made or written.
     """
-    from cellstate.inspection.page import figures, heat, reading  # these load matplotlib
+    from cellstate.inspection.page import figures, heat, memory, reading  # these load matplotlib
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,8 @@ def write(found: Inspection, folder: Path) -> Path:
             "states": pictures(heat.drawings(found), folder),
             "units": pictures([*figures.saturation(found), *figures.time_constants(found)], folder),
             "gradients": pictures(figures.gradients(found), folder),
-            "memory": pictures(figures.memory(found), folder),
-            "fields": pictures(figures.fields(found), folder),
+            "memory": pictures(memory.memory(found), folder),
+            "fields": pictures(memory.fields(found), folder),
         }
         discard_others(folder, [picture for part in shown.values() for picture in part])
         return write_page(

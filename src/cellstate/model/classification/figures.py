@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.metrics.classification import ClassificationScores
-from cellstate.model.material import Material
+from cellstate.model.material import Material, Rows
 from cellstate.plotting import calibration, canvas
 from cellstate.plotting.parts import Drawing, Section, Table
 from cellstate.plotting.theme import Theme
@@ -19,6 +19,7 @@ from cellstate.plotting.theme import Theme
 WRITTEN = 10  # classes up to which the cells hold numbers
 LISTED, MOST = 20, 500  # classes that a table shows, and that it holds
 NAMED = 30  # classes up to which rows and columns hold names
+WHOLE = 31  # classes up to which a table has every pair, also those that never occur
 LONGEST = 1.1  # inches of a name
 
 
@@ -50,6 +51,18 @@ def section(material: Material) -> Section:
             )
         )
     return Section("Where it errs", drawings, [class_table(counts, classes, split=split)])
+
+
+def tables(material: Material) -> dict[str, Rows]:
+    """Return how many samples of each class were given each class, cells without any left out."""
+    scores, classes = material.scores, material.data.spec.classes
+    assert isinstance(scores, ClassificationScores)
+    rows = [
+        {"actual": classes[actual], "predicted": classes[predicted], "count": int(count)}
+        for (actual, predicted), count in np.ndenumerate(np.asarray(scores.confusion()))
+        if count or len(classes) <= WHOLE
+    ]
+    return {"confusion_matrix": rows}
 
 
 def calibration_of(scores: ClassificationScores) -> calibration.Reliability:

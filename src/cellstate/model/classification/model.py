@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,9 +13,19 @@ from cellstate.config.types import Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.classification import ClassificationScores
+from cellstate.metrics.headline import Headline
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.classification import prediction
+from cellstate.model.classification.inspector import ClassifierInspector
 from cellstate.model.inputs import as_sequences, predicting
 from cellstate.model.pooling import Pooling, PoolingKind, padded_steps
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.data.datamodule import SequenceData
+    from cellstate.model.material import Material, Rows
+    from cellstate.plotting.parts import Section
 
 
 class Classifier(SequenceModel):
@@ -32,6 +42,8 @@ class Classifier(SequenceModel):
     """
 
     needs = "classes"
+    headline = Headline("accuracy", "accuracy", loss_unit="nats a sample")
+    inspector_class = ClassifierInspector
 
     def __init__(
         self,
@@ -65,6 +77,22 @@ class Classifier(SequenceModel):
     def update_scores(self, scores: ClassificationScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+
+    def section(self, material: Material) -> Section:
+        """Return the confusion matrix, the scores of each class, and whether the probabilities hold."""
+        from cellstate.model.classification import figures  # loads matplotlib
+
+        return figures.section(material)
+
+    def tables(self, material: Material) -> dict[str, Rows]:
+        """Return how many samples of each class were given each class."""
+        from cellstate.model.classification import figures  # loads matplotlib
+
+        return figures.tables(material)
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
+        """Return the class of each sequence and the probability of every class, beside its id or number."""
+        return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> dict[str, Any]:

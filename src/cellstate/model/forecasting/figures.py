@@ -16,7 +16,7 @@ from cellstate.metrics.display import number
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.metrics.predictors import spoken
 from cellstate.metrics.probabilistic import ProbabilisticScores, central_intervals
-from cellstate.model.material import Material
+from cellstate.model.material import Material, Rows
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import draw_curve
@@ -96,6 +96,24 @@ def section(material: Material) -> Section:
             )
         )
     return Section("What it forecasts", drawings)
+
+
+def tables(material: Material) -> dict[str, Rows]:
+    """Return the three windows of the figure step by step, with the ends of each band."""
+    found, targets = collect(material), material.data.spec.targets
+    rows = []
+    for window, index in examples(found.errors).items():
+        for (step, column), truth in np.ndenumerate(found.truth[index]):
+            row = {"window": window, "target": targets[column], "row": int(found.rows[index]) + step + 1}
+            row |= {"series": found.names[index]} if found.names else {}
+            row |= {"step": step + 1, "truth": float(truth), "forecast": float(found.forecasts[index, step, column])}
+            for per_cent, ends in found.bands.items():
+                for end, values in zip(("lower", "upper"), ends, strict=True):
+                    row[f"{end}_{per_cent}"] = float(values[index, step, column])
+            for name, values in found.baselines.items():
+                row[name] = float(values[index, step, column])
+            rows.append(row)
+    return {"forecasts": rows}
 
 
 def spoken_bands(found: Forecasts) -> str:

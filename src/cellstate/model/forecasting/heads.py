@@ -27,6 +27,7 @@ from cellstate.metrics.probabilistic import (
     pinball_loss,
     quantile_metrics,
 )
+from cellstate.model.inspector import PredictionKind
 
 LOSSES = {"mae": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "huber": nn.functional.smooth_l1_loss}
 # In standard deviations of the training split. Bounds the likelihood where a series can be foretold exactly, and with
@@ -40,6 +41,7 @@ class Head(ABC):
     size: int
     levels: Sequence[float] = ()  # of the quantiles that are scored
     metrics: Sequence[str] = ()  # that come to those of a point forecast
+    prediction_kind: PredictionKind = "values"  # what the forecast says, to compare two of them
 
     @abstractmethod
     def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
@@ -148,6 +150,7 @@ class GaussianHead(Head):
     """
 
     size = 2
+    prediction_kind = "normal"
 
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = checked_levels(levels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,10 +17,19 @@ from cellstate.data.samples import WindowSamples
 from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import ForecastScores
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.heads import LOSSES, new_head
+from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.inputs import as_sequences, predicting
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.model.material import Material, Rows
+    from cellstate.plotting.parts import Section
 
 __all__ = ["LOSSES", "Forecaster"]
 
@@ -57,6 +66,12 @@ class Forecaster(SequenceModel):
     """
 
     needs = "horizon"
+    headline = Headline(
+        "mae",
+        "mean absolute error, in the data's own units",
+        loss_unit="on values scaled to the training split's z-score",
+    )
+    inspector_class = ForecasterInspector
 
     def __init__(
         self,
@@ -160,6 +175,22 @@ class Forecaster(SequenceModel):
             "optimum_realised": gaussian_scores(0 * noise, 0 * noise + series.noise_std, noise, self.kind.levels),
         }
         return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
+
+    def section(self, material: Material) -> Section:
+        """Return three forecasts, the error of each step, and the calibration of quantiles."""
+        from cellstate.model.forecasting import figures  # loads matplotlib
+
+        return figures.section(material)
+
+    def tables(self, material: Material) -> dict[str, Rows]:
+        """Return the three windows of the figure, step by step."""
+        from cellstate.model.forecasting import figures  # loads matplotlib
+
+        return figures.tables(material)
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
+        """Return the ``horizon`` steps after each series: id, time (or step), targets, and their quantiles."""
+        return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, known: Any = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor
 from cellstate.data.files.text import TextSamples
 from cellstate.model import LanguageModel
 from cellstate.model.language import positions
-from cellstate.model.material import Material
+from cellstate.model.material import Material, Rows
 from cellstate.plotting.parts import Drawing, Passage, Sample, Section
 
 TEMPERATURES = (0.5, 0.8, 1.0)
@@ -44,6 +44,14 @@ def section(material: Material) -> Section:
         lambda theme: positions.draw(theme, found, material.reference("bpc"), split=material.split),
     )
     return Section("What it writes", [drawing], samples=samples, passages=[surprise(material)])
+
+
+def tables(material: Material) -> dict[str, Rows]:
+    """Return what a language model writes at each temperature."""
+    model = material.model
+    assert isinstance(model, LanguageModel)
+    written = [(heat, model.generate(length=LENGTH, temperature=heat)) for heat in TEMPERATURES]
+    return {"samples": [{"temperature": heat, "text": text} for heat, text in written]}
 
 
 def beginning(material: Material) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,22 @@ from torch import Tensor, nn
 from cellstate.backbone import State, detach, reset_rows
 from cellstate.config.types import PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, UnsupportedError
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.precision import at_least_single
 from cellstate.metrics.tokens import IGNORED, TokenScores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.inputs import predicting
 from cellstate.model.language.dropout import VariationalDropout
+from cellstate.model.language.inspector import LanguageModelInspector
 from cellstate.model.language.sampling import choose
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.data.datamodule import SequenceData
+    from cellstate.model.material import Material, Rows
+    from cellstate.plotting.parts import Section
 
 
 class LanguageModel(SequenceModel):
@@ -40,6 +49,9 @@ class LanguageModel(SequenceModel):
     """
 
     needs = "vocabulary"
+    headline = Headline("bpc", "bits a character", loss_unit="nats a character")
+    inspector_class = LanguageModelInspector
+    writes_text = True
 
     def __init__(
         self,
@@ -139,6 +151,22 @@ class LanguageModel(SequenceModel):
     def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+
+    def section(self, material: Material) -> Section:
+        """Return what the model writes, a text by surprise, and the bits by position."""
+        from cellstate.model.language import figures  # loads matplotlib
+
+        return figures.section(material)
+
+    def tables(self, material: Material) -> dict[str, Rows]:
+        """Return what the model writes at each temperature."""
+        from cellstate.model.language import figures  # loads matplotlib
+
+        return figures.tables(material)
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
+        """Refuse: what a language model says of a text is no table."""
+        raise UnsupportedError("a language model, which predicts no table; have it write with cellstate generate")
 
     # ------------------------------------------------------------------ use
 

@@ -17,7 +17,7 @@ from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model.classification.figures import LONGEST, empty
-from cellstate.model.material import Material
+from cellstate.model.material import Material, Rows
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration, canvas
 from cellstate.plotting.calibration import Reliability, wilson
@@ -90,6 +90,18 @@ def section(material: Material) -> Section:
         ),
     ]
     return Section("What it expects", drawings)
+
+
+def tables(material: Material) -> dict[str, Rows]:
+    """Return the probability that a model gives each next state after each state, beside how often it came."""
+    found, names = collect(material), state_names(material)
+    shown = [names[state] for state in found.states]
+    rows = [
+        {"state": shown[row], "next": shown[column], "expected": float(share), "observed": float(came)}
+        for ((row, column), share), came in zip(np.ndenumerate(found.expected), found.observed.flat, strict=True)
+        if not np.isnan(share)  # nothing ever follows that state
+    ]
+    return {"transitions": rows}
 
 
 def state_names(material: Material) -> list[str]:

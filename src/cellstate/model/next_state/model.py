@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -13,10 +13,20 @@ from torch import Tensor, nn
 from cellstate.config.types import PositiveInt, Probability
 from cellstate.data.batch import UNKNOWN, Batch, DataSpec
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.precision import at_least_single
 from cellstate.metrics.tokens import IGNORED, TokenScores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.inputs import predicting
+from cellstate.model.next_state import prediction
+from cellstate.model.next_state.inspector import NextStateInspector
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.data.datamodule import SequenceData
+    from cellstate.model.material import Material, Rows
+    from cellstate.plotting.parts import Section
 
 
 class NextState(SequenceModel):
@@ -32,6 +42,13 @@ class NextState(SequenceModel):
     """
 
     needs = "vocabulary"
+    headline = Headline(
+        "loss",
+        "cross-entropy, nats a state",
+        loss_unit="nats a state",
+        further=(("accuracy", "share of right answers"),),
+    )
+    inspector_class = NextStateInspector
 
     def __init__(
         self,
@@ -87,6 +104,22 @@ class NextState(SequenceModel):
     def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+
+    def section(self, material: Material) -> Section:
+        """Return what is expected after each state and along a few sequences."""
+        from cellstate.model.next_state import figures  # loads matplotlib
+
+        return figures.section(material)
+
+    def tables(self, material: Material) -> dict[str, Rows]:
+        """Return the probability of each next state after each state, beside how often it came."""
+        from cellstate.model.next_state import figures  # loads matplotlib
+
+        return figures.tables(material)
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
+        """Return the likeliest next state of each sequence and the probability of every state, by line or number."""
+        return prediction.predict_file(self, data, path)
 
     # ------------------------------------------------------------------ use
 

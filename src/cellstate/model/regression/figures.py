@@ -13,13 +13,14 @@ from cellstate.data.synthetic.sine import SineData, Waves
 from cellstate.metrics.display import number
 from cellstate.metrics.regression import RegressionScores
 from cellstate.model.forecasting.figures import PANEL, PANEL_TITLE, examples
-from cellstate.model.material import Material
+from cellstate.model.material import Material, Rows
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
 SHOWN = 4000  # points of a scatter, evenly spaced in the split: more would only hide one another
+ROWS = 1000  # of the table of predictions, evenly spaced in the split
 BINS = 60  # of the histogram, over the middle 99.8 % of what is left
 TAIL = 0.1  # per cent of the residuals that the histogram leaves out at each end
 
@@ -69,6 +70,18 @@ def section(material: Material) -> Section:
             ),
         )
     return Section("What it predicts", drawings)
+
+
+def tables(material: Material) -> dict[str, Rows]:
+    """Return predicted and true of the split's sequences, of at most ``ROWS`` of them."""
+    found, targets = collect(material), material.data.spec.targets
+    chosen = np.unique(np.linspace(0, len(found.truth) - 1, min(ROWS, len(found.truth))).astype(int))
+    rows = [
+        {"sequence": int(index), "target": name, "truth": float(truth), "predicted": float(predicted)}
+        for index in chosen
+        for name, truth, predicted in zip(targets, found.truth[index], found.predicted[index], strict=True)
+    ]
+    return {"predictions": rows}
 
 
 def collect(material: Material) -> Predictions:

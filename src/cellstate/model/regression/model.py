@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -12,11 +12,21 @@ from torch import Tensor, nn
 from cellstate.config.types import Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.regression import RegressionScores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting.heads import LOSSES
 from cellstate.model.inputs import as_sequences, predicting
 from cellstate.model.pooling import Pooling, PoolingKind
+from cellstate.model.regression import prediction
+from cellstate.model.regression.inspector import RegressorInspector
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cellstate.data.datamodule import SequenceData
+    from cellstate.model.material import Material, Rows
+    from cellstate.plotting.parts import Section
 
 
 class Regressor(SequenceModel):
@@ -41,6 +51,12 @@ class Regressor(SequenceModel):
     """
 
     needs = "targets"
+    headline = Headline(
+        "mse",
+        "mean squared error, in the data's own units squared",
+        loss_unit="on values scaled to the training split's z-score",
+    )
+    inspector_class = RegressorInspector
 
     def __init__(
         self,
@@ -80,6 +96,22 @@ class Regressor(SequenceModel):
     def update_scores(self, scores: RegressionScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+
+    def section(self, material: Material) -> Section:
+        """Return predicted against true, and the residuals."""
+        from cellstate.model.regression import figures  # loads matplotlib
+
+        return figures.section(material)
+
+    def tables(self, material: Material) -> dict[str, Rows]:
+        """Return predicted and true of the split's sequences."""
+        from cellstate.model.regression import figures  # loads matplotlib
+
+        return figures.tables(material)
+
+    def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
+        """Return the values of each sequence, beside its id or number."""
+        return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from cellstate.errors import CellstateError
 from cellstate.metrics.table import rank
-from cellstate.model import LanguageModel
 from cellstate.plotting.parts import Sample
 from cellstate.report.comparison.reading import Comparison
 from cellstate.scoring.session import open_checkpoint
@@ -23,7 +22,7 @@ def side_by_side(comparison: Comparison) -> list[Sample]:
                 model = open_checkpoint(comparison.folder / variant["folders"][best]).model()
             except CellstateError:  # of classes of the user's own, or removed since: the numbers are there without it
                 continue
-            if not isinstance(model, LanguageModel):
+            if not model.writes_text:
                 return []
             text = model.generate(None, LENGTH, temperature=TEMPERATURE, seed=SEED)
             samples.append(Sample(f"{variant['name']}, {condition.metric} {scores[best]:.3f}", text))

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import metric_of, rank
 from cellstate.model.material import Material
@@ -22,9 +23,10 @@ from cellstate.plotting.theme import Theme
 HEIGHT = 3.5  # inches
 
 
-def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: str) -> list[Drawing]:
-    """Return the loss curves and, where it was measured, the validation's ``metric`` beside its references."""
+def drawings(material: Material, headline: Headline) -> list[Drawing]:
+    """Return the loss curves and, where they were measured, those of the headline's metrics beside their references."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
+    unit = headline.loss_unit
     losses = {split: curve(material.history, f"{split}/loss", clock) for split in ("train", "val")}
     values = [value for _, part in losses.values() for value in part]
     lines = within_reach(material.reference("loss"), values, "loss")
@@ -38,10 +40,11 @@ def drawings(material: Material, *, metric: str, metric_label: str, loss_unit: s
                 "The training loss is the mean since the validation before, with dropout and while the weights "
                 "moved; the validation loss is that of the weights then reached. The ring marks those that were kept. "
                 + explanation(lines, material.split),
-                lambda theme: loss_curves(theme, losses, best=best, unit=loss_unit, reference=lines, clock=clock),
+                lambda theme: loss_curves(theme, losses, best=best, unit=unit, reference=lines, clock=clock),
             )
         )
-    return found if metric == "loss" else found + metric_drawings(material, metric, metric_label)
+    shown = [(headline.metric, headline.label), *headline.further]
+    return found + [one for name, label in shown if name != "loss" for one in metric_drawings(material, name, label)]
 
 
 def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing]:

@@ -34,22 +34,16 @@ def write(
         model: with its best weights, and with the scores of the test if there was one.
     """
     from cellstate.model.material import Material
-    from cellstate.report.run import (
-        learning,  # these load matplotlib
-        standing,
-    )
+    from cellstate.report.run import learning, standing  # these load matplotlib
     from cellstate.report.run.results import result_table, verdict
-    from cellstate.report.run.tasks import task_of
 
-    material, task = Material(metrics, history, data, model), task_of(model)
-    section = task.section(material)
-    curves = learning.drawings(material, metric=task.metric, metric_label=task.metric_label, loss_unit=task.loss_unit)
-    for metric, label in task.further:
-        curves += learning.metric_drawings(material, metric, label)
+    material, headline = Material(metrics, history, data, model), model.headline
+    section = model.section(material)
+    curves = learning.drawings(material, headline)
     config, changed = (folder / "config.yaml").read_text(encoding="utf-8"), overrides(folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     shown = {
-        "standing": pictures(standing.drawings(material, task.metric, task.metric_label), folder),
+        "standing": pictures(standing.drawings(material, headline.metric, headline.label), folder),
         "curves": pictures(curves, folder),
         "pictures": pictures(section.drawings, folder),
     }
@@ -58,12 +52,12 @@ def write(
         "run.html.jinja",
         folder / "report.html",
         metrics=metrics,
-        task=task,
-        result=metrics[material.split].get(task.metric),
+        headline=headline,
+        result=metrics[material.split].get(headline.metric),
         split=material.split,
         test_locked=material.test_locked,
-        verdict=verdict(material, task.metric),
-        table=result_table(material, task.metric),
+        verdict=verdict(material, headline.metric),
+        table=result_table(material, headline.metric),
         section=section,
         facts=data.prepared.facts,
         network=network(model),

@@ -48,7 +48,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class PredictorRow:
     """One predictor; ``kind`` is ``run``, ``baseline``, ``optimum`` or ``other`` (not to be compared with the rest)."""
 
     name: str
@@ -64,7 +64,7 @@ class ResultTable:
 
     metrics: tuple[str, ...]
     meanings: Mapping[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[PredictorRow, ...]
 
 
 def result_table(material: Material, metric: str) -> ResultTable:
@@ -77,15 +77,17 @@ def result_table(material: Material, metric: str) -> ResultTable:
     compared = {this_run: result, **scores}
     best = {key: best_of(key, (values.get(key) for values in compared.values())) for key in metrics}
 
-    rows = [Row(spoken(name), PREDICTORS.get(name, ""), "optimum", cells(optima[name], metrics)) for name in optima]
+    rows = [
+        PredictorRow(spoken(name), PREDICTORS.get(name, ""), "optimum", cells(optima[name], metrics)) for name in optima
+    ]
     for name, values in sorted(compared.items(), key=lambda entry: rank(metric, entry[1].get(metric))):
         kind, meaning = "baseline", PREDICTORS.get(name, "")
         if name == this_run:
             kind, meaning = "run", "the network, with its best weights"
         first = metric in best and best[metric] is not None and values.get(metric) == best[metric]
-        rows.append(Row(spoken(name), meaning, kind, cells(values, metrics, best), best=first))
+        rows.append(PredictorRow(spoken(name), meaning, kind, cells(values, metrics, best), best=first))
     if split != "val" and val:
-        rows.append(Row("this run, val", "other data; it chose the weights", "other", cells(val, metrics)))
+        rows.append(PredictorRow("this run, val", "other data; it chose the weights", "other", cells(val, metrics)))
     return ResultTable(metrics, {key: found for key in metrics if (found := metric_of(key).meaning)}, tuple(rows))
 
 

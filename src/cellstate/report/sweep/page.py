@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 from cellstate.errors import RequestError, not_written
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
 from cellstate.report.asked import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.report.headlines import headline_of
 from cellstate.report.sweep import searching
-from cellstate.report.sweep.reading import Group, Row, Sweep, brief, read, read_list
+from cellstate.report.sweep.reading import Group, JobRow, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
 LISTED = 12  # values of a parameter that are written out
@@ -33,9 +35,9 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
     """
     from cellstate.report.sweep import board, curves, effects, importance, parallel, tradeoffs  # these load matplotlib
 
-    task = task_of_jobs(folder)
-    sweep = read(folder, metric, task.metric if task else None)
-    label = task.metric_label if task and sweep.metric == task.metric else sweep.metric.replace("_", " ")
+    headline = headline_of_jobs(folder)
+    sweep = read(folder, metric, headline.metric if headline else None)
+    label = headline.label if headline and sweep.metric == headline.metric else sweep.metric.replace("_", " ")
     important = importance.importances(sweep)
     search = sweep.content.get("search")
     try:
@@ -77,18 +79,13 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
         raise not_written(folder / "report.html", error) from error
 
 
-def task_of_jobs(folder: Path) -> Any:
-    """Return how pages speak of the jobs' task; None where they have several, or none is known."""
-    from cellstate.report.run.tasks import TASKS
-
-    by_name = {kind.__name__: task for kind, task in TASKS.items()}
-    alike: dict[str, Row] = {}  # jobs that chose the same groups have the same classes: one of them tells which
+def headline_of_jobs(folder: Path) -> Headline | None:
+    """Return what the jobs are judged by; None where they have several tasks, or none is known."""
+    alike: dict[str, JobRow] = {}  # jobs that chose the same groups have the same classes: one of them tells which
     for row in read_list(folder / "sweep.json")["jobs"]:
         if row["status"] == "completed":
             alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
-    configs = [config_of(folder / row["folder"]) for row in alike.values()]
-    names = {str((config.get("model") or {}).get("_target_")).rpartition(".")[2] for config in configs}
-    return by_name.get(names.pop()) if len(names) == 1 else None
+    return headline_of(folder / row["folder"] for row in alike.values())
 
 
 def is_class(key: str) -> bool:

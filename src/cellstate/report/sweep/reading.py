@@ -16,7 +16,7 @@ from cellstate.metrics.table import rank
 from cellstate.report.asked import shown
 from cellstate.report.sweep import searching
 
-Row = Mapping[str, Any]
+JobRow = Mapping[str, Any]
 STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending")
 ROW = {"folder", "group", "overrides", "repeat", "status", "reason", "val", "test", "best", "parameters", "seconds"}
 
@@ -33,10 +33,10 @@ class Group:
 
     name: str
     values: Mapping[str, Any]
-    rows: Sequence[Row]
-    done: Sequence[Row]
+    rows: Sequence[JobRow]
+    done: Sequence[JobRow]
     missing: Sequence[Mapping[str, Any]]
-    summaries: Mapping[str, Row | None]  # metric -> mean, std, low, high, n
+    summaries: Mapping[str, Mapping[str, Any] | None]  # metric -> mean, std, low, high, n
     metric: str
 
     @property
@@ -71,12 +71,12 @@ class Sweep:
     metric: str
 
     @property
-    def rows(self) -> Sequence[Row]:
+    def rows(self) -> Sequence[JobRow]:
         """Every job."""
         return self.content["jobs"]
 
     @property
-    def done(self) -> list[Row]:
+    def done(self) -> list[JobRow]:
         """The complete jobs."""
         return [row for row in self.rows if row["status"] == "completed"]
 
@@ -117,7 +117,7 @@ class Sweep:
         names = dict.fromkeys(name for row in self.done for name in row[self.split])
         return [self.metric, *(name for name in names if name != self.metric)]
 
-    def score(self, row: Row) -> float | None:
+    def score(self, row: JobRow) -> float | None:
         """Return what a job reached."""
         return row[self.split].get(self.metric)
 
@@ -160,7 +160,7 @@ class Sweep:
             return {}
         return {name: sum(values) / len(values) for name, values in found.items()}
 
-    def history(self, row: Row) -> list[dict[str, float]]:
+    def history(self, row: JobRow) -> list[dict[str, float]]:
         """Return the rows of a job's ``metrics.csv``; nothing where it has none that can be read."""
         return history_of(self.folder / row["folder"])
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.headline import Headline
 from cellstate.metrics.statistics import summarise
 from cellstate.metrics.table import metric_of, rank
-from cellstate.report.run.tasks import OTHER, TASKS
+from cellstate.report.headlines import headline_of
 from cellstate.report.sweep.page import config_of
-from cellstate.report.sweep.reading import read_json
+from cellstate.report.sweep.reading import JobRow, read_json
 from cellstate.runs.writing import write_whole
 from cellstate.sweep.compare.request import Request
 from cellstate.sweep.compare.sizes import Size
 from cellstate.sweep.compare.statistics import LEVEL, Difference, compare
 
-Row = Mapping[str, Any]
 NOTHING = "no difference shown"
 
 
@@ -40,10 +40,10 @@ class Variant:
     overrides: dict[str, Any]
     given: dict[str, Any]
     size: Size
-    rows: dict[str, Row]
+    rows: dict[str, JobRow]
 
     @property
-    def done(self) -> dict[str, Row]:
+    def done(self) -> dict[str, JobRow]:
         """The runs that are complete."""
         return {repeat: row for repeat, row in self.rows.items() if row["status"] == "completed"}
 
@@ -158,9 +158,7 @@ def judged_by(folder: Path, condition: Condition, asked: str | None, split: str)
     """
     rows = [row for variant in condition.variants for row in variant.done.values()]
     if asked is None:
-        tasks = {kind.__name__: task for kind, task in TASKS.items()}
-        names = [str((config_of(folder / row["folder"]).get("model") or {}).get("_target_")) for row in rows[:1]]
-        asked = next((tasks[name] for name in (one.rpartition(".")[2] for one in names) if name in tasks), OTHER).metric
+        asked = (headline_of(folder / row["folder"] for row in rows[:1]) or Headline()).metric
     if metric_of(asked).mode is None:
         raise RequestError(
             f"comparison.metric={asked}: neither the higher nor the lower value of it is better "

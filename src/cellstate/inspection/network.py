@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cellstate.backbone import last_outputs
 from cellstate.errors import RequestError
 from cellstate.inspection.accepted import (
     Divergence,
@@ -34,8 +37,8 @@ from cellstate.inspection.analysis.memory_horizon import default_lags, divergenc
 from cellstate.inspection.folder import refuse_taken, writing
 from cellstate.inspection.inspecting import check_counts
 from cellstate.inspection.measures import LAGS, recall_or_why
-from cellstate.inspection.reading import Reading, spoken_step, symbols_of
 from cellstate.inspection.result import Inspection
+from cellstate.model.inspector.reading import Reading, spoken_step, symbols_of
 
 
 def inspect_network(
@@ -84,50 +87,84 @@ def inspect_network(
     refuse_taken(output)
     check_counts(sequence=sequence, units=units)
     check_functions(loss=loss, predict=predict, divergence=divergence)
-    inputs, lengths = as_inputs(inputs, network, lengths)
-    if sequence > len(inputs):
-        raise RequestError(f"sequence={sequence}: there are {len(inputs)} sequences; give one of 1 to {len(inputs)}")
-    names = as_features(features, inputs.shape[-1])
-    states = opened(network, inputs, lengths)
-    check_outputs(states.outputs)
-    stops = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
-
-    def last(outputs: Tensor) -> Tensor:
-        return outputs[torch.arange(len(outputs)), stops - 1]
-
-    direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
-    flow = loss_flow(checked_loss(loss or (lambda outputs: (last(outputs) @ direction.to(outputs)).mean())), states)
-    held, no_readout = recall_or_why(states, inputs if (symbols := symbols_of(inputs)) is None else symbols, seed)
-    compare = divergence or (None if predict is not None else point_divergence)
-    check_prediction(predict or last, states.outputs, compare)
-    row, top = sequence - 1, [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
-    chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
-    read = inputs[row, : int(stops[row])].double().cpu().numpy()
-    found = Inspection(
-        source=f"a plain {type(network).__name__}",
-        experiment="plain",
-        task="",
-        sequences=f"{len(inputs):,} sequence{'s' if len(inputs) > 1 else ''}, as given",
-        keys=tuple(f"sequence {number}" for number in range(1, len(inputs) + 1)),
-        shown=row,
-        reading=Reading(tuple(map(spoken_step, read)), read, names),
-        inputs=inputs,
-        states=states,
-        units=tuple(describe_units(layer) for layer in states.layers),
-        flow=flow,
-        loss="the loss given" if loss else "the outputs after the last step, along one random direction",
-        influence=depends(network, inputs, lengths, predict or last, compare, seed),
-        divergence=divergence_in_words(compare),
-        recall=held,
-        left_out={"what can be read off the state": no_readout} if no_readout else {},
-        walk=walk_through(states.layers[top], row, chosen),
-    )
+    given = Given(network, *as_inputs(inputs, network, lengths))
+    if sequence > len(given.inputs):
+        raise RequestError(
+            f"sequence={sequence}: there are {len(given.inputs)} sequences; give one of 1 to {len(given.inputs)}"
+        )
+    names = as_features(features, given.inputs.shape[-1])
+    found = inspected(given, names, loss, predict, divergence, row=sequence - 1, units=units, seed=seed)
     if output is not None:
         from cellstate.inspection.page import write  # loads matplotlib
 
         with writing(output, found.experiment) as folder:
             write(found, folder)
     return found
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network and what it is to read: ``inputs (B, T, F)``, and ``lengths (B,)`` or None."""
+
+    network: nn.Module
+    inputs: Tensor
+    lengths: Tensor | None
+
+    @cached_property
+    def stops(self) -> Tensor:
+        """Valid steps of each row, ``(B,)``."""
+        return torch.full((len(self.inputs),), self.inputs.shape[1]) if self.lengths is None else self.lengths
+
+    def last(self, outputs: Tensor) -> Tensor:
+        """Return outputs ``(B, T, D)`` after each row's last step, ``(B, D)``."""
+        return last_outputs(outputs, self.lengths)
+
+    def row(self, number: int, names: tuple[str, ...]) -> Reading:
+        """Return one row as it was read."""
+        read = self.inputs[number, : int(self.stops[number])].double().cpu().numpy()
+        return Reading(tuple(map(spoken_step, read)), read, names)
+
+
+def inspected(
+    given: Given, names: tuple[str, ...], loss: Outputs | None, predict: Outputs | None, divergence: Divergence | None,
+    *, row: int, units: int, seed: int,
+) -> Inspection:  # fmt: skip
+    """Return what is found; ``names`` are those of the features, ``row`` is the sequence that is walked through."""
+    states = opened(given.network, given.inputs, given.lengths)
+    check_outputs(states.outputs)
+    flow = loss_flow(checked_loss(loss or along_one_direction(given, states, seed)), states)
+    symbols = symbols_of(given.inputs)
+    held, no_readout = recall_or_why(states, given.inputs if symbols is None else symbols, seed)
+    compare = divergence or (None if predict is not None else point_divergence)
+    check_prediction(predict or given.last, states.outputs, compare)
+    top = [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
+    chosen = units_that_matter(states.layers[top], flow.layers[top], row, units)
+    count = len(given.inputs)
+    return Inspection(
+        source=f"a plain {type(given.network).__name__}",
+        experiment="plain",
+        task="",
+        sequences=f"{count:,} sequence{'s' if count > 1 else ''}, as given",
+        keys=tuple(f"sequence {number}" for number in range(1, count + 1)),
+        shown=row,
+        reading=given.row(row, names),
+        inputs=given.inputs,
+        states=states,
+        units=tuple(describe_units(layer) for layer in states.layers),
+        flow=flow,
+        loss="the loss given" if loss else "the outputs after the last step, along one random direction",
+        influence=depends(given, predict or given.last, compare, seed),
+        divergence=divergence_in_words(compare),
+        recall=held,
+        left_out={"what can be read off the state": no_readout} if no_readout else {},
+        walk=walk_through(states.layers[top], row, chosen),
+    )
+
+
+def along_one_direction(given: Given, states: States, seed: int) -> Outputs:
+    """Return a loss: the outputs after each row's last step, along one random direction."""
+    direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
+    return lambda outputs: (given.last(outputs) @ direction.to(outputs)).mean()
 
 
 def opened(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> States:
@@ -138,22 +175,15 @@ def opened(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> States
         raise RequestError(f"network: cannot be opened on these inputs ({str(error).splitlines()[0]})") from error
 
 
-def depends(
-    network: nn.Module,
-    inputs: Tensor,
-    lengths: Tensor | None,
-    predict: Outputs,
-    divergence: Divergence | None,
-    seed: int,
-) -> MemoryCurve | None:
+def depends(given: Given, predict: Outputs, divergence: Divergence | None, seed: int) -> MemoryCurve | None:
     """Return by how much the prediction depends on earlier inputs; None of a single sequence."""
+    inputs, lengths = given.inputs, given.lengths
     if len(inputs) < 2:
         return None
-    longest = inputs.shape[1] if lengths is None else int(lengths.max())
     return influence(
-        lambda changed: predict(open_states(network, changed, None, lengths).outputs),
+        lambda changed: predict(open_states(given.network, changed, None, lengths).outputs),
         inputs,
-        default_lags(longest, LAGS),
+        default_lags(int(given.stops.max()), LAGS),
         divergence=divergence,
         lengths=lengths,
         replacements=max(1, min(8, 128 // len(inputs))),

@@ -1,0 +1,72 @@
+"""What a network read, in words and numbers: symbols by their names, values in the data's own units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cellstate.data.batch import DataSpec
+
+FEW = 3  # numbers that are written out of one step
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One sequence as it was read.
+
+    ``names`` has what each step of the network read; ``values (n, F)`` the numbers behind it, if there are any, n being
+    a multiple of the steps where one of them reads a segment.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray | None
+    features: tuple[str, ...] = ()
+
+    @property
+    def segment(self) -> int:
+        """How many values in a row one step of the network reads."""
+        return 1 if self.values is None else max(1, len(self.values) // max(1, len(self.names)))
+
+
+def spoken_step(values: np.ndarray) -> str:
+    """Return the numbers of one step."""
+    shown = ", ".join(f"{value:.3g}" for value in values[:FEW])
+    return shown + (", …" if len(values) > FEW else "")
+
+
+def symbols_of(inputs: Tensor) -> Tensor | None:
+    """Return inputs ``(B, T, F)`` that are symbols as ``(B, T)`` numbers: one-hot rows, or few values of one feature.
+
+    None where they are numbers; symbols ``(B, T)`` are returned as they are.
+    """
+    if not inputs.is_floating_point():
+        return inputs if inputs.ndim == 2 else inputs[..., 0]
+    if inputs.shape[-1] > 1:
+        one_hot = ((inputs == 0) | (inputs == 1)).all() and (inputs.sum(-1) == 1).all()
+        return inputs.argmax(-1) if one_hot else None
+    values = torch.unique(inputs)
+    if len(values) > 12:
+        return None
+    return torch.searchsorted(values, inputs.squeeze(-1).contiguous())
+
+
+def symbols_read(spec: DataSpec, read: Tensor) -> Reading:
+    """Return a sequence of integer symbols, ``(T,)`` or ``(T, K)``, by their names."""
+    vocabularies = spec.features or (spec.vocabulary,)
+    steps = read.reshape(len(read), -1).tolist()
+    names = (" ".join(vocabularies[at][symbol] for at, symbol in enumerate(step)) for step in steps)
+    return Reading(tuple(names), None, spec.feature_names)
+
+
+def numbers_read(spec: DataSpec, read: Tensor) -> Reading:
+    """Return a sequence of numbers ``(T, F)`` in the data's own units; one-hot rows by the number of their symbol."""
+    values = read.double().numpy()
+    if spec.input_mean:
+        values = values * np.asarray(spec.input_std) + np.asarray(spec.input_mean)
+    codes = symbols_of(read.unsqueeze(0))
+    if codes is not None and read.shape[-1] > 1:  # one-hot
+        return Reading(tuple(str(code) for code in codes[0].tolist()), None)
+    return Reading(tuple(map(spoken_step, values)), values, spec.feature_names)

@@ -1,0 +1,31 @@
+"""What ``cellstate inspect`` asks of a regressor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from cellstate.model.inspector.answers import Answers
+from cellstate.model.inspector.whole_sequence import WholeSequenceInspector
+
+if TYPE_CHECKING:
+    from cellstate.model.regression.model import Regressor
+
+
+class RegressorInspector(WholeSequenceInspector):
+    """The answer so far is the value of each target."""
+
+    model: Regressor
+    prediction_kind = "values"
+
+    def spoken(self, outputs: Tensor) -> Answers:
+        """Return the values in the data's own units."""
+        spec = self.model.spec
+        values = outputs.cpu().numpy() * np.asarray(spec.std) + np.asarray(spec.mean)
+        return Answers(spec.targets, values, probabilities=False)
+
+    def own_targets(self, outputs: Tensor) -> Tensor:
+        """Return what lies one standard deviation off the values, so that there is a gradient."""
+        return outputs + 1
