@@ -19,7 +19,7 @@ import cellstate as package
 from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.errors import RequestError
-from cellstate.scoring.recorded import read_config
+from cellstate.scoring.permitted import read_config
 
 
 class KilledError(RuntimeError):
@@ -82,7 +82,7 @@ NAMES = [
     "lightning.pytorch.cli.LightningCLI",
     "cellstate.callbacks.os.system",
     "cellstate.scheduler.plateau.os.system",
-    "cellstate.scoring.recorded.os.system",
+    "cellstate.scoring.permitted.os.system",
     "hydra.utils.instantiate",
     "evil.Thing",
     "${oc.env:CELLSTATE_SECRET}",

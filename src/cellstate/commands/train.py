@@ -63,7 +63,7 @@ def score_again(run: Run, *, quiet: bool) -> None:
 
 def resume_asked(config: DictConfig, folder: Path) -> bool:
     """Resume the run that the config asks for; return False where it asks for none, or there is none."""
-    from cellstate.scoring.recorded import LEDGER
+    from cellstate.scoring.permitted import LEDGER
     from cellstate.training.resume import find_unfinished, resume
 
     if config.run is not None:

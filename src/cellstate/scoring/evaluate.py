@@ -13,7 +13,6 @@ from typing import Any
 import lightning as L
 import torch
 
-from cellstate.checkpoint.rebuild import refusing
 from cellstate.checkpoint.trust import trusted_packages
 from cellstate.config import options
 from cellstate.config.check import debugged, shown
@@ -26,6 +25,7 @@ from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
+from cellstate.scoring.rebuild import refusing
 from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
 

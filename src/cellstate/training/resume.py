@@ -17,7 +17,7 @@ from cellstate.config.check import HOW_GIVEN, recorded
 from cellstate.errors import RequestError
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
-from cellstate.scoring.recorded import check_links, read_config
+from cellstate.scoring.permitted import check_links, read_config
 from cellstate.training.run import Run, run
 
 
@@ -27,7 +27,7 @@ def resume(
     """Go on with a run; return None where there is nothing left to do.
 
     Args:
-        folder: the run's. What it holds is taken for data, as it may come from anywhere; see ``recorded``.
+        folder: the run's. What it holds is taken for data, as it may come from anywhere; see ``scoring.permitted``.
         quiet: print neither what is trained nor the table of results.
         trust: packages whose classes its config may name besides cellstate's own.
         ledger: where looks at the test split are noted; None takes the run's own, if there is one already.

@@ -19,7 +19,6 @@ from torch import optim
 
 from cellstate import logger, scheduler
 from cellstate.callbacks import Checkpoints, GradientNorm, Progress
-from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
 from cellstate.checkpoint.trust import (
     Listed,
     RecordError,
@@ -36,6 +35,7 @@ from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
+from cellstate.scoring.rebuild import BACKBONES, DATA, MODELS
 
 OPTIMIZERS = Listed(
     "optimizer",
