@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# One thread a process: the tests run several processes on few cores, where torch's threads would wait for each other.
-os.environ["OMP_NUM_THREADS"] = "1"
+# One thread a process, unless asked otherwise: several processes share few cores, where threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
 import sys
