@@ -101,6 +101,11 @@ def script(name: str) -> ModuleType:
     return import_module(name)
 
 
+def slow(*cases: Any) -> list[Any]:
+    """Return cases of a parametrised test that ``make test`` leaves to ``make test-all``."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
 def hours(count: int) -> list[datetime]:
     """Return equally spaced times."""
     return [datetime(2026, 1, 1) + timedelta(hours=hour) for hour in range(count)]
