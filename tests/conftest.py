@@ -106,6 +106,11 @@ def slow(*cases: Any) -> list[Any]:
     return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
 
 
+def every_third(cases: list[Any], first: int) -> list[Any]:
+    """Return all cases, of which ``make test`` runs every third: with three tests of the same, each case once."""
+    return [case if number % 3 == first else slow(case)[0] for number, case in enumerate(cases)]
+
+
 def hours(count: int) -> list[datetime]:
     """Return equally spaced times."""
     return [datetime(2026, 1, 1) + timedelta(hours=hour) for hour in range(count)]
