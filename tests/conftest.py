@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# One thread a process: the tests run several processes on few cores, where torch's threads would wait for each other.
-os.environ["OMP_NUM_THREADS"] = "1"
+# One thread a process, unless asked otherwise: several processes share few cores, where threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
 import sys
@@ -99,6 +99,16 @@ def script(name: str) -> ModuleType:
     if (folder := str(Path(__file__).parents[1] / "scripts")) not in sys.path:
         sys.path.append(folder)
     return import_module(name)
+
+
+def slow(*cases: Any) -> list[Any]:
+    """Return cases of a parametrised test that ``make test`` leaves to ``make test-all``."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
+def every_third(cases: list[Any], first: int) -> list[Any]:
+    """Return all cases, of which ``make test`` runs every third: with three tests of the same, each case once."""
+    return [case if number % 3 == first else slow(case)[0] for number, case in enumerate(cases)]
 
 
 def hours(count: int) -> list[datetime]:

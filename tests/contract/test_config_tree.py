@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from tests.conftest import every_third, slow
 
 import cellstate
 from cellstate.checkpoint.trust import resolved
@@ -42,7 +43,7 @@ def targets(node):
             yield from targets(value)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", every_third(EXPERIMENTS, 0))
 def test_every_experiment_trains_tests_and_evaluates_to_its_own_numbers(experiment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = cellstate.train([f"experiment={experiment}", *small(experiment)])
@@ -51,7 +52,7 @@ def test_every_experiment_trains_tests_and_evaluates_to_its_own_numbers(experime
     assert run.metrics["reference"], "no number stands alone"
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", every_third(EXPERIMENTS, 1))
 def test_every_experiment_trains_with_the_lstm_from_its_equations(experiment, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [f"experiment={experiment}", *small(experiment), "report=false"]
@@ -63,8 +64,15 @@ def test_every_experiment_trains_with_the_lstm_from_its_equations(experiment, tm
     assert not evaluation.differing
 
 
-@pytest.mark.parametrize("backbone", ["lstm_transparent", "gru_transparent", "rnn_transparent"])
-@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize(
+    ("backbone", "precision"),
+    [
+        ("lstm_transparent", "bf16-mixed"),
+        ("gru_transparent", "64-true"),
+        *slow(("gru_transparent", "bf16-mixed"), ("rnn_transparent", "bf16-mixed")),
+        *slow(("lstm_transparent", "64-true"), ("rnn_transparent", "64-true")),
+    ],
+)
 def test_networks_from_their_equations_train_in_other_precisions(backbone, precision, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for experiment in ("pattern_bilstm", "next_state"):

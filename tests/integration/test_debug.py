@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tests.conftest import TINY, series_rows, write_csv
+from tests.conftest import TINY, every_third, series_rows, slow, write_csv
 
 import cellstate as package
 from cellstate.callbacks import Checkpoints
@@ -74,11 +74,7 @@ def read_csv(file):
 # ---------------------------------------------------------------------- fast
 
 
-@pytest.mark.parametrize(
-    ("experiment", "source"), [*((name, "own") for name in EXPERIMENTS), *((name, "file") for name in FILES)]
-)
-def test_fast_goes_through_every_part_of_every_experiment(cellstate, working_folder, experiment, source):
-    words = FILES[experiment](working_folder) if source == "file" else []
+def assert_fast(cellstate, working_folder, experiment, *words):
     answer = cellstate("train", *small(experiment, *words), "debug=fast")
     assert answer.status == 0, answer.stderr
     assert not (working_folder / "outputs" / "runs").exists()
@@ -93,6 +89,16 @@ def test_fast_goes_through_every_part_of_every_experiment(cellstate, working_fol
     looks = read_csv(ledger) if ledger.exists() else []
     assert [look["command"] for look in looks] == ["train debug=fast"] * bool(metrics["test"])
     assert package.load(run) is not None
+
+
+@pytest.mark.parametrize("experiment", every_third(EXPERIMENTS, 2))
+def test_fast_goes_through_every_part_of_every_experiment(cellstate, working_folder, experiment):
+    assert_fast(cellstate, working_folder, experiment)
+
+
+@pytest.mark.parametrize("experiment", ["next_state", *slow("char_lm", "labelled", "series")])
+def test_fast_goes_through_every_part_with_a_file_of_ones_own(cellstate, working_folder, experiment):
+    assert_fast(cellstate, working_folder, experiment, *FILES[experiment](working_folder))
 
 
 def test_a_debugged_checkpoint_says_so_wherever_it_is_scored(cellstate, working_folder):
@@ -150,10 +156,12 @@ def test_a_wrong_request_is_refused_in_one_line(cellstate, working_folder, words
     ("experiment", "words", "metric"),
     [
         ("pattern_stacked", [], "loss"),
-        ("sine", [], "mse_scaled"),
         ("series", ["model.head=quantile"], "mse_scaled"),
-        ("next_state", ["backbone.hidden_size=32"], "loss"),
-        ("char_lm", ["file", "backbone.hidden_size=64"], "loss"),
+        *slow(
+            ("sine", [], "mse_scaled"),
+            ("next_state", ["backbone.hidden_size=32"], "loss"),
+            ("char_lm", ["file", "backbone.hidden_size=64"], "loss"),
+        ),
     ],
 )
 def test_every_kind_of_model_learns_a_batch_by_heart(cellstate, working_folder, experiment, words, metric):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import slow
 from torch import Tensor
 
 import cellstate as package
@@ -95,7 +96,7 @@ def test_scores_are_the_same_for_every_padding(
 @pytest.mark.skipif(sys.platform == "win32", reason="processes share a session, which is POSIX")
 @pytest.mark.parametrize(
     ("trained", "devices"),
-    [("pattern", 2), ("pattern", 3), ("embedded_reber", 3), ("series", 3), ("char_lm", 2), ("labelled", 2)],
+    [("char_lm", 2), *slow(("pattern", 2), ("pattern", 3), ("embedded_reber", 3), ("series", 3), ("labelled", 2))],
     indirect=["trained"],
 )
 def test_scores_are_the_same_on_several_processes(trained: package.Run, devices: int) -> None:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests import forkserver
 from tests.conftest import TINY, Command
 
 import cellstate as package
 
-CHILD = [sys.executable, "-m", "cellstate", "train", "experiment=pattern", *TINY]
+CHILD = ["-m", "cellstate", "train", "experiment=pattern", *TINY]
 
 
 def manifest_of(folder: str | Path) -> dict:
@@ -87,8 +88,8 @@ def counted(content, path):
 file.write = counted
 main(sys.argv[1:])
 """
-    words = ["train", *CHILD[4:], "backbone.hidden_size=64", "trainer.max_epochs=9", "hydra.run.dir=run", "quiet=true"]
-    child = subprocess.run([sys.executable, "-c", script, *words], cwd=working_folder, capture_output=True, text=True)
+    words = ["train", *CHILD[3:], "backbone.hidden_size=64", "trainer.max_epochs=9", "hydra.run.dir=run", "quiet=true"]
+    child = forkserver.run(["-c", script, *words], cwd=working_folder)
     assert child.returncode == 1
     (line,) = child.stderr.splitlines()
     assert line.startswith("cellstate: error: run/checkpoints/")
@@ -113,7 +114,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
         "data.batch_size=8",
         "quiet=true",
     ]
-    with subprocess.Popen([*CHILD, *words], cwd=working_folder, stderr=subprocess.PIPE, text=True) as child:
+    with forkserver.Process([*CHILD, *words], cwd=working_folder, stderr=subprocess.PIPE) as child:
         try:
             wait_for(working_folder / "run" / "checkpoints" / "last.ckpt", child)
             child.send_signal(signal.SIGINT)
@@ -134,7 +135,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
     assert "this run, test" in answer.stdout
 
 
-def wait_for(file: Path, child: subprocess.Popen) -> None:
+def wait_for(file: Path, child: forkserver.Process) -> None:
     """Wait until a child has written a file, or has ended."""
     while not file.exists():
         assert child.poll() is None, "the child ended early"

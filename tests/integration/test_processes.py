@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests import forkserver
 from tests.conftest import Command
 
 import cellstate as package
@@ -50,21 +51,21 @@ def test_two_processes_follow_one_for_fifty_steps(task: str, precision: str, wit
     assert max(float((before[name] - after[name]).abs().max()) for name in before) < 3 * within
 
 
-def running(folder: Path, *words: str) -> subprocess.Popen[str]:
+def running(folder: Path, *words: str) -> forkserver.Process:
     """Start a long run on two processes, and return when it has trained an epoch."""
     command = [
-        *(sys.executable, "-m", "cellstate", "train", "trainer=ddp_cpu", "trainer.max_epochs=5000", "report=false"),
+        *("-m", "cellstate", "train", "trainer=ddp_cpu", "trainer.max_epochs=5000", "report=false"),
         *("data.train_size=256", "data.val_size=64", "data.test_size=64", "backbone.hidden_size=8", "quiet=true"),
         *("callbacks.early_stopping=null", f"hydra.run.dir={folder}", *words),
     ]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    run = forkserver.Process(command, stderr=subprocess.PIPE)
     while not (folder / "checkpoints" / "last.ckpt").exists():
         assert run.poll() is None, run.communicate()[1]
         time.sleep(0.05)
     return run
 
 
-def siblings(run: subprocess.Popen[str]) -> list[int]:
+def siblings(run: forkserver.Process) -> list[int]:
     """Return the processes that a run started."""
     found = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=False).stdout.split()
     return [int(number) for number in found]

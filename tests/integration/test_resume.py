@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forkserver
 from tests.conftest import TINY, Command, script
 
 import cellstate as package
@@ -85,10 +86,8 @@ def test_it_goes_on_exactly_from_every_step(name: str, tmp_path: Path, monkeypat
 def stopped(folder: Path, *, by: signal.Signals = signal.SIGTERM) -> str:
     """Start a long run, stop it by a signal once it has a checkpoint, and return what it said."""
     words = ["trainer.max_epochs=100000", "callbacks.early_stopping=null", "data.batch_size=8", "quiet=true"]
-    command = [sys.executable, "-m", "cellstate", "train", "experiment=pattern", *TINY[1:], *words]
-    with subprocess.Popen(
-        [*command, f"hydra.run.dir={folder.name}"], cwd=folder.parent, stderr=subprocess.PIPE, text=True
-    ) as child:
+    command = ["-m", "cellstate", "train", "experiment=pattern", *TINY[1:], *words, f"hydra.run.dir={folder.name}"]
+    with forkserver.Process(command, cwd=folder.parent, stderr=subprocess.PIPE) as child:
         try:
             while not (folder / "checkpoints" / "last.ckpt").exists():
                 assert child.poll() is None, "the child ended early"

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from tests import forkserver
 from tests.conftest import TINY, Command
 from tests.integration.test_sweep_processes import LOGGED, trainings
 
@@ -30,11 +31,9 @@ WORDS = [
 ]
 
 
-def start(*words: str, companions: int = 1) -> subprocess.Popen:
-    command = [sys.executable, "-c", LOGGED, "trainings.log", str(companions), *WORDS, "sweep.name=mine", *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+def start(*words: str, companions: int = 1) -> forkserver.Process:
+    command = ["-c", LOGGED, "trainings.log", str(companions), *WORDS, "sweep.name=mine", *words]
+    return forkserver.Process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def study(name: str = "mine") -> optuna.Study:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forkserver
 from tests.conftest import TINY, Command
 
 from cellstate.training import run as experiment
@@ -27,8 +28,8 @@ WORDS = ["train", "-m", "experiment=pattern", *TINY, "sweep.name=mine"]
 LOGGED = """
 import os, sys, time
 from pathlib import Path
-from cellstate import experiment
 from cellstate.cli import main
+from cellstate.training import run as experiment
 
 fit, log, companions = experiment.fit, Path(sys.argv[1]), int(sys.argv[2])
 
@@ -44,11 +45,9 @@ main(sys.argv[3:])
 """
 
 
-def start(*words: str, companions: int = 1, environment: dict[str, str] | None = None) -> subprocess.Popen:
-    command = [sys.executable, "-c", LOGGED, "trainings.log", str(companions), *WORDS, *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    )
+def start(*words: str, companions: int = 1) -> forkserver.Process:
+    command = ["-c", LOGGED, "trainings.log", str(companions), *WORDS, *words]
+    return forkserver.Process(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def trainings() -> list[tuple[str, str]]:
@@ -127,10 +126,12 @@ def test_two_processes_share_one_sweep_and_run_each_job_once() -> None:
 def test_joblib_runs_jobs_in_processes_that_share_the_threads() -> None:
     joblib = pytest.importorskip("joblib")
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    # A new interpreter, as the number of threads is read when torch is loaded.
     free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "data.batch_size=16,1000", "seed=0,1"]
-    with start(*words, environment=free) as child:
-        told = child.communicate()[0]
+    command = [sys.executable, "-m", "cellstate", *WORDS, *words]
+    child = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=free)
+    told = child.stdout
     assert child.returncode == 2
     errors = [line for line in told.splitlines() if line.startswith("cellstate: error")]
     assert [line.partition("): ")[2].partition(" is")[0] for line in errors] == ["data.batch_size=1000"] * 2
@@ -165,8 +166,7 @@ def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate
 )
 def test_engines_for_many_machines_run_jobs_here_too(launcher: str, plugin: str) -> None:
     pytest.importorskip(plugin)
-    command = [sys.executable, "-m", "cellstate", *WORDS, f"hydra/launcher={launcher}", "data.batch_size=16,1000"]
-    child = subprocess.run(command, capture_output=True, text=True)
+    child = forkserver.run(["-m", "cellstate", *WORDS, f"hydra/launcher={launcher}", "data.batch_size=16,1000"])
     assert child.returncode == 2, child.stderr
     assert "(data.batch_size=1000): data.batch_size=1000 is larger" in child.stderr
     assert [row["status"] for row in jobs()] == ["completed", "failed"]

@@ -7,12 +7,12 @@ import csv
 import hashlib
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forkserver
 from tests.conftest import TINY, Command
 from tests.wandb_files import OfflineRun
 
@@ -182,8 +182,8 @@ WORDS = ("experiment=pattern", *TINY, "data.batch_size=16", "trainer.max_epochs=
 
 
 def kill(folder: Path, step: int, wait: float) -> None:
-    command = [sys.executable, "-c", KILLED, str(step), str(wait), "train", *WORDS, f"hydra.run.dir={folder}"]
-    ended = subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=False)
+    command = ["-c", KILLED, str(step), str(wait), "train", *WORDS, f"hydra.run.dir={folder}"]
+    ended = forkserver.run(command, start_new_session=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 

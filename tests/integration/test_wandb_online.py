@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests import forkserver
 from tests.conftest import TINY, Command
 from tests.wandb_files import OfflineRun, records
 from tests.wandb_server import KEY, Server, serving
@@ -32,13 +33,9 @@ def server() -> Iterator[Server]:
 
 def train(folder: Path, variables: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``cellstate train`` in a process of its own, as W&B reads the environment once in a process."""
-    return subprocess.run(
-        [sys.executable, "-m", "cellstate", "train", *WORDS, *words],
-        **{"cwd": folder, "env": {**os.environ, **variables}, "timeout": SECONDS, "stdin": subprocess.DEVNULL},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, **variables}
+    command = ["-m", "cellstate", "train", *WORDS, *words]
+    return forkserver.run(command, cwd=folder, env=environment, timeout=SECONDS, stdin=subprocess.DEVNULL)
 
 
 def losses(folder: Path) -> list[float]:
@@ -96,8 +93,8 @@ def test_on_a_terminal_without_a_key_nobody_is_asked(working_folder: Path) -> No
     import pty
 
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "cellstate", "train", *WORDS]
-    with subprocess.Popen(command, cwd=working_folder, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+    command = ["-m", "cellstate", "train", *WORDS]
+    with forkserver.Process(command, cwd=working_folder, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b""
         try:
@@ -134,14 +131,8 @@ def test_what_an_agent_of_a_sweep_runs_is_a_command_that_works(working_folder: P
         words += arguments["args_no_hyphens"] if part == "${args_no_hyphens}" else [part]
     assert words[:2] == ["cellstate", "train"]
     variables = {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "from-the-agent", "WANDB_MODE": "offline"}
-    ended = subprocess.run(
-        [sys.executable, "-m", *words, *TINY, "hydra.run.dir=run"],
-        cwd=working_folder,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["-m", *words, *TINY, "hydra.run.dir=run"]
+    ended = forkserver.run(command, cwd=working_folder, env={**os.environ, **variables})
     assert ended.returncode == 0, ended.stderr
     tracked = OfflineRun(Path("run"))
     (run,) = tracked.of_kind("run")

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from tests import forkserver
 
 from cellstate.distributed import Agreement, gather, joined, on_first, portable, share_of
 
 
-def member(rank: int, world: int, port: int, work: Callable[[int], Any], folder: Path) -> None:
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    torch.save(work(rank), folder / str(rank))
+def member(rank: str, world: str, port: str, work: str, folder: str) -> None:
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=int(rank), world_size=int(world))
+    torch.save(globals()[work](int(rank)), Path(folder) / rank)
     dist.destroy_process_group()
+
+
+MEMBER = "import sys; from tests.unit.test_exchange import member; member(*sys.argv[1:])"
 
 
 def on(world: int, work: Callable[[int], Any], folder: Path) -> list[Any]:
@@ -26,7 +30,9 @@ def on(world: int, work: Callable[[int], Any], folder: Path) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(member, (world, port, work, folder), nprocs=world)  # type: ignore[attr-defined]
+    jobs = [["-c", MEMBER, str(rank), str(world), str(port), work.__name__, folder] for rank in range(world)]
+    for process in [forkserver.Process(job, cwd=Path(__file__).parents[2]) for job in jobs]:
+        assert process.wait() == 0
     return [torch.load(folder / str(rank)) for rank in range(world)]
 
 

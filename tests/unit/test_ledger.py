@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests import forkserver
 
 from cellstate.errors import RequestError, RunError
 from cellstate.runs.ledger import COLUMNS, Ledger, Look, spoken
@@ -79,14 +79,8 @@ for number in range(25):
     metrics = {"loss": number / 7, "x" * 3000: 1}
     ledger.add(Look("train", sys.argv[1], number, "", "", "data=X", "same", "loss", metrics))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, f"process {number}"],
-            cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for number in range(4)
-    ]  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    children = [forkserver.Process(["-c", script, f"process {number}"], cwd=tmp_path, **pipes) for number in range(4)]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -148,9 +142,7 @@ try:
 except RunError as error:
     print(error)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    command = [sys.executable, "-c", script]
-    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    said = forkserver.run(["-c", script], cwd=tmp_path, check=True).stdout
     assert said.startswith("ledger.csv: cannot be written (")
     assert "this look is not on record; free some space" in said
     assert ledger.path.read_bytes() == before

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import slow
 from torch import nn
 
 from cellstate.backbone import GRU, LSTM
@@ -143,7 +144,7 @@ class TestUnits:
         assert (unit, state) in {(3, "l0.c"), (3, "l0.h")}
         assert strength > 0.98
 
-    @pytest.mark.parametrize("kind", [LSTM, GRU])
+    @pytest.mark.parametrize("kind", [GRU, *slow(LSTM)])
     def test_of_untrained_networks_hardly_a_unit_is_named(self, kind):
         named = 0
         for seed in range(10):

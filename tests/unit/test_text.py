@@ -6,13 +6,13 @@ import math
 import os
 import random
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests import forkserver
 
 from cellstate.data.batch import UNKNOWN
 from cellstate.data.files import corpus, text, token_file
@@ -409,8 +409,7 @@ def test_a_text_larger_than_memory_trains(tmp_path):
         for _ in range(5 * room // 4 // len(block)):
             file.write(block)
 
-    words = [sys.executable, "-c", LIMITED, str(path), str(tmp_path), str(room)]
-    child = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    child = forkserver.run(["-c", LIMITED, path, tmp_path, str(room)], cwd=tmp_path)
     assert child.returncode == 0, child.stderr[-2000:]
     results, otherwise = child.stdout.splitlines()
     loss, count = results.split()

@@ -219,7 +219,9 @@ def _withdraw(path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of what results depend on."""
+    """Return the versions of Python and of what results depend on, that of torch with its build ("2.13.0+cu130")."""
+    import torch
+
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -228,7 +230,7 @@ def versions() -> dict[str, str]:
             from cellstate import __version__
 
             found[package] = __version__ if package == "cellstate" else "unknown"
-    return found
+    return {**found, "torch": str(torch.__version__)}  # the distribution's version does not tell the build
 
 
 def git_state() -> dict[str, Any] | None:
