@@ -1,8 +1,11 @@
-# cellstate: `make train` and `make test` need nothing but Python 3.10-3.13 and make.
+# cellstate: `make train` and `make test` need nothing but Python 3.11-3.13 and make.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
+# The interpreter that would be used, and, where it is too old, its version; it is asked in words that Python 2 knows too.
+INTERPRETER = $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+OLD = $(shell $(INTERPRETER) -c 'import sys; v = sys.version_info; v < (3, 11) and sys.stdout.write("%d.%d.%d" % v[:3])')
 
 .DEFAULT_GOAL := help
 .PHONY: help train test check install clean
@@ -14,6 +17,7 @@ install: $(STAMP)  ## create .venv and install cellstate with the exact versions
 
 # torch comes first and alone: a pinned build that is already there is never replaced by another one.
 $(STAMP): pyproject.toml constraints.txt
+	$(if $(OLD),$(error $(INTERPRETER) is Python $(OLD), and cellstate needs 3.11 or later: $(if $(wildcard .venv),make clean && )make PYTHON=python3.11 $(MAKECMDGOALS)))
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'

@@ -26,6 +26,7 @@ from cellstate.callbacks import FiniteLoss
 from cellstate.config.compose import compose
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.training.build import build_model, build_trainer
+from cellstate.training.settings import Settings
 
 WARM_UP = 100  # steps before the clock starts, in both
 
@@ -51,8 +52,8 @@ def under_cellstate(steps: int, hidden_size: int) -> float:
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         data = instantiate(config.data)
-        trainer = build_trainer(config, Path(folder), [FiniteLoss(), watch])
-        trainer.fit(build_model(config, data), datamodule=data)
+        trainer = build_trainer(Settings.of(config), Path(folder), [FiniteLoss(), watch])
+        trainer.fit(build_model(Settings.of(config), data), datamodule=data)
     return watch.ended - watch.began
 
 

@@ -45,7 +45,9 @@ class Stopwatch(L.Callback):
 def step_seconds(logger: str, steps: int) -> float:
     """Return the seconds of a step of a whole run."""
     watch, build = Stopwatch(), experiment.build_trainer
-    experiment.build_trainer = lambda config, folder, callbacks: build(config, folder, [*callbacks, watch])
+    experiment.build_trainer = lambda settings, folder, callbacks, *more: build(
+        settings, folder, [*callbacks, watch], *more
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             cellstate.train(

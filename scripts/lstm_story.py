@@ -36,6 +36,7 @@ from cellstate.plotting import canvas
 from cellstate.plotting.theme import LIGHT, Theme
 from cellstate.training.build import build_data, build_model
 from cellstate.training.run import Run
+from cellstate.training.settings import Settings
 
 LAGS = (10, 20, 40, 80)  # steps over which the first digit is to be remembered
 SEEDS = (0, 1)
@@ -78,8 +79,8 @@ def untrained(variant: str, lag: int) -> tuple[SequenceModel, Batch]:
     """Return a network as it starts, and test sequences for it."""
     config, _ = compose("train", parity_words(variant, lag, 0))
     seed_everything(0, verbose=False)
-    data = build_data(config)
-    model = build_model(config, data)
+    data = build_data(Settings.of(config))
+    model = build_model(Settings.of(config), data)
     return model, first_batch(data)
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cellstate
-
-HIGHER_IS_BETTER = {"accuracy", "closing_accuracy", "recall_accuracy"}
+from cellstate.metrics.table import metric_of, rank
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Goal:
     def reached(self, value: float, reference: Mapping[str, float]) -> bool:
         """Say whether a result is as good as the goal."""
         limit = self.limit(reference)
-        return value >= limit if self.metric in HIGHER_IS_BETTER else value <= limit
+        return rank(self.metric, value) <= rank(self.metric, limit)
 
 
 def at(metric: str, limit: float) -> Goal:
@@ -79,7 +78,7 @@ def row(experiment: str, goal: Goal, seeds: int, overrides: list[str]) -> str:
         references.append(reference)
         reached += goal.reached(values[-1], reference)
         print(f"{experiment} seed {seed}: {goal.metric} {values[-1]:.4f} in {seconds[-1]:.1f} s", file=sys.stderr)
-    higher = goal.metric in HIGHER_IS_BETTER
+    higher = metric_of(goal.metric).higher_is_better
     means = {name: statistics.mean(each[name] for each in references if name in each) for name in references[0]}
     trivial = trivial_of(means)
     best = (max if higher else min)(trivial, key=trivial.__getitem__)

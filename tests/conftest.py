@@ -8,10 +8,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -89,6 +92,13 @@ def cellstate(working_folder: Path, capfd: pytest.CaptureFixture[str]) -> Comman
 def train(cellstate: Command) -> Command:
     """Run ``cellstate train`` on the smallest pattern task."""
     return lambda *words: cellstate("train", "experiment=pattern", *TINY, *words)
+
+
+def script(name: str) -> ModuleType:
+    """Return a module of scripts/, which is no package; processes that are started find it too."""
+    if (folder := str(Path(__file__).parents[1] / "scripts")) not in sys.path:
+        sys.path.append(folder)
+    return import_module(name)
 
 
 def hours(count: int) -> list[datetime]:

@@ -66,7 +66,7 @@ def resume(folder: str | Path, *, quiet: bool = True, trust: Trust = (), ledger:
     Args:
         folder: the run's own; nothing in it is run.
         quiet: print neither what is trained nor the table of results.
-        trust: packages of yours whose classes its config may name, such as ``["my_package"]``; they are imported.
+        trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
         ledger: where looks at the test split are noted; None takes the run's own, if there is one already.
 
     Returns:
@@ -84,7 +84,7 @@ def load(checkpoint: str | Path, *, trust: Trust = ()) -> SequenceModel:
 
     Args:
         checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
-        trust: packages of yours whose classes it may name, such as ``["my_package"]``; they are imported.
+        trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
 
     Raises:
         RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
@@ -109,7 +109,7 @@ def backtest(
             it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
         stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
         ledger: where a line is left if a test split is rolled over, which is a look at it.
-        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
+        trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
 
     Raises:
         RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.

@@ -1,4 +1,4 @@
-"""The command table. Imports nothing heavy: a command's module is loaded when it is asked for."""
+"""The command line. Imports nothing heavy: a command's module is loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 
 from cellstate import __version__
+from cellstate.commands import find, summaries
 from cellstate.errors import CellstateError, did_you_mean
 
-COMMANDS = {
-    "train": "train a model, test it, and leave a run folder",
-    "evaluate": "score a checkpoint again, from nothing but the checkpoint",
-    "compare": "run variants under the same seeds with equal parameters, and say whether a difference is shown",
-    "predict": "write what a trained model predicts for a file",
-    "generate": "write text with a trained language model",
-    "inspect": "open a trained network: gates and states, gradients, memory, a walk through one sequence",
-    "report": "write the page of a run anew, or that of a sweep",
-    "sync": "upload the runs that W&B logged offline",
-    "list": "what experiments, data, models and backbones there are",
-}
+COMMANDS = summaries()
 
 USAGE = """\
 cellstate {version}: recurrent sequence models, every number beside its optimum and its baselines
@@ -58,7 +48,7 @@ def dispatch(words: list[str]) -> int:
         print(__version__)
         return 0
     if words[0] in ("-sc", "--shell-completion") or words[0].startswith("--shell-completion="):
-        return run_command("completion", words)
+        return run_command("_completion", words)
     if words[0] not in COMMANDS:
         return report(f"{words[0]}: there is no such command{did_you_mean(words[0], COMMANDS)}", status=2)
     return run_command(words[0], words[1:])
@@ -73,7 +63,7 @@ def usage() -> str:
 def run_command(name: str, words: list[str]) -> int:
     """Run one command; a failure that the user can cause is one line each, a traceback only if asked for."""
     try:
-        return import_module(f"cellstate.commands.{name}").run(words) or 0
+        return find(name)(words) or 0
     except (CellstateError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("0", ""):
             traceback.print_exc()
@@ -83,7 +73,7 @@ def run_command(name: str, words: list[str]) -> int:
 
 
 def fail(error: CellstateError | OSError) -> int:
-    """Tell a failure, a line for each problem, and return its exit status."""
+    """Report a failure, a line for each problem, and return its exit status."""
     if isinstance(error, CellstateError):
         for problem in error.problems:
             report(problem)

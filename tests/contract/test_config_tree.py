@@ -8,9 +8,10 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 import cellstate
-from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
 from cellstate.checkpoint.trust import resolved
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
+from cellstate.scoring.rebuild import BACKBONES, DATA, MODELS
 
 CONF = config_folder()
 GROUPS = sorted(entry.name for entry in CONF.iterdir() if entry.is_dir() and entry.name != "hydra")

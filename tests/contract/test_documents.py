@@ -10,7 +10,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from cellstate.cli import COMMANDS
 from cellstate.config.check import check
 from cellstate.config.compose import compose
-from cellstate.training.run import KEYS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,7 +65,7 @@ def test_a_printed_command_is_understood(words, own_configs):
     values = [word for word in values if not re.match("hydra[/.]launcher", word)]  # which may not be installed
     single = [first(word) if "-m" in words else word for word in values]
     config, _ = compose("train", single, config_dir=config_dir)
-    check(config, KEYS)
+    check(config)
 
 
 def test_the_own_experiment_of_the_readme_says_what_it_does(own_configs):

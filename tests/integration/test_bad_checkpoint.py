@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from tests.conftest import TINY, Command, series_rows, write_csv
 from tests.security.forging import Exploding, changed, saved, unsealed
@@ -35,6 +37,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("run") / "run", "pattern", *TINY[1:4]).checkpoint
 
 
+@pytest.fixture(params=["best.ckpt", "last.ckpt"])
+def either(request: pytest.FixtureRequest, good: Path) -> Path:
+    """A checkpoint of each kind: to share, and to resume from."""
+    return good.with_name(request.param)
+
+
 def refusal(attempt: Callable[[], object]) -> str:
     """Return the one line of a refusal."""
     with pytest.raises(RequestError) as caught:
@@ -46,8 +54,8 @@ def refusal(attempt: Callable[[], object]) -> str:
 # ---------------------------------------------------------------------- broken files
 
 
-def test_a_checkpoint_cut_at_any_kilobyte_is_found(good: Path, tmp_path: Path) -> None:
-    content, file = good.read_bytes(), tmp_path / "cut.ckpt"
+def test_a_checkpoint_cut_at_any_kilobyte_is_found(either: Path, tmp_path: Path) -> None:
+    content, file = either.read_bytes(), tmp_path / "cut.ckpt"
     lengths = [*range(0, len(content), 1024), *range(1, 40), *range(len(content) - 130, len(content))]
     for length in lengths:
         file.write_bytes(content[:length])
@@ -58,9 +66,9 @@ def test_a_checkpoint_cut_at_any_kilobyte_is_found(good: Path, tmp_path: Path) -
     assert checkpoint.read(file)
 
 
-def test_every_flipped_bit_is_found(good: Path, tmp_path: Path) -> None:
-    content, file, chance = good.read_bytes(), tmp_path / "flipped.ckpt", random.Random(0)
-    ends = [*range(8), *range(len(content) - 200, len(content))]  # where the file tells what it is
+def test_every_flipped_bit_is_found(either: Path, tmp_path: Path) -> None:
+    content, file, chance = either.read_bytes(), tmp_path / "flipped.ckpt", random.Random(0)
+    ends = [*range(200), *range(len(content) - 200, len(content))]  # where the file tells what it is
     for place in [*ends, *(chance.randrange(len(content)) for _ in range(600))]:
         broken = bytearray(content)
         broken[place] ^= 1 << chance.randrange(8)
@@ -69,8 +77,8 @@ def test_every_flipped_bit_is_found(good: Path, tmp_path: Path) -> None:
         assert "damaged" in line, f"byte {place}: {line}"
 
 
-def test_changes_of_many_bytes_are_found(good: Path, tmp_path: Path) -> None:
-    content, file = good.read_bytes(), tmp_path / "broken.ckpt"
+def test_changes_of_many_bytes_are_found(either: Path, tmp_path: Path) -> None:
+    content, file = either.read_bytes(), tmp_path / "broken.ckpt"
     half = len(content) // 2
     for broken in (
         content[:half] + bytes(4096) + content[half + 4096 :],  # a block that the disk lost
@@ -87,23 +95,33 @@ def test_changes_of_many_bytes_are_found(good: Path, tmp_path: Path) -> None:
         assert "damaged" in refusal(lambda: checkpoint.read(file))
 
 
-def test_files_of_two_runs_do_not_mix(good: Path, tmp_path: Path) -> None:
-    other = train(tmp_path / "other", "pattern", *TINY[1:4], "seed=1").checkpoint
-    one, two = good.read_bytes(), other.read_bytes()
-    (tmp_path / "mixed.ckpt").write_bytes(one[:8192] + two[8192:])
+def test_files_of_two_runs_do_not_mix(either: Path, tmp_path: Path) -> None:
+    other = train(tmp_path / "other", "pattern", *TINY[1:4], "seed=1").checkpoint.with_name(either.name)
+    one, two = either.read_bytes(), other.read_bytes()
+    half = len(one) // 2
+    (tmp_path / "mixed.ckpt").write_bytes(one[:half] + two[half:])
     assert "damaged" in refusal(lambda: checkpoint.read(tmp_path / "mixed.ckpt"))
 
 
-def test_the_checksum_leaves_the_file_to_every_reader(good: Path) -> None:
-    with zipfile.ZipFile(good) as archive:
+def test_the_checksum_leaves_the_file_of_a_run_to_every_reader(good: Path) -> None:
+    last = good.with_name("last.ckpt")
+    with zipfile.ZipFile(last) as archive:
         assert archive.testzip() is None
         assert re.fullmatch(rb"cellstate sha256 [0-9a-f]{64}", archive.comment)
-    plain = torch.load(good, weights_only=True)
-    mapped = torch.load(good, weights_only=True, mmap=True)
-    ours = checkpoint.read(good)
+    plain = torch.load(last, weights_only=True)
+    mapped = torch.load(last, weights_only=True, mmap=True)
+    ours = checkpoint.read(last)
     for name, tensor in ours["state_dict"].items():
         assert torch.equal(tensor, plain["state_dict"][name])
         assert torch.equal(tensor, mapped["state_dict"][name])
+
+
+def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place(either: Path) -> None:
+    content = either.read_bytes()
+    mark = b'"sha256":"' if either.name == "best.ckpt" else b"cellstate sha256 "
+    place = content.index(mark) + len(mark)
+    blank = content[:place] + b"0" * 64 + content[place + 64 :]
+    assert hashlib.sha256(blank).hexdigest().encode() == content[place : place + 64]
 
 
 def write_garbage(file: Path, good: Path) -> None:  # noqa: ARG001
@@ -125,14 +143,29 @@ def write_flipped(file: Path, good: Path) -> None:
     file.write_bytes(content)
 
 
+def write_half_of_last(file: Path, good: Path) -> None:
+    write_half(file, good.with_name("last.ckpt"))
+
+
+def write_flipped_last(file: Path, good: Path) -> None:
+    write_flipped(file, good.with_name("last.ckpt"))
+
+
 def write_without_checksum(file: Path, good: Path) -> None:
-    file.write_bytes(unsealed(good))
+    file.write_bytes(unsealed(good.with_name("last.ckpt")))
 
 
 def write_older_format(file: Path, good: Path) -> None:
-    content = torch.load(good, weights_only=True)
-    content["cellstate"]["format"] = 1
-    torch.save(content, file)
+    """As the version before wrote it: a file of torch's, of another format."""
+
+    def older(record: dict[str, Any], _: Any) -> None:
+        record.update(format=2, versions={"cellstate": "0.1.0"})
+
+    changed(good.with_name("last.ckpt"), file, older)
+
+
+def write_safetensors_of_another(file: Path, good: Path) -> None:  # noqa: ARG001
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, file, {"format": "pt"})
 
 
 def write_weights_alone(file: Path, good: Path) -> None:  # noqa: ARG001
@@ -165,10 +198,13 @@ def write_newer(file: Path, good: Path) -> None:
     [
         (write_garbage, "not a checkpoint that cellstate wrote, or a damaged one"),
         (write_nothing, "is empty; take another copy of it"),
-        (write_half, "damaged or cut short: it does not end with a checksum; take another copy of it"),
+        (write_half, "damaged"),
+        (write_half_of_last, "damaged or cut short: it does not end with a checksum; take another copy of it"),
         (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
-        (write_without_checksum, "has no checksum: cellstate did not write it, or did so in format 1"),
-        (write_older_format, "has no checksum: cellstate did not write it, or did so in format 1"),
+        (write_flipped_last, "damaged: its content does not have the checksum that it was written with; take another"),
+        (write_without_checksum, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
+        (write_older_format, "format 2, which cellstate 0.1.0 wrote; this one reads 3: use that one, or train again"),
+        (write_safetensors_of_another, "no checkpoint of cellstate: another program wrote it, and nothing of it was"),
         (
             write_weights_alone,
             "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a",
@@ -177,7 +213,7 @@ def write_newer(file: Path, good: Path) -> None:
         (write_zip_file, "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a"),
         (write_foreign, "a checkpoint, but not one of cellstate"),
         (write_tensor, "a checkpoint, but not one of cellstate"),
-        (write_newer, "format 99 is newer than this cellstate reads (2); upgrade it"),
+        (write_newer, "format 99 is newer than this cellstate reads (3); upgrade it"),
     ],
 )
 def test_a_file_that_is_no_good_checkpoint_is_refused(
@@ -204,10 +240,10 @@ def test_inspect_says_how_weights_of_a_plain_script_are_opened(cellstate: Comman
     assert [file.name for file in Path().iterdir()] == ["my model.pt"]
 
 
-def test_inspect_keeps_what_it_says_of_format_1(cellstate: Command, good: Path) -> None:
+def test_inspect_keeps_what_it_says_of_an_older_format(cellstate: Command, good: Path) -> None:
     write_older_format(Path("old.ckpt"), good)
     (line,) = cellstate("inspect", "checkpoint=old.ckpt").errors
-    assert "format 1, which had none; use it with the version that wrote it" in line
+    assert "format 2, which cellstate 0.1.0 wrote" in line
     assert "load_plain" not in line
 
 
@@ -217,7 +253,11 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
     for word, complaint in (
         ("checkpoint=bets.ckpt", "checkpoint=bets.ckpt: no such file; did you mean 'best.ckpt'?"),
         ("checkpoint=empty", "checkpoint=empty: the folder holds no checkpoints/best.ckpt"),
-        ("checkpoint=null", "checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER"),
+        (
+            "checkpoint=null",
+            "checkpoint: a value is needed; give checkpoint=FILE, "
+            "a checkpoint file, or a run folder, whose best one is taken",
+        ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),
     ):
@@ -245,7 +285,7 @@ def drop_spec(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa:
 
 
 def drop_weights(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
-    content["state_dict"].popitem()
+    del content["state_dict"]["head.bias"]
 
 
 def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # noqa: ARG001
@@ -255,7 +295,7 @@ def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # no
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (change_target, "asks for backbone='os.system', which is none of RNN, LSTM, GRU"),
+        (change_target, "asks for backbone='os.system', which is none of GRU, LSTM, RNN"),
         (add_argument, "the checkpoint's config: backbone.wheels: unknown key"),
         (drop_model, "its record is not complete (config.model); it was changed"),
         (drop_spec, "its record is not complete (spec); it was changed"),
@@ -288,17 +328,23 @@ def test_numbers_that_do_not_come_out_again_are_told(cellstate: Command, good: P
 
 
 def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path) -> None:
-    file = tmp_path / "best.ckpt"
+    file, last = tmp_path / "best.ckpt", good.with_name("last.ckpt")
     shutil.copy(good, file)
-    content = checkpoint.read(good)
-    for strange, what in (
-        ({"callbacks": {"mine": {"seen": object()}}}, "callbacks.mine.seen is a builtins.object"),
-        ({"callbacks": {"mine": {(1, 2): 3}}}, "callbacks.mine has a key that is a tuple"),
-        ({"hyper_parameters": {"backbone": torch.nn.Linear(1, 1)}}, "hyper_parameters.backbone is a torch.nn.modules"),
-        ({"callbacks": {"mine": torch.zeros(1).expand(8)}}, "callbacks.mine is a torch.Tensor"),
+    for whole, strange, what in (
+        (last, {"callbacks": {"mine": {"seen": object()}}}, "callbacks.mine.seen is a builtins.object"),
+        (last, {"callbacks": {"mine": {(1, 2): 3}}}, "callbacks.mine has a key that is a tuple"),
+        (last, {"hyper_parameters": {"backbone": torch.nn.Linear(1, 1)}}, "hyper_parameters.backbone is a torch.nn"),
+        (last, {"callbacks": {"mine": torch.zeros(1).expand(8)}}, "callbacks.mine is a torch.Tensor"),
+        (last, {"callbacks": {"mine": torch.zeros(8, dtype=torch.uint16)}}, "callbacks.mine is a torch.Tensor"),
+        (last, {"callbacks": {"mine": [torch.zeros(1) for _ in range(25_001)]}}, "holds 100,"),
+        (good, {"cellstate": {"config": {"seen": object()}}}, "cellstate.config.seen is a builtins.object"),
+        (good, {"cellstate": {"mean": torch.zeros(1)}}, "cellstate.mean is a torch.Tensor"),
+        (good, {"cellstate": {"text": "x" * 2**24}}, "its record has more than 16,777,216 bytes"),
+        (good, {"state_dict": {"weight": torch.zeros(2, 2).to_sparse()}}, "state_dict.weight is no dense tensor"),
+        (good, {"state_dict": {"weight": torch.zeros(2, dtype=torch.complex128)}}, "a weight of torch.complex128"),
     ):
         with pytest.raises(RunError, match="keep plain values and tensors") as caught:
-            checkpoint.write({**content, **strange}, file)
+            checkpoint.write({**checkpoint.read(whole), **strange}, file)
         assert what in str(caught.value)
     assert file.read_bytes() == good.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
@@ -316,10 +362,9 @@ def test_a_run_is_told_that_its_checkpoint_is_damaged_and_what_to_do(name: str, 
     write_half(file, file)
     answer = cellstate("train", "run=run")
     assert answer.status == 2
-    assert answer.errors == [
-        f"cellstate: error: {file}: damaged or cut short: it does not end with a checksum; take another copy of it, or "
-        "remove run/checkpoints, and run=run begins anew"
-    ]
+    (error,) = answer.errors
+    assert error.startswith(f"cellstate: error: {file}: damaged")
+    assert error.endswith("; take another copy of it, or remove run/checkpoints, and run=run begins anew")
     assert manifest.read_text() == before, "nothing was touched"
     shutil.rmtree("run/checkpoints")
     Path("run/checkpoints").mkdir()

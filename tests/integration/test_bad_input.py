@@ -300,10 +300,42 @@ def test_all_problems_are_told_at_once(train: Command) -> None:
         ("a b=3", "a b=3: 'a b' cannot be a key"),
         ("--multrun", "--multrun: unknown option; did you mean '--multirun'?"),
         ("--cfg=jobs", "invalid choice: 'jobs' (choose from"),
+        ("+backbone=gru", "+backbone: is chosen already; leave out the +"),
+        ("comparison=memory", "comparison: unknown config group or key; there are: "),
+        ("callbacks=[default,defualt]", "callbacks=[defualt]: there is no such callbacks; did you mean 'default'?"),
     ],
 )
 def test_a_wrong_word_is_refused_with_what_was_meant(train: Command, word: str, complaint: str) -> None:
     refused(train(word), complaint)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-m", "--cfg", "job"], "-m and --cfg: one of them at a time"),
+        (["--resolve"], "--resolve: is for --cfg and --help"),
+        (["--experimental-rerun", "config.pickle"], "--experimental-rerun: is not supported"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(train: Command, words: list[str], complaint: str) -> None:
+    refused(train(*words), complaint)
+
+
+def test_all_wrong_words_are_told_at_once(train: Command) -> None:
+    refused(
+        train("backbone=lstn", "sed=3", "seed=0,1"),
+        "backbone=lstn: there is no such backbone",
+        "sed: unknown key",
+        "seed=0,1: several values",
+    )
+    refused(train("backbone=lstm,gruu", "-m"), "backbone=gruu: there is no such backbone; did you mean 'gru'?")
+
+
+def test_a_grid_needs_values(train: Command) -> None:
+    refused(
+        train("-m", "optimizer.lr=interval(0.1,1)"),
+        "optimizer.lr=interval(0.1,1): lists no values; write optimizer.lr=VALUE,VALUE, or search with sweep=search",
+    )
 
 
 def test_all_unreadable_words_are_told_at_once(train: Command) -> None:

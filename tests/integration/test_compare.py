@@ -54,7 +54,7 @@ def test_variants_have_the_same_data_seeds_and_size(comparing: Command) -> None:
         fingerprints.append([json.loads((folder / "manifest.json").read_text())["data"] for folder in folders])
         scores = [json.loads((folder / "metrics.json").read_text())["val"]["accuracy"] for folder in folders]
         assert list(variant["scores"].values()) == scores
-        orders.append([torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["loops"] for folder in folders])
+        orders.append([torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["loops"] for folder in folders])
     assert max(counts) - min(counts) <= 0.01 * counts[0]
     assert fingerprints[0] == fingerprints[1] == fingerprints[2]
     assert len(set(fingerprints[0])) == 3, "each seed draws its own data"

@@ -13,7 +13,8 @@ from tests.conftest import TINY, series_rows, write_csv
 
 import cellstate as package
 from cellstate.callbacks import Checkpoints
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.data import PatternData
 from cellstate.errors import RunError
 
@@ -86,7 +87,7 @@ def test_fast_goes_through_every_part_of_every_experiment(cellstate, working_fol
     assert (manifest["status"], manifest["debug"]) == ("completed", "fast")
     assert (metrics["steps"], metrics["debug"]) == (1, {"preset": "fast"})
     assert "debug=fast: no result" in answer.stdout
-    assert "numbers are no result" in (run / "report.html").read_text()
+    assert "these numbers are not results" in (run / "report.html").read_text()
     assert re.search(r"Evaluated from its checkpoint alone: (\d+) of \1 validation metrics identical", answer.stdout)
     ledger = working_folder / "outputs" / "ledger.csv"
     looks = read_csv(ledger) if ledger.exists() else []

@@ -130,7 +130,7 @@ def test_a_head_that_hides_the_newest_input_ends_with_1_and_one_line_and_leaves_
     (line,) = answer.errors
     assert "do not see the newest input" in line
     assert "FAILS" in answer.stdout
-    assert "not what it should be" in Path("seen/report.html").read_text()
+    assert "Unexpected receptive field" in Path("seen/report.html").read_text()
 
 
 def test_a_look_at_the_test_split_leaves_a_line_in_the_ledger_and_the_default_none(cellstate: Command, folder):

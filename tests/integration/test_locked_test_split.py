@@ -23,7 +23,8 @@ import cellstate as package
 from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.checkpoint.weights import weights_digest
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.data import AddingData, LabelledData, PatternData, SeasonalData, SequenceData, SineData, StatesData
 from cellstate.data.datamodule import Prepared
 from cellstate.errors import RequestError

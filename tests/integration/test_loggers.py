@@ -102,7 +102,7 @@ def test_a_run_that_goes_on_is_tracked_as_if_it_had_never_stopped(
 
     def dying(self: Any, content: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         written(self, content, path, storage_options)
-        if content["global_step"] == 9 and Path(path).name == "last.ckpt":
+        if Path(path).name == "last.ckpt" and content["global_step"] == 9:
             raise KilledError
 
     with monkeypatch.context() as patch:

@@ -107,7 +107,7 @@ def test_a_process_that_is_lost_ends_the_run_with_one_line(tmp_path: Path) -> No
     os.kill(other, signal.SIGKILL)
     _, said = run.communicate(timeout=100)
     (line,) = said.splitlines()
-    reason = f"process 1 of 2 ended early: by SIGKILL; go on with: cellstate train run={tmp_path / 'run'}"
+    reason = f"process 1 of 2 ended early: by SIGKILL; resume with: cellstate train run={tmp_path / 'run'}"
     assert (run.returncode, line) == (1, f"cellstate: error: {reason}")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == ("failed", f"RunError: {reason}")

@@ -87,7 +87,7 @@ def test_a_checkpoint_alone_gives_its_numbers_to_the_bit(
 def test_a_checkpoint_says_where_its_numbers_come_from(working_folder: Path) -> None:
     write_load(working_folder / "load.csv")
     run = package.train([*TASKS["forecaster"][0], "data.path=load.csv", *SMALL])
-    content = torch.load(run.checkpoint, weights_only=True)
+    content = torch.load(run.checkpoint.with_name("last.ckpt"), weights_only=True)
     assert {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} <= content.keys()
     record = content[checkpoint.KEY]
     assert record["machine"].keys() >= {"processor", "capability", "cores", "threads", "device", "processes"}
@@ -95,7 +95,7 @@ def test_a_checkpoint_says_where_its_numbers_come_from(working_folder: Path) -> 
     assert record["versions"].keys() >= {"python", "torch", "lightning", "numpy", "polars", "cellstate"}
     assert "git" in record
     assert record["written"] > "2026"
-    (state,) = record["random_state"]  # of one process
+    (state,) = content[checkpoint.RANDOM]  # of one process
     assert state.keys() == {"python", "numpy", "torch", "cuda"}
     # 400 hours: 70 % train, 10 % validate, 20 % test; windows of 24 and horizons of 24 lie wholly in one split.
     assert record["split"]["rows"] == [[0, 280, 320, 400]]
@@ -196,8 +196,8 @@ def test_the_batch_size_of_a_text_cuts_no_evaluated_stream(working_folder: Path)
         ("precision=bf16-mixd", "precision=bf16-mixd: there is no such precision; did you mean 'bf16-mixed'?"),
         ("precision=[16]", "precision=[16]: should be"),
         ("accelerator=tpu", "accelerator=tpu: should be one of cpu, gpu, auto"),
-        ("data.batch_size=0", "data.batch_size=0: should be a whole number greater than 0"),
-        ("data.batch_size=many", "data.batch_size=many: should be a whole number greater than 0"),
+        ("data.batch_size=0", "data.batch_size=0: should be greater than 0"),
+        ("data.batch_size=many", "data.batch_size=many: should be a valid integer"),
         ("test=maybe", "test=maybe: should be a valid boolean"),
         ("allow_changed_data=1", "allow_changed_data=1: should be a valid boolean"),
         ("ledger=null", "ledger=null: should be a valid string"),
@@ -237,7 +237,7 @@ def test_all_precisions_that_lightning_takes_are_known() -> None:
 
 
 def test_a_difference_without_an_override_fails_and_names_what_else_differs(cellstate: Command, good: Path) -> None:
-    content = torch.load(good, weights_only=True)
+    content = checkpoint.read(good)
     record = content[checkpoint.KEY]
     record["metrics"]["test"]["loss"] += 1e-9
     checkpoint.write(content, Path("same_machine.ckpt"))
@@ -271,7 +271,7 @@ def test_a_difference_without_an_override_fails_and_names_what_else_differs(cell
 )
 def test_a_record_of_nonsense_about_the_machine_does_no_harm(good: Path, change: dict, working_folder: Path) -> None:
     before = torch.get_num_threads()
-    content = torch.load(good, weights_only=True)
+    content = checkpoint.read(good)
     content[checkpoint.KEY].update(change)
     checkpoint.write(content, working_folder / "changed.ckpt")
     evaluation = package.evaluate("changed.ckpt", precision="32", accelerator="cpu")

@@ -1,8 +1,10 @@
-"""A run that was killed goes on as if it had never stopped: the same weights to the bit, the same rows and scores."""
+"""A run that was stopped goes on from any step as if it had never been, by the command line and from Python.
+
+Runs that are killed, again and again: test_repeated_kills.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -11,11 +13,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.conftest import TINY, Command
+from tests.conftest import TINY, Command, script
 
 import cellstate as package
 from cellstate import checkpoint
@@ -25,46 +26,7 @@ from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import RunFolder
 
-
-def script(name: str) -> ModuleType:
-    """Return a module of scripts/, which is no package."""
-    path = Path(__file__).parents[2] / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-kills = script("kill_and_resume")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-@pytest.mark.parametrize(
-    ("name", "kind", "count"),
-    [
-        ("pattern", "training step", 17),  # dropout between layers
-        ("plateau", "checkpoint", 4),  # with half of it written
-        ("lengths", "training step", 12),  # within an accumulated gradient
-        ("series", "validation step", 9),  # the one that follows training
-        ("char_lm", "training step", 25),  # with a state carried along the text
-        ("processes", "training step", 28),  # of two, each with a state and random numbers of its own
-    ],
-)
-def test_a_run_that_was_killed_ends_as_the_one_that_was_not(name: str, kind: str, count: int, tmp_path: Path) -> None:
-    words = [*kills.SMALL[name], *kills.COMMON[:1], *kills.COMMON[2:]]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    package.train([*words, f"hydra.run.dir={whole}"])
-    assert kills.train([*words, "quiet=true", f"hydra.run.dir={killed.name}"], killed, kind, count) == -signal.SIGKILL
-    assert json.loads((killed / "manifest.json").read_text())["status"] == "running"
-    assert not (killed / "metrics.json").exists()
-    run = package.resume(killed)
-    assert run is not None
-    assert kills.digests(killed) == kills.digests(whole)
-    manifest = json.loads((killed / "manifest.json").read_text())
-    assert (manifest["status"], len(manifest["resumed"])) == ("completed", 1)
-    assert list(killed.rglob("*.tmp")) == []
+kills = script("killed_runs")
 
 
 class KilledError(RuntimeError):
@@ -108,13 +70,13 @@ def test_it_goes_on_exactly_from_every_step(name: str, tmp_path: Path, monkeypat
         monkeypatch.setattr(Checkpoints, "on_train_batch_end", ending)
         if last_step is None:
             package.train([*words, f"hydra.run.dir={folder}"])
-            expected = kills.digests(folder)
+            expected = kills.contents(folder)
             continue
         with pytest.raises(KilledError):
             package.train([*words, f"hydra.run.dir={folder}"])
         monkeypatch.setattr(Checkpoints, "on_train_batch_end", original)
         package.resume(folder)
-        assert kills.digests(folder) == expected, f"killed after step {last_step}"
+        assert kills.differences(expected, folder) == [], f"killed after step {last_step}"
 
 
 # ---------------------------------------------------------------------- the command line
@@ -144,7 +106,7 @@ def test_a_preempted_run_saves_at_once_and_says_how_to_go_on(working_folder: Pat
     folder = working_folder / "run"
     (line,) = stopped(folder).splitlines()
     assert line.startswith("cellstate: error: interrupted at step ")
-    assert line.endswith("go on with: cellstate train run=run")
+    assert line.endswith("resume with: cellstate train run=run")
     step = int(line.split("step ")[1].split()[0])
     assert checkpoint.read(folder / "checkpoints" / "last.ckpt")[checkpoint.KEY]["step"] == step
     assert json.loads((folder / "manifest.json").read_text())["status"] == "interrupted"
@@ -166,7 +128,7 @@ def test_a_stop_within_a_validation_keeps_the_epoch_before_it(
 
     monkeypatch.setattr(SequenceModel, "validation_step", told_to_stop)
     words = [*TINY[1:], "trainer.max_epochs=4", "data.batch_size=32", "hydra.run.dir=run"]
-    with pytest.raises(KeyboardInterrupt, match=r"interrupted at step 4 .*go on with: cellstate train run=run"):
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted at step 4 .*resume with: cellstate train run=run"):
         package.train(["experiment=pattern", *words])
     last = checkpoint.read(working_folder / "run" / "checkpoints" / "last.ckpt")[checkpoint.KEY]
     assert last["step"] == 4
@@ -217,7 +179,7 @@ def test_auto_goes_on_where_there_is_something_and_begins_where_there_is_not(hal
     [
         (("run=nowhere",), "run=nowhere: no such folder; name a folder that cellstate train made"),
         (("run=.",), "run=.: the folder holds no run (it has no manifest.json)"),
-        (("run=run", "seed=3"), "seed=3: a run goes on with the config that it began with; give run=FOLDER alone"),
+        (("run=run", "seed=3"), "seed=3: a run resumes with the config that it began with; give run=FOLDER alone"),
         (("resume=always",), "resume=always: should be auto, or null"),
         (("checkpoint.every_n_steps=0",), "checkpoint.every_n_steps=0: should be greater than 0"),
     ],
@@ -261,9 +223,9 @@ def test_where_the_newest_checkpoint_is_damaged_it_goes_on_from_the_one_before(
     last.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[damage])
     run = package.resume(halted)
     assert run is not None
-    assert f"warning: {last} is damaged; going on from {previous}" in capfd.readouterr().err
+    assert f"warning: {last} is damaged; resuming from {previous}" in capfd.readouterr().err
     whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
-    assert kills.digests(halted) == kills.digests(whole.folder)
+    assert kills.differences(kills.contents(whole.folder), halted) == []
     assert sorted(path.name for path in (halted / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
@@ -272,4 +234,4 @@ def test_without_a_whole_checkpoint_it_begins_anew_and_ends_the_same(halted: Pat
     (halted / "checkpoints").mkdir()
     package.resume(halted)
     whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
-    assert kills.digests(halted) == kills.digests(whole.folder)
+    assert kills.differences(kills.contents(whole.folder), halted) == []

@@ -233,6 +233,17 @@ def test_a_run_that_cannot_be_uploaded_is_named_and_holds_up_no_other(
     assert "outputs/runs/pattern/broken: was not uploaded" in line
 
 
+def test_uploading_imports_nothing_from_the_working_folder(
+    outputs: Path, cellstate: Command, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", server.address)
+    for module in ("wandb", "click", "platform"):
+        (outputs.parent / f"{module}.py").write_text("open('imported', 'w').close()\nraise SystemExit(3)\n")
+    assert cellstate("sync").status == 0
+    assert not (outputs.parent / "imported").exists()
+
+
 def test_a_run_that_is_going_on_is_left_alone(outputs: Path, cellstate: Command) -> None:
     from cellstate.runs.lock import Lock
 

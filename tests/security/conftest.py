@@ -21,6 +21,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cellstate.train(["experiment=pattern", *TINY, f"hydra.run.dir={folder}"]).checkpoint
 
 
+@pytest.fixture(scope="session")
+def last(good: Path) -> Path:
+    """The checkpoint that the same run would resume from."""
+    return good.with_name("last.ckpt")
+
+
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> str:
     """An environment variable, CELLSTATE_SECRET, that no hostile file may have printed or written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
 import struct
@@ -12,10 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 FOLDER = "archive/"
 PLAIN = {"version": b"3\n", "byteorder": b"little"}
+BLANK = "0" * 64
 
 
 class Exploding:
@@ -25,12 +28,64 @@ class Exploding:
         return os.system, ("touch exploded",)
 
 
+def changed(good: Path, file: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
+    """Write a good checkpoint, of either kind, after ``change(its record, all of it)``."""
+    if good.read_bytes().startswith(b"PK"):
+        content = torch.load(good, weights_only=True)
+        change(content["cellstate"], content)
+        return saved(content, file)
+    header, _ = parts_of(good)
+    content = {
+        "state_dict": safetensors.torch.load_file(good),
+        "cellstate": json.loads(header["__metadata__"]["cellstate"]),
+    }
+    change(content["cellstate"], content)
+    return shared(content["state_dict"], json.dumps(content["cellstate"]), file)
+
+
+# ---------------------------------------------------------------------- what is shared: safetensors
+
+
+def shared(weights: Mapping[str, torch.Tensor], record: str, file: Path) -> Path:
+    """Write a file of weights and the text of a record, whatever it is."""
+    file.write_bytes(safetensors.torch.save(dict(weights), {"cellstate": record, "sha256": BLANK}))
+    return sum_up(file)
+
+
+def parts_of(good: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a file, with zeros for its checksum, and the numbers behind it."""
+    content = good.read_bytes()
+    stop = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:stop])
+    header["__metadata__"]["sha256"] = BLANK
+    return header, content[stop:]
+
+
+def with_header(header: Any, body: bytes, file: Path, length: int | None = None) -> Path:
+    """Write a file with a header of one's own (JSON, or bytes), which may claim another length."""
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    file.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + body)
+    return sum_up(file)
+
+
+def sum_up(file: Path) -> Path:
+    """Put the checksum, SHA-256 of the file as it is with zeros in its place, into a header."""
+    content = file.read_bytes()
+    if BLANK.encode() in content:
+        file.write_bytes(content.replace(BLANK.encode(), hashlib.sha256(content).hexdigest().encode(), 1))
+    return file
+
+
+# ---------------------------------------------------------------------- what a run resumes from: a file of torch's
+
+
 def seal(file: Path) -> Path:
-    """Give a zip file the comment that a checkpoint has: SHA-256 of the file as it is without one."""
+    """Give a zip file the comment that a checkpoint has: SHA-256 of the file as it is with 64 zeros for it."""
     content = file.read_bytes()
     assert content.endswith(b"\0\0"), "it has a comment already"
-    comment = b"cellstate sha256 " + hashlib.sha256(content).hexdigest().encode()
-    file.write_bytes(content[:-2] + struct.pack("<H", len(comment)) + comment)
+    label = b"cellstate sha256 "
+    content = content[:-2] + struct.pack("<H", len(label) + 64) + label
+    file.write_bytes(content + hashlib.sha256(content + BLANK.encode()).hexdigest().encode())
     return file
 
 
@@ -44,13 +99,6 @@ def saved(content: Any, file: Path) -> Path:
     """Write what torch can write as a checkpoint."""
     torch.save(content, file)
     return seal(file)
-
-
-def changed(good: Path, file: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> Path:
-    """Write a good checkpoint after ``change(its record, all of it)``."""
-    content = torch.load(good, weights_only=True)
-    change(content["cellstate"], content)
-    return saved(content, file)
 
 
 def zipped(entries: Mapping[str, bytes], file: Path, method: int = zipfile.ZIP_STORED) -> Path:

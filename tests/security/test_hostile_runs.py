@@ -19,7 +19,7 @@ import cellstate as package
 from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.errors import RequestError
-from cellstate.scoring.recorded import read_config
+from cellstate.scoring.permitted import read_config
 
 
 class KilledError(RuntimeError):
@@ -82,7 +82,7 @@ NAMES = [
     "lightning.pytorch.cli.LightningCLI",
     "cellstate.callbacks.os.system",
     "cellstate.scheduler.plateau.os.system",
-    "cellstate.scoring.recorded.os.system",
+    "cellstate.scoring.permitted.os.system",
     "hydra.utils.instantiate",
     "evil.Thing",
     "${oc.env:CELLSTATE_SECRET}",
@@ -206,9 +206,9 @@ def test_yaml_that_no_run_wrote_is_refused(text: str, complaint: str, folder: Pa
 def test_a_cache_that_a_folder_names_is_used_only_where_it_is_one(folder: Path) -> None:
     cache = folder.parent / "cache"
     rewrite(folder, lambda config: config.update(data={"_target_": "cellstate.data.TextData", "cache": str(cache)}))
-    assert "cache" not in read_config(folder).data
+    assert read_config(folder).data.cache is None
     cache.mkdir()
-    assert "cache" not in read_config(folder).data
+    assert read_config(folder).data.cache is None
     (cache / "book-0123.tokens").write_bytes(b"")
     assert read_config(folder).data.cache == str(cache)
 
@@ -284,6 +284,7 @@ def set_value(place: str, value: Any) -> Callable[[Path], object]:
             "laid out as no checkpoint is",
         ),
         (lambda folder: saved({"state_dict": {}}, last(folder)), "it has no record of its experiment"),
+        (set_value("state_dict/head.bias", [0.0, 0.0]), "its record is not complete (state_dict.head.bias)"),
         (set_value("loops", None), "its record is not complete (loops)"),
         (set_value("optimizer_states", {}), "its record is not complete (optimizer_states)"),
         (set_value("pytorch-lightning_version", "${x}"), "its record is not complete (pytorch-lightning_version)"),
@@ -291,7 +292,7 @@ def set_value(place: str, value: Any) -> Callable[[Path], object]:
         (set_value("state_dict/head.bias", torch.zeros(10**6)), "the run cannot go on from it"),
         (set_value("optimizer_states/0/param_groups", []), "the run cannot go on from it"),
         (set_value("cellstate_training/0/mean_loss", []), "the run cannot go on from it"),
-        (set_value("cellstate/random_state", [{"python": [3, [2**40], None]}]), "random state cannot be taken up"),
+        (set_value("cellstate_random", [{"python": [3, [2**40], None]}]), "random state cannot be taken up"),
     ],
 )
 def test_a_checkpoint_that_a_folder_goes_on_from_is_no_way_in(

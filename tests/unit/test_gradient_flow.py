@@ -15,6 +15,7 @@ from cellstate.data.batch import Batch
 from cellstate.inspection.analysis import capture, gradient_flow, loss_flow, open_states
 from cellstate.inspection.teaching import random_bits, three_units
 from cellstate.training.build import build_data, build_model
+from cellstate.training.settings import Settings
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -167,9 +168,9 @@ class TestTheory:
 def model_and_batch(experiment, *words, rows=6):
     config, _ = compose("train", [f"experiment={experiment}", "backbone.hidden_size=8", *words])
     torch.manual_seed(0)
-    data = build_data(config)
+    data = build_data(Settings.of(config))
     whole = next(iter(data.loader("val", shuffle=False)))
-    return build_model(config, data), Batch(*(None if part is None else part[:rows] for part in whole))
+    return build_model(Settings.of(config), data), Batch(*(None if part is None else part[:rows] for part in whole))
 
 
 class TestModels:

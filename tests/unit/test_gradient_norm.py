@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from cellstate.callbacks import GradientNorm
 from cellstate.config.compose import compose
 from cellstate.training.build import build_trainer
+from cellstate.training.settings import Settings
 
 STEPS, ASKED = 6, 2
 
@@ -68,7 +69,7 @@ def test_norms_are_those_of_the_gradient_before_it_is_clipped(tmp_path: Path) ->
 def test_without_a_logger_no_norm_is_taken(tmp_path: Path) -> None:
     def has_norms(*words: str) -> bool:
         config, _ = compose("train", list(words))
-        trainer: Any = build_trainer(config, tmp_path, [])
+        trainer: Any = build_trainer(Settings.of(config), tmp_path, [])
         return any(isinstance(callback, GradientNorm) for callback in trainer.callbacks)
 
     assert not has_norms()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ def test_a_line_says_when_what_and_how_well(tmp_path: Path) -> None:
     assert Ledger(path).add(LOOK) == 1
     (row,) = rows(path)
     assert tuple(row) == COLUMNS
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(row["when"])
+    age = datetime.now(UTC) - datetime.fromisoformat(row["when"])
     assert timedelta(seconds=-1) <= age < timedelta(minutes=1)
     assert json.loads(row["metrics"]) == LOOK.metrics  # to the last bit
     assert float(row["value"]) == LOOK.metrics["mae"]

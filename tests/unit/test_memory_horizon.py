@@ -21,6 +21,7 @@ from cellstate.inspection.analysis.memory_horizon import (
     point_divergence,
 )
 from cellstate.training.build import build_data, build_model
+from cellstate.training.settings import Settings
 
 
 def shift_register(places):
@@ -261,8 +262,8 @@ class TestNumbers:
 def test_influence_on_every_kind_of_model(experiment, words):
     config, _ = compose("train", [f"experiment={experiment}", "backbone.hidden_size=8", *words])
     torch.manual_seed(0)
-    data = build_data(config)
-    model = build_model(config, data).train()
+    data = build_data(Settings.of(config))
+    model = build_model(Settings.of(config), data).train()
     whole = next(iter(data.loader("val", shuffle=False)))
     batch = Batch(*(None if part is None else part[:6] for part in whole))
     curve = influence_on(model, batch, [0, 1])

@@ -7,9 +7,10 @@ import torch
 from omegaconf import OmegaConf
 
 from cellstate.config.check import check
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.training.build import build_data, build_model
-from cellstate.training.run import KEYS
+from cellstate.training.settings import Settings
 
 MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml"))
 PRESETS = [name for name in MODELS if "_target_" not in OmegaConf.load(config_folder() / "model" / f"{name}.yaml")]
@@ -67,7 +68,7 @@ def test_a_backbone_on_the_command_line_wins_over_the_preset(model, backbone):
     words = (f"model={model}", f"backbone={backbone}", "backbone.hidden_size=4")
     assert network(*words) == (kind, backbone, layers, both_ways)
     assert composed(*words).backbone.hidden_size == 4
-    check(composed(*words), KEYS)
+    check(composed(*words))
 
 
 def test_so_do_its_layers_and_directions():
@@ -112,7 +113,7 @@ def test_a_preset_sets_nothing_but_model_and_backbone(model):
 def data_of(experiment):
     config = composed(f"experiment={experiment}")
     small = [f"{key}={value}" for key, value in SMALL.items() if OmegaConf.select(config, key) is not None]
-    return build_data(composed(f"experiment={experiment}", *small))
+    return build_data(Settings.of(composed(f"experiment={experiment}", *small)))
 
 
 @pytest.mark.parametrize("backbone", ALL_BACKBONES)
@@ -120,7 +121,9 @@ def data_of(experiment):
 def test_every_model_trains_two_steps_with_every_backbone(model, backbone):
     data = data_of(experiment_of(model))
     torch.manual_seed(0)
-    network = build_model(composed(f"model={model}", f"backbone={backbone}", "backbone.hidden_size=4"), data)
+    network = build_model(
+        Settings.of(composed(f"model={model}", f"backbone={backbone}", "backbone.hidden_size=4")), data
+    )
     before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
     optimizer = network._optimizer(network.parameters())
     losses = []

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from cellstate.backbone import LSTM
@@ -232,6 +233,16 @@ class TestPlain:
             network = load_plain(tmp_path / f"{number}.pt", nonlinearity="tanh" if kind == "rnn" else None)
             torch.testing.assert_close(network(inputs)[0], expected)
             torch.testing.assert_close(open_states(network, inputs).outputs, expected)
+
+    def test_weights_of_safetensors_are_those_of_a_file_of_torch(self, tmp_path):
+        weights = nn.ModuleDict({"lstm": nn.LSTM(3, 4, 2), "head": nn.Linear(4, 1)}).state_dict()
+        torch.save(weights, tmp_path / "model.pt")
+        save_file(weights, tmp_path / "model.safetensors")
+        of_torch, found = (load_plain(tmp_path / name) for name in ("model.pt", "model.safetensors"))
+        assert all(torch.equal(tensor, of_torch.state_dict()[name]) for name, tensor in found.state_dict().items())
+        (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-1])
+        with pytest.raises(RequestError, match=r"cut\.safetensors: cannot be read as weights"):
+            load_plain(tmp_path / "cut.safetensors")
 
     def test_several_networks_are_told_apart_by_their_prefix(self):
         model = nn.ModuleDict({"encoder": nn.LSTM(3, 4), "decoder": nn.GRU(3, 4)})

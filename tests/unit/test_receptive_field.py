@@ -8,12 +8,14 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from cellstate.backbone import LSTM
-from cellstate.config.compose import compose, config_folder
+from cellstate.config.compose import compose
+from cellstate.config.paths import config_folder
 from cellstate.data.samples import WindowSamples
 from cellstate.inspection.analysis import ReceptiveFieldError, check_forecaster, receptive_field
 from cellstate.inspection.analysis.receptive_field import data_field, head_field
 from cellstate.model import Forecaster
 from cellstate.training.build import build_data, build_model
+from cellstate.training.settings import Settings
 
 BACKBONES = sorted(file.stem for file in (config_folder() / "backbone").glob("*.yaml"))
 MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml"))
@@ -24,8 +26,8 @@ def built(*words):
     config, _ = compose("train", ["experiment=series", "backbone.hidden_size=8", *words])
     config = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
     torch.manual_seed(0)
-    data = build_data(config)
-    return build_model(config, data), data.prepared.splits["val"]
+    data = build_data(Settings.of(config))
+    return build_model(Settings.of(config), data), data.prepared.splits["val"]
 
 
 class SlicesLastOutputs(Forecaster):
@@ -68,7 +70,7 @@ def test_so_does_every_head_under_every_normalisation(head, normalisation):
 
 def broken(normalisation):
     _, samples = built("data.horizon=4", "data.window=16")
-    spec = build_data(compose("train", ["experiment=series", "data.horizon=4", "data.window=16"])[0]).spec
+    spec = build_data(Settings.of(compose("train", ["experiment=series", "data.horizon=4", "data.window=16"])[0])).spec
     torch.manual_seed(0)
     model = SlicesLastOutputs(spec, lambda input_size: LSTM(input_size, 8), segment=1, normalisation=normalisation)
     return model, samples

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from cellstate.config.compose import compose
@@ -108,6 +108,6 @@ def test_jobs_are_called_by_what_they_do_not_share() -> None:
 
 
 def test_a_launcher_that_is_not_installed_is_told_with_its_extra() -> None:
-    message = "Could not find 'hydra/launcher/joblib'\n\nAvailable options in 'hydra/launcher':\n\tbasic\nConfig search"
-    error = explain(ConfigCompositionException(message), "train", [])
+    missing = MissingConfigException("", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
+    error = explain(missing, "train", [])
     assert str(error) == "hydra/launcher=joblib: is not installed; pip install 'cellstate[joblib]'"

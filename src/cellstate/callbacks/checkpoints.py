@@ -18,10 +18,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from cellstate.callbacks.position import newest_epoch
-from cellstate.checkpoint import FORMAT, KEY, DamagedError, keep, random_state, restore_random_state, verify
+from cellstate.callbacks.position import begin_resumed_epoch, newest_epoch, nothing_half_done
+from cellstate.checkpoint import FORMAT, KEY, RANDOM, DamagedError, keep, random_state, restore_random_state, verify
 from cellstate.config.types import PositiveFloat, PositiveInt
 from cellstate.distributed import Agreement, gather, own_of
+from cellstate.metrics.table import MONITOR, rank
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
@@ -39,7 +40,8 @@ class Checkpoints(Checkpoint):
         stop: whether the run was told to stop.
         every_n_steps: optimiser steps between two writings; None: only the minutes count.
         every_n_minutes: minutes between two writings; None: only the steps count.
-        monitor: the metric that tells which weights are best, the smaller the better.
+        monitor: the metric that tells which weights are best, such as ``val/accuracy``; None: ``val/loss``. Which way
+            is better is said in ``metrics/table.py``.
     """
 
     def __init__(
@@ -50,13 +52,13 @@ class Checkpoints(Checkpoint):
         *,
         every_n_steps: PositiveInt | None = None,
         every_n_minutes: PositiveFloat | None = 5.0,
-        monitor: str = "val/loss",
+        monitor: str | None = None,
     ) -> None:
-        self.folder, self.record, self.monitor = folder, record, monitor
+        self.folder, self.record, self.monitor = folder, record, monitor or MONITOR
         self.stop = stop or StopRequest()
         self._steps = math.inf if every_n_steps is None else every_n_steps
         self._seconds = math.inf if every_n_minutes is None else 60 * every_n_minutes
-        self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": monitor, "value": math.inf}
+        self.best: dict[str, Any] = {"epoch": None, "step": None, "monitor": self.monitor, "value": math.inf}
         self.scored_step = -1  # at which the model's results were computed
         self._saved = (0, 0.0)  # step and time of the newest last.ckpt
         self._due = False  # whether a validation waits to be kept in it
@@ -114,18 +116,16 @@ class Checkpoints(Checkpoint):
         """Take up the random numbers where the checkpoint left them, and the clock from now on."""
         self.stop.listen_alone()
         self._saved = (trainer.global_step, time.monotonic())
-        if self._random_state is not None:
-            restore_random_state(self._random_state)
-            self._random_state = None
-        elif trainer.global_rank:
+        begin_resumed_epoch(trainer)
+        if self._random_state is None and trainer.global_rank:
             torch.manual_seed(torch.initial_seed() + trainer.global_rank)  # or dropout were the same in all processes
+        self._take_up_random_numbers()
         if self._finished:  # and tested neither: nothing is left to train
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Keep what the epoch before ended with."""
         if self._due or self._stopping:
-            begin_counting(trainer)
             self._save_last(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
@@ -157,14 +157,25 @@ class Checkpoints(Checkpoint):
             self._due = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Keep what training ended with."""
-        self._finished = True
-        self._save_last(trainer)
+        """Keep what training ended with, if no process before this one has."""
+        if not self._finished:
+            self._finished = True
+            self._save_last(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Take up the random numbers where nothing was left to train: what follows may draw some too."""
+        self._take_up_random_numbers()
 
     def keep(self, trainer: L.Trainer) -> None:
         """Keep what was scored after training, where steps or time had ended it between two validations."""
+        self._finished = True
         self._keep_if_best(trainer)
         self._save_last(trainer)
+
+    def _take_up_random_numbers(self) -> None:
+        if self._random_state is not None:
+            restore_random_state(self._random_state)
+            self._random_state = None
 
     # ------------------------------------------------------------------ what
 
@@ -172,14 +183,24 @@ class Checkpoints(Checkpoint):
         self.scored_step = trainer.global_step
         split, _, metric = self.monitor.partition("/")
         value: float = trainer.lightning_module.results[split][metric]  # type: ignore[index, union-attr, assignment]
-        if value < self.best["value"]:
+        if self.improves(value):
             self.best = {
                 "epoch": newest_epoch(trainer),
                 "step": trainer.global_step,
                 "monitor": self.monitor,
                 "value": value,
             }
-            trainer.save_checkpoint(self.best_path)
+            self._save_best(trainer)
+
+    def _save_best(self, trainer: L.Trainer) -> None:
+        weights = trainer.strategy.lightning_module_state_dict()  # where they are sharded, all processes take part
+        trainer.strategy.save_checkpoint({"state_dict": weights, KEY: self._recorded(trainer)}, self.best_path)
+        trainer.strategy.barrier("best.ckpt")
+
+    def improves(self, value: float) -> bool:
+        """Say whether a value of the monitor is better than the best so far; an equal one, or NaN, is not."""
+        best = None if self.best["step"] is None else self.best["value"]
+        return rank(self.monitor, value) < rank(self.monitor, best)
 
     def _save_last(self, trainer: L.Trainer) -> None:
         self._due = self._time_is_up = False
@@ -191,26 +212,31 @@ class Checkpoints(Checkpoint):
         if self._stopping and not self._finished:
             raise Stopped
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add what it takes to rebuild the experiment, to go on, and to check its numbers."""
-        checkpoint[KEY] = {
+    def _recorded(self, trainer: L.Trainer) -> dict[str, Any]:
+        """Return what it takes to rebuild the experiment, and to check its numbers."""
+        model: Any = trainer.lightning_module
+        return {
             "format": FORMAT,
             **self.record,
             "written": now(),
             "machine": {**self.record.get("machine", {}), **computing(trainer)},
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
-            "metrics": dict(pl_module.results) if trainer.global_step == self.scored_step else {},
+            "metrics": dict(model.results) if trainer.global_step == self.scored_step else {},
             "best": self.best,
             "finished": self._finished,
-            "random_state": gather(random_state()),  # of each process
         }
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add the record, and the random state of each process to go on with."""
+        checkpoint[KEY] = self._recorded(trainer)
+        checkpoint[RANDOM] = gather(random_state())
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Take up what a run that goes on had reached."""
         record = checkpoint[KEY]
         self.best, self._finished = record["best"], record["finished"]
-        self._random_state = own_of(record["random_state"])
+        self._random_state = own_of(checkpoint[RANDOM])
         self.scored_step = record["step"] if record["metrics"] else -1
 
 
@@ -231,26 +257,3 @@ def newest_whole(folder: Path) -> Path | None:
     if damage is not None:
         raise damage
     return None
-
-
-def begin_counting(trainer: L.Trainer) -> None:
-    """Set the counters of the epoch's batches to zero: Lightning is about to, but does not where a run goes on here."""
-    loop = trainer.fit_loop.epoch_loop
-    for progress in (loop.batch_progress, loop.scheduler_progress, loop.automatic_optimization.optim_progress):
-        progress.reset_on_run()
-    loop.val_loop.batch_progress.total.reset()
-
-
-def nothing_half_done(trainer: L.Trainer) -> bool:
-    """Say whether, after the step that just ended, the next thing is another step of the same epoch.
-
-    Where a number of steps between validations is given, it is counted within the epoch or over all of them; either
-    is taken for due, as waiting one step more costs nothing.
-    """
-    batches = trainer.fit_loop.epoch_loop.batch_progress
-    if trainer.should_stop or batches.is_last_batch or batches.current.ready % trainer.accumulate_grad_batches:
-        return False
-    if trainer.global_step == trainer.max_steps or batches.current.ready >= trainer.num_training_batches:
-        return False
-    between = trainer.val_check_batch
-    return between is None or not any(number % between == 0 for number in (batches.current.ready, batches.total.ready))

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cellstate.callbacks.checkpoints import Checkpoints
 from cellstate.callbacks.pace import Pace, clock_time, items_of, unit_of
+from cellstate.callbacks.position import batches_of_epoch
 from cellstate.metrics.display import number
 
 REFRESH = 0.25  # seconds between updates of a terminal
@@ -142,7 +143,7 @@ class Progress(L.Callback):
         """Return how much of the run is done, of one without a known end how much of the epoch."""
         if math.isfinite(self._total):
             return trainer.global_step / max(1.0, self._total)
-        return trainer.fit_loop.epoch_loop.batch_progress.current.ready / max(1, trainer.num_training_batches)
+        return batches_of_epoch(trainer) / max(1, trainer.num_training_batches)
 
     def _numbers(self, trainer: L.Trainer, pl_module: Any) -> list[str]:
         """Return losses, best and speed in words; what is not known yet is left out."""
@@ -164,9 +165,8 @@ class Progress(L.Callback):
         """Return how long epoch and run will take; nothing before there is a basis for it."""
         if self._validating:
             return "validating {}/{}".format(*self._validating)
-        batches, progress = trainer.num_training_batches, trainer.fit_loop.epoch_loop.batch_progress
-        accumulated = trainer.accumulate_grad_batches
-        of_epoch, steps = (batches - progress.current.ready) / accumulated, self._total - trainer.global_step
+        batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
+        of_epoch, steps = (batches - batches_of_epoch(trainer)) / accumulated, self._total - trainer.global_step
         epoch, _ = self._pace.left(of_epoch) if of_epoch < steps else (None, False)  # the last one ends with the run
         run, exact = self._run_left(trainer, steps)
         words = []
@@ -194,7 +194,7 @@ def monitored(trainer: L.Trainer, pl_module: Any) -> tuple[str, float | None, st
         return "", None, ""
     split, _, metric = keeper.monitor.partition("/")
     value, best = pl_module.results.get(split, {}).get(metric), keeper.best
-    if value is not None and value < best["value"]:  # the keeper is told of a validation after the display is
+    if value is not None and keeper.improves(value):  # the keeper is told of a validation after the display is
         best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
     if best["step"] is None:
         return keeper.monitor, value, ""

@@ -1,4 +1,4 @@
-"""The checkpoint file: its format, safe reading, and building an experiment again from it."""
+"""The checkpoint file: its format, what is in it, and reading it without running anything."""
 
 from cellstate.checkpoint.file import (
     AtomicCheckpointIO,
@@ -11,12 +11,12 @@ from cellstate.checkpoint.file import (
     write,
 )
 from cellstate.checkpoint.randomness import random_state, restore_random_state
-from cellstate.checkpoint.rebuild import read_data, rebuild_data, rebuild_model
-from cellstate.checkpoint.record import FORMAT, KEY
+from cellstate.checkpoint.record import FORMAT, KEY, RANDOM
 
 __all__ = [
     "FORMAT",
     "KEY",
+    "RANDOM",
     "AtomicCheckpointIO",
     "DamagedError",
     "ForeignFileError",
@@ -24,9 +24,6 @@ __all__ = [
     "keep",
     "random_state",
     "read",
-    "read_data",
-    "rebuild_data",
-    "rebuild_model",
     "restore_random_state",
     "verify",
     "write",

@@ -1,4 +1,7 @@
-"""Checkpoint files: written whole or not at all, and looked through before anything in them is loaded."""
+"""Checkpoint files: written whole or not at all, and checked before anything in them is used.
+
+Of two kinds: what is shared (``format.py``), and what a run resumes from (``resumable.py``). Every reader takes either.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from typing_extensions import override
 
-from cellstate.checkpoint.archive import BrokenError, RefusedError, SealedFile, between, check
-from cellstate.checkpoint.foreign import ForeignError, checked
-from cellstate.checkpoint.instructions import followed
-from cellstate.checkpoint.record import check_content
-from cellstate.checkpoint.values import check_values
+from cellstate.checkpoint import format, resumable
+from cellstate.checkpoint.format import ForeignError
+from cellstate.checkpoint.record import KEY, check_content
+from cellstate.checkpoint.seal import BrokenError
+from cellstate.checkpoint.values import RefusedError, check_values
 from cellstate.errors import RequestError, RunError, did_you_mean, not_written
+from cellstate.runs.memory import memory_bytes
+
+SHARED = {"state_dict", KEY}  # what a checkpoint has that nothing resumes from
 
 
 class DamagedError(RequestError):
@@ -26,18 +32,22 @@ class DamagedError(RequestError):
 
 
 class ForeignFileError(RequestError):
-    """Another program wrote the file with ``torch.save``."""
+    """Another program wrote the file."""
 
 
 def write(content: dict[str, Any], path: Path) -> None:
     """Write a checkpoint atomically: to a draft beside it, to the disk, then in the place of the one before.
+
+    Args:
+        content: weights and record, for a file to be shared; with Lightning's state besides, one to resume from.
+        path: where to.
 
     Raises:
         RunError: the disk is full or cannot be written, or the content holds what could not be read again; what stood
             at ``path`` is untouched.
     """
     try:
-        check_values(content, is_plain_tensor)
+        written = packed(content)
     except RefusedError as error:
         raise RunError(
             f"{path}: cannot be written: {error}; keep plain values and tensors in what goes into a checkpoint"
@@ -46,9 +56,7 @@ def write(content: dict[str, Any], path: Path) -> None:
     try:
         draft.unlink(missing_ok=True)  # of a run that was killed; a link to elsewhere is not followed
         with draft.open("xb") as file:
-            sealed = SealedFile(file)
-            torch.save(content, sealed)  # type: ignore[arg-type]
-            sealed.seal()
+            file.write(written)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -58,11 +66,16 @@ def write(content: dict[str, Any], path: Path) -> None:
         raise not_written(path, error, "; the checkpoint before it is whole" if path.exists() else "") from error
 
 
-def is_plain_tensor(value: Any) -> bool:
-    """Say whether a value is a tensor that a checkpoint can hold: an array of numbers, each stored by itself."""
-    if type(value) is not torch.Tensor or value.layout is not torch.strided or value.is_quantized or value.is_meta:
-        return False
-    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+def packed(content: dict[str, Any]) -> bytes:
+    """Return the file that holds a checkpoint.
+
+    Raises:
+        RefusedError: it holds what could not be read again.
+    """
+    if content.keys() > SHARED:
+        return resumable.pack(content)
+    check_values(content[KEY], place=KEY)
+    return format.pack(content["state_dict"], content[KEY])
 
 
 def keep(path: Path, name: str) -> None:
@@ -79,6 +92,7 @@ def keep(path: Path, name: str) -> None:
         except OSError:  # a file system that knows no such links
             shutil.copyfile(path, draft)
         draft.replace(path.with_name(name))
+        draft.unlink(missing_ok=True)  # a rename leaves it where both names stand for one and the same file
     except OSError as error:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -95,19 +109,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     @override
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one checkpoint to go on from, to the CPU; Lightning moves what belongs elsewhere."""
-        return read(path, to_go_on=True)
+        """Read one checkpoint to resume from, to the CPU; Lightning moves what belongs elsewhere."""
+        return read(path, to_resume=True)
 
 
-def read(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
+def read(path: str | Path, *, to_resume: bool = False) -> dict[str, Any]:
     """Read a checkpoint that cellstate wrote. Nothing that it holds is run, and nothing is taken at its word.
-
-    In this order: the checksum, the zip file's directory, the pickle's instructions, what they describe; only then
-    does torch load it, with its restricted unpickler.
 
     Args:
         path: a file, or a run folder, of which ``checkpoints/best.ckpt`` (else ``last.ckpt``) is taken.
-        to_go_on: whether a run is to go on from it.
+        to_resume: whether a run is to resume from it.
+
+    Returns:
+        Weights as ``state_dict`` and the record as ``cellstate``; of a file to resume from, Lightning's state besides.
 
     Raises:
         DamagedError: the file was cut short or changed.
@@ -115,12 +129,16 @@ def read(path: str | Path, *, to_go_on: bool = False) -> dict[str, Any]:
         RequestError: no such file, not a checkpoint of cellstate, or of another format.
     """
     file = find(path)
-    with telling(file), file.open("rb") as stream:  # one open file: what was checked is what is loaded
-        entries = checked(stream)
-        record = entries["data.pkl"]
-        check_content(followed(between(stream, record.start, record.start + record.size), entries), to_go_on=to_go_on)
-        stream.seek(0)
-        return torch.load(stream, map_location="cpu", weights_only=True)
+    with explaining(file):
+        content = checked(file)
+        if kind_of(content) is resumable:
+            found = resumable.unpack(content)
+        else:
+            weights, record = format.unpack(content)
+            check_values(record)
+            found = {"state_dict": weights, KEY: record}
+        check_content(found, to_resume=to_resume)
+        return found
 
 
 def verify(path: Path) -> None:
@@ -130,12 +148,41 @@ def verify(path: Path) -> None:
         DamagedError: the file was cut short or changed.
         RequestError: it is no checkpoint.
     """
-    with telling(path), path.open("rb") as stream:
-        check(stream)
+    with explaining(path):
+        checked(path)
+
+
+def checked(file: Path) -> bytes:
+    """Return the bytes of a checkpoint whose checksum is right.
+
+    Raises:
+        RefusedError: it is not, or the file is larger than this machine's memory.
+    """
+    size = file.stat().st_size
+    if size > memory_bytes():
+        raise RefusedError(f"has {size:,} bytes, more than this machine's memory")
+    content = file.read_bytes()
+    kind_of(content).check(content)
+    return content
+
+
+def kind_of(content: bytes) -> ModuleType:
+    """Return the module that reads a file, by its first bytes.
+
+    Raises:
+        RefusedError: none does.
+    """
+    if not content:  # as a file system leaves what it had not written when the power went
+        raise BrokenError("is empty")
+    if content.startswith((resumable.START, resumable.LEGACY)):
+        return resumable
+    if format.looks_like_safetensors(content[:9]):
+        return format
+    raise RefusedError("not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run")
 
 
 @contextmanager
-def telling(file: Path) -> Iterator[None]:
+def explaining(file: Path) -> Iterator[None]:
     """Turn what is wrong with a file into an error that names it."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What stands where in a checkpoint, and of what type; held against what a file describes before it is loaded."""
+"""What stands where in a checkpoint, and of what type."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from torch import Tensor
 from typing_extensions import TypedDict
 
-from cellstate.checkpoint.archive import RefusedError
-from cellstate.checkpoint.instructions import StoredTensor
-from cellstate.checkpoint.values import check_values
+from cellstate.checkpoint.values import RefusedError, check_values
 from cellstate.config.types import NonNegativeInt
 
-FORMAT = 2
-KEY = "cellstate"  # where cellstate's own record stands in Lightning's checkpoint
+FORMAT = 3
+KEY = "cellstate"  # where cellstate's own record stands, beside ``state_dict`` and Lightning's state
+RANDOM = "cellstate_random"  # the state of the random generators, of each process
 MOST_IN_CONFIG = 100_000  # values
 LONGEST_TEXT = 100_000  # characters of one of them
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
@@ -50,11 +50,11 @@ class Record(TypedDict):
 class Content(TypedDict):
     """A whole checkpoint."""
 
-    state_dict: dict[str, StoredTensor]
+    state_dict: dict[str, Tensor]
     cellstate: Record
 
 
-# What it takes to go on with a run besides, as Lightning keeps it.
+# What it takes to resume a run besides, as Lightning keeps it.
 Resumable = with_config(STRICT)(
     TypedDict(
         "Resumable",
@@ -67,46 +67,46 @@ Resumable = with_config(STRICT)(
             "optimizer_states": list[dict[str, Any]],
             "lr_schedulers": list[dict[str, Any]],
             "cellstate_training": list[dict[str, Any]],  # of each process
+            "cellstate_random": list[dict[str, Any]],  # of each process
         },
     )
 )
 CONTENT, RESUMABLE = TypeAdapter(Content), TypeAdapter(Resumable)
 
 
-def check_content(content: Any, *, to_go_on: bool = False) -> None:
+def check_content(content: Mapping[str, Any], *, to_resume: bool = False) -> None:
     """Refuse what is no checkpoint of cellstate, or holds something else where it should hold a known thing.
 
     Args:
-        content: a checkpoint, with a ``StoredTensor`` in the place of every tensor.
-        to_go_on: whether a run is to go on from it, which takes more than to rebuild its experiment.
+        content: a checkpoint.
+        to_resume: whether a run is to resume from it, which takes more than to rebuild its experiment.
 
     Raises:
         RefusedError: says what.
     """
-    check_values(content, lambda value: type(value) is StoredTensor)
-    record = content.get(KEY) if isinstance(content, Mapping) else None
+    record = content.get(KEY)
     if not isinstance(record, Mapping) or type(record.get("format")) is not int:
         raise RefusedError("a checkpoint, but not one of cellstate: it has no record of its experiment")
-    if record["format"] > FORMAT:
-        raise RefusedError(f"format {record['format']} is newer than this cellstate reads ({FORMAT}); upgrade it")
+    check_format(record)
     try:
         CONTENT.validate_python(content)
-        if to_go_on:
+        if to_resume:
             RESUMABLE.validate_python(content)
     except ValidationError as error:
         found = [[str(part)[:40] for part in one["loc"] if part != KEY] for one in error.errors()[:3]]
         places = dict.fromkeys(".".join(place) for place in found)
         raise RefusedError(f"its record is not complete ({', '.join(places)}); it was changed") from error
-    check_values(record["config"], lambda _: False, MOST_IN_CONFIG, "config")
-    if longest_text(record["config"]) > LONGEST_TEXT:
-        raise RefusedError(f"its config holds texts of more than {LONGEST_TEXT:,} characters; it was changed")
+    check_values(record["config"], place="config", most=MOST_IN_CONFIG, longest=LONGEST_TEXT)
 
 
-def longest_text(value: Any) -> int:
-    """Return the characters of the longest text in plain values, keys included."""
-    if isinstance(value, str):
-        return len(value)
-    parts = (
-        [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    )
-    return max(map(longest_text, parts), default=0)
+def check_format(record: Mapping[str, Any]) -> None:
+    """Refuse a record of another format (RefusedError), saying which version of cellstate wrote it."""
+    found, versions = record["format"], record.get("versions")
+    if found > FORMAT:
+        raise RefusedError(f"format {found} is newer than this cellstate reads ({FORMAT}); upgrade it")
+    if found < FORMAT:
+        version = str(versions.get("cellstate", "")) if isinstance(versions, Mapping) else ""
+        writer = f"cellstate {version}" if version.isascii() and version.isprintable() else "another version"
+        raise RefusedError(
+            f"format {found}, which {writer[:40]} wrote; this one reads {FORMAT}: use that one, or train again"
+        )

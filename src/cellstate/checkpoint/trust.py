@@ -1,23 +1,27 @@
 """Which object a name stands for that an untrusted config gives: one of a list in our code, or of a trusted package.
 
-Nothing is imported because a file names it. A name is looked up in the modules that the list's own objects come from,
-and counts if what it finds there is one of those objects: a longer way to something else, such as
-``cellstate.data.files.reading.os.system``, leads nowhere.
+Nothing is imported because a file names it, but modules of cellstate itself. A name is looked up in the modules that
+the list's own objects come from, and counts if what it finds there is one of those objects: a longer way to something
+else, such as ``cellstate.data.files.reading.os.system``, leads nowhere. Data, backbones and models need no list: any
+class of the right kind counts that lies in ``cellstate.data``, ``cellstate.backbone`` or ``cellstate.model``.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
+from cellstate.config.options import Trust
 from cellstate.errors import RequestError
 
-Trust = str | Sequence[str]  # names of packages
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -34,12 +38,14 @@ class Listed:
         homes: modules that offer them, beside those that define them.
         objects: the list.
         kind: what a class of a trusted package must derive from; of functions, None.
+        open: whether other classes of that kind count too that lie in ``homes``.
     """
 
     part: str
     homes: tuple[str, ...]
     objects: tuple[Any, ...]
     kind: type | None = None
+    open: bool = False
 
     @property
     def names(self) -> str:
@@ -53,6 +59,23 @@ class Listed:
     def modules(self) -> frozenset[str]:
         """Names of the modules in which a name is looked up."""
         return frozenset(self.homes) | {found.__module__ for found in self.objects}
+
+
+def own_classes(part: str, package: ModuleType, kind: type) -> Listed:
+    """Return the classes of a package of cellstate's: those that it exports by name, and all others of that kind."""
+    exported = tuple(found for found in vars(package).values() if is_concrete(found, kind))
+    return Listed(part, (package.__name__,), exported, kind, open=True)
+
+
+def is_concrete(found: Any, kind: type | None) -> bool:
+    """Say whether an object is a class that derives from ``kind``, and can have instances."""
+    return (
+        kind is not None
+        and isinstance(found, type)
+        and issubclass(found, kind)
+        and found is not kind
+        and not inspect.isabstract(found)
+    )
 
 
 def resolved(target: Any, listed: Listed, trust: Trust = ()) -> Any:
@@ -73,6 +96,11 @@ def resolved(target: Any, listed: Listed, trust: Trust = ()) -> Any:
         found = vars(sys.modules[module]).get(last)
         if any(found is one for one in listed.objects):
             return found
+    if listed.open and within(module, listed.homes):
+        with suppress(RecordError):  # it is told below
+            found = of_trusted_package(module, last, listed, listed.homes)
+            if is_concrete(found, listed.kind):
+                return found
     if module and within(module, packages):
         return of_trusted_package(module, last, listed, packages)
     shown = repr(target)[:80] if isinstance(target, (str, int, float, type(None))) else f"a {type(target).__name__}"

@@ -1,4 +1,4 @@
-"""What a checkpoint may hold: tensors, and plain values in dictionaries and lists that have an end."""
+"""What a checkpoint may hold beside weights: plain values in dictionaries and lists that have an end."""
 
 from __future__ import annotations
 
@@ -6,77 +6,81 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cellstate.checkpoint.archive import RefusedError
-
 PLAIN = (str, int, float, bool, type(None))
-KEYS = PLAIN
 MAPPINGS = (dict, OrderedDict, Counter)
 SEQUENCES = (list, tuple, set)
-DEEPEST = 64
-# Parts that are shared count on every way to them: ten lists of ten times the list before are 10^10 values.
-MOST = 10_000_000
+DEEPEST = 64  # levels
+MOST = 2_000_000  # values; those that are shared count on every way to them
 LARGEST_INT = 2**64  # in more digits there are numbers that take minutes to write down
 
 
-def check_values(value: Any, is_leaf: Callable[[Any], bool], most: int = MOST, place: str = "") -> None:
+class RefusedError(Exception):
+    """Why a file is not read, in words that follow its name."""
+
+
+def nothing(_: Any) -> bool:
+    """Say that no other value is allowed."""
+    return False
+
+
+def check_values(
+    value: Any,
+    is_leaf: Callable[[Any], bool] = nothing,
+    *,
+    place: str = "",
+    most: int = MOST,
+    longest: int | None = None,
+) -> None:
     """Refuse what is no plain value, does not end, or is larger than anything that training leaves.
 
     Args:
-        value: what to look through; each part of it is looked at once.
+        value: what to look through.
         is_leaf: says what else is allowed, such as tensors.
-        most: values, those that are shared counted on every way to them.
         place: what ``value`` is called in messages.
+        most: values in it.
+        longest: characters of a text; None: any number.
 
     Raises:
         RefusedError: names the place.
     """
-    _Look(is_leaf, most).at(value, place, 0)
-
-
-class _Look:
-    """Finds how many values lie in a part, and how deep, and remembers it."""
-
-    def __init__(self, is_leaf: Callable[[Any], bool], most: int) -> None:
-        self.is_leaf, self.most = is_leaf, most
-        self.known: dict[int, tuple[int, int]] = {}  # by id: values in it, levels below it
-        self.kept: list[Any] = []  # what those ids belong to
-
-    def at(self, value: Any, place: str, depth: int) -> tuple[int, int]:
-        kind = type(value)
-        if kind not in MAPPINGS and kind not in SEQUENCES:
-            self._check_single(value, place)
-            return 1, 0
-        count, levels = self.known.get(id(value), (0, 0))
-        if depth + levels > DEEPEST:
-            raise RefusedError(f"{place[:100] or 'it'} goes on for more than {DEEPEST} levels; it is refused")
-        if count:
-            return count, levels
-        count = 1
-        for part, where in self._parts(value, place):
-            inner, below = self.at(part, where, depth + 1)
-            count, levels = count + inner, max(levels, below + 1)
-            if count > self.most:
-                raise RefusedError(f"{place[:100] or 'it'} has more than {self.most:,} values; it is refused")
-        self.known[id(value)] = count, levels
-        self.kept.append(value)
-        return count, levels
-
-    def _parts(self, value: Any, place: str) -> Iterator[tuple[Any, str]]:
-        if not isinstance(value, Mapping):
-            for number, part in enumerate(value):
-                yield part, f"{place}[{number}]"
+    waiting = [(value, place, 0)]
+    for _ in range(most):
+        if not waiting:
             return
-        for key, part in value.items():
-            if type(key) not in KEYS:
-                raise RefusedError(f"{place[:100] or 'it'} has a key that is a {type(key).__qualname__}; it is refused")
-            self._check_single(key, place)
-            yield part, f"{place}.{str(key)[:40]}" if place else str(key)[:40]
+        part, where, depth = waiting.pop()
+        if type(part) not in MAPPINGS and type(part) not in SEQUENCES:
+            _check_single(part, where, is_leaf, longest)
+        elif depth == DEEPEST:
+            raise RefusedError(f"{_short(where)} has more than {DEEPEST} levels")
+        else:
+            waiting.extend((inner, name, depth + 1) for inner, name in _parts(part, where, longest))
+    if waiting:
+        raise RefusedError(f"{_short(place)} has more than {most:,} values")
 
-    def _check_single(self, value: Any, place: str) -> None:
-        kind = type(value)
-        if kind is int and abs(value) > LARGEST_INT:
-            raise RefusedError(f"{place[:100]} is a number of {value.bit_length():,} bits; it is refused")
-        if kind not in PLAIN and not self.is_leaf(value):
-            raise RefusedError(
-                f"{place[:100] or 'it'} is a {kind.__module__}.{kind.__qualname__}, and no plain value or tensor"
-            )
+
+def _parts(value: Any, place: str, longest: int | None) -> Iterator[tuple[Any, str]]:
+    if not isinstance(value, Mapping):
+        for number, part in enumerate(value):
+            yield part, f"{place}[{number}]"
+        return
+    for key, part in value.items():
+        if type(key) not in PLAIN:
+            raise RefusedError(f"{_short(place)} has a key that is a {type(key).__qualname__}")
+        _check_single(key, place, nothing, longest)
+        yield part, f"{place}.{str(key)[:40]}" if place else str(key)[:40]
+
+
+def _check_single(value: Any, place: str, is_leaf: Callable[[Any], bool], longest: int | None) -> None:
+    kind = type(value)
+    if kind is int and abs(value) > LARGEST_INT:
+        raise RefusedError(f"{_short(place)} is a number of {value.bit_length():,} bits")
+    if kind is str and longest is not None and len(value) > longest:
+        raise RefusedError(f"{_short(place)} is a text of more than {longest:,} characters")
+    if kind not in PLAIN and not is_leaf(value):
+        raise RefusedError(
+            f"{_short(place)} is a {kind.__module__}.{kind.__qualname__}, and no plain value or dense tensor"
+        )
+
+
+def _short(place: str) -> str:
+    return place[:100] or "it"

@@ -1,4 +1,4 @@
-"""``cellstate compare``: variants under the same seeds with equal parameters, and whether a difference is shown."""
+"""``cellstate compare``: train variants with equal seeds and parameters, and say whether a difference is shown."""
 
 from __future__ import annotations
 

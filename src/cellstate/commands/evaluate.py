@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
-
-from cellstate.config.application import run_application
-from cellstate.errors import RequestError, RunError
+from cellstate.config import options
+from cellstate.config.command import command
+from cellstate.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,39 +15,47 @@ if TYPE_CHECKING:
     from cellstate.scoring.evaluate import Evaluation
 
 
-class Options(TypedDict):
-    """The command's own keys."""
+@command("checkpoint=FILE [data.path=FILE] [precision=64-true] [accelerator=gpu] [test=false]")
+def run(
+    checkpoint: options.Checkpoint,
+    *,
+    data: options.ScoredData,
+    allow_changed_data: options.ChangedData = False,
+    precision: options.Precision = None,
+    accelerator: options.Accelerator = None,
+    devices: options.Devices = None,
+    test: options.ScoreTest = True,
+    ledger: options.Ledger = options.LEDGER,
+    trust: options.Trust = (),
+) -> None:
+    """Score a checkpoint again, from nothing but the checkpoint, and say whether its recorded scores are reproduced.
 
-    checkpoint: str | None
-    allow_changed_data: bool
-    precision: str | int | None
-    accelerator: str | None
-    devices: int | None
-    test: bool
-    ledger: str
-    trust: str | Sequence[str]
+    Raises:
+        RunError: they should be, and are not.
+    """
+    from cellstate.scoring.evaluate import evaluate
+
+    result = evaluate(
+        checkpoint,
+        data,
+        precision=precision,
+        accelerator=accelerator,
+        devices=devices,
+        allow_changed_data=allow_changed_data,
+        test=test,
+        ledger=ledger,
+        trust=trust,
+    )
+    show(result, str(ledger))
 
 
-def run(words: list[str]) -> int:
-    """Run the command."""
-    return run_application("evaluate", task, words)
-
-
-def task(config: DictConfig) -> None:
-    """Evaluate, print the table, and say whether the recorded numbers came out again."""
+def show(result: Evaluation, ledger: str) -> None:
+    """Print the scores beside their references, and whether they are those that were recorded."""
     from rich.console import Console
 
-    from cellstate.config.check import check_values, plain
     from cellstate.runs.ledger import spoken
-    from cellstate.scoring.evaluate import evaluate
     from cellstate.training.summary import result_table
 
-    check_values({key: config.get(key) for key in Options.__annotations__}, Options)
-    if config.checkpoint is None:
-        raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
-    changes = {key: value for key, value in config.data.items() if value is not None}
-    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key != "checkpoint"}
-    result = evaluate(config.checkpoint, data=changes, **asked)
     console = Console(highlight=False, soft_wrap=True)
     if result.other_data:
         where, recorded, found = result.other_data
@@ -64,7 +70,7 @@ def task(config: DictConfig) -> None:
     printed.title = f"{printed.title}, on other data" if result.other_data else printed.title
     console.print(printed)
     if result.looks is not None:
-        console.print(spoken(result.looks, config.ledger), markup=False)
+        console.print(spoken(result.looks, ledger), markup=False)
     conclude(console, result)
 
 
@@ -75,7 +81,7 @@ def conclude(console: Console, result: Evaluation) -> None:
         RunError: they should have come out again, and did not.
     """
     for split in result.new_splits:
-        console.print(f"the {split} split was locked in training: nothing is recorded to compare its scores with")
+        console.print(f"the {split} split was locked in training: no recorded {split} scores to compare with")
     compared, differing = result.compared, result.differing
     if not compared:
         console.print("nothing to compare with: the checkpoint records no scores, as one saved between two validations")

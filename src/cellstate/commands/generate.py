@@ -5,62 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, TypedDict
 
-from omegaconf import DictConfig
-from pydantic import Field
-
-from cellstate.config.application import run_application
-from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
-from cellstate.errors import RequestError
-
-
-class Options(TypedDict):
-    """The command's own keys."""
-
-    checkpoint: str | None
-    prompt: str | None
-    length: NonNegativeInt
-    temperature: NonNegativeFloat
-    top_k: PositiveInt | None
-    top_p: NonNegativeFloat | None
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)]
-    output: str | None
-    overwrite: bool
-    trust: str | Sequence[str]
-
-
-def run(words: list[str]) -> int:
-    """Run the command."""
-    return run_application("generate", task, verbatim(words, "prompt"))
-
-
-def task(config: DictConfig) -> None:
-    """Write the prompt and what the model makes follow it, to the screen or a file."""
-    from cellstate.config.check import check_values
-
-    check_values(config, Options)
-    if config.checkpoint is None:
-        raise RequestError("checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER")
-    from cellstate.runs.writing import output_path, write_whole
-    from cellstate.scoring.session import asking, open_checkpoint
-
-    file = None if config.output is None else output_path(config.output, overwrite=config.overwrite)
-    model = open_checkpoint(config.checkpoint, trust=config.trust).model()
-    with asking(config.checkpoint):
-        written = model.generate(
-            config.prompt,
-            config.length,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            top_p=config.top_p,
-            seed=config.seed,
-        )
-    text = (config.prompt or "") + written
-    if file is not None:
-        write_whole(file, lambda draft: draft.write_bytes(text.encode()))
-        return
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+from cellstate.config import options
+from cellstate.config.command import command
 
 
 def verbatim(words: Sequence[str], key: str) -> list[str]:
@@ -92,3 +39,35 @@ def quoted(value: str) -> str:
         value = re.sub(rf"(\\*){re.escape(special)}", lambda found, end=special: rf"{found[1] * 2}\{end}", value)
     ending = len(value) - len(value.rstrip("\\"))
     return f"'{value}" + "\\" * ending + "'"
+
+
+@command(
+    'checkpoint=FILE [prompt="To be"] [length=500] [temperature=0.8] [output=FILE]',
+    rewrite=lambda words: verbatim(words, "prompt"),
+)
+def run(
+    checkpoint: options.Checkpoint,
+    *,
+    prompt: options.Prompt = None,
+    length: options.TextLength = 500,
+    temperature: options.Temperature = 1.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    seed: options.TextSeed = 0,
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = (),
+) -> None:
+    """Write text with a trained language model, to the screen or to a file."""
+    from cellstate.runs.writing import output_path, write_whole
+    from cellstate.scoring.session import asking, open_checkpoint
+
+    file = None if output is None else output_path(str(output), overwrite=overwrite)
+    model = open_checkpoint(checkpoint, trust=trust).model()
+    with asking(checkpoint):
+        written = model.generate(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    text = (prompt or "") + written
+    if file is not None:
+        write_whole(file, lambda draft: draft.write_bytes(text.encode()))
+        return
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -1,86 +1,104 @@
-"""``cellstate inspect``: open a trained network, and show what it does inside."""
+"""``cellstate inspect``: show gates and states, gradients, memory, and a walk through one sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from omegaconf import DictConfig
+from pydantic import Field
 
-from cellstate.config.application import run_application
-from cellstate.config.types import PositiveInt
+from cellstate.config import options
+from cellstate.config.command import command
 from cellstate.errors import RequestError, RunError
 
-
-class Options(TypedDict):
-    """The command's own keys."""
-
-    checkpoint: str | None
-    input: str | None
-    split: Literal["val", "train", "test"]
-    sequences: PositiveInt
-    sequence: PositiveInt
-    steps: PositiveInt | None
-    walk: bool
-    units: PositiveInt
-    seed: int
-    output: str | None
-    report: bool
-    allow_changed_data: bool
-    ledger: str
-    trust: str | Sequence[str]
+if TYPE_CHECKING:
+    from cellstate.inspection import Inspection
 
 
-def run(words: list[str]) -> int:
-    """Run the command."""
-    return run_application("inspect", task, words)
-
-
-def task(config: DictConfig) -> None:
-    """Inspect, write arrays, figures and page, and print the table.
+@command(
+    "checkpoint=FILE [input=FILE] [split=val|train|test] [walk=true] [output=FOLDER]",
+    "  cellstate inspect checkpoint=outputs/runs/pattern/NAME               on its validation split",
+    "  cellstate inspect checkpoint=best.ckpt input=my_sequences.csv        on sequences of your own",
+    "  cellstate inspect checkpoint=best.ckpt walk=true sequence=2          and step by step through the second one",
+    "  cellstate inspect walk=true                                          without a checkpoint: three units, by hand",
+)
+def run(
+    checkpoint: options.Checkpoint | None = None,
+    *,
+    input: options.Sequences = None,
+    split: options.Split = "val",
+    sequences: options.SequenceCount = 32,
+    sequence: options.SequenceNumber = 1,
+    steps: options.Steps = None,
+    walk: Annotated[bool, Field(description="true: print the walk through that sequence, step by step")] = False,
+    units: options.WalkedUnits = 3,
+    seed: options.InspectionSeed = 0,
+    output: Annotated[
+        str | Path | None, Field(description="folder to write; null: outputs/inspections/EXPERIMENT/TIME")
+    ] = None,
+    report: Annotated[bool, Field(description="false: arrays alone, without figures and page")] = True,
+    data: options.MovedData,
+    allow_changed_data: options.ChangedData = False,
+    ledger: options.Ledger = options.LEDGER,
+    trust: options.Trust = (),
+) -> None:
+    """Inspect a trained network: its gates and states, gradients, memory, and what each step does.
 
     Raises:
         RequestError: the request was wrong.
         RunError: a forecast does not see the newest input, or sees the future; all else is written and printed before.
     """
-    from cellstate.config.check import check_values, plain
-
-    check_values({key: config.get(key) for key in Options.__annotations__}, Options)
-    if config.checkpoint is None and not config.walk:
+    if checkpoint is None and not walk:
         raise RequestError(
-            "checkpoint: a value is needed, give checkpoint=FILE or checkpoint=RUN_FOLDER; walk=true alone walks "
-            "through a network of three units"
+            "checkpoint: a value is needed; give checkpoint=FILE, a checkpoint file or a run folder; walk=true alone "
+            "walks through a network of three units"
         )
-    if config.checkpoint is None and config.input is not None:
+    if checkpoint is None and input is not None:
         raise RequestError("input: is for a checkpoint; the network of three units reads bits of its own")
-    from rich.console import Console
-
     from cellstate.inspection import inspect
     from cellstate.inspection.folder import refuse_taken, writing
-    from cellstate.inspection.spoken import lines_of_walk, tables
-    from cellstate.runs.ledger import spoken
 
-    refuse_taken(config.output)
-    asked: Any = {key: plain(config[key]) for key in Options.__annotations__ if key not in ("walk", "output", "report")}
-    changes = {key: value for key, value in config.data.items() if value is not None}
-    found = inspect(**asked, data=changes)
-    with writing(config.output, found.experiment) as folder:
-        if config.report:
+    refuse_taken(output)
+    found = inspect(
+        checkpoint,
+        input=input,
+        split=split,
+        sequences=sequences,
+        sequence=sequence,
+        steps=steps,
+        units=units,
+        seed=seed,
+        data=data,
+        allow_changed_data=allow_changed_data,
+        ledger=ledger,
+        trust=trust,
+    )
+    with writing(output, found.experiment) as folder:
+        if report:
             from cellstate.inspection.page import write  # loads matplotlib
 
             write(found, folder)
         else:
             found.write_arrays(folder / "arrays.npz")
+    show(found, walk=walk, ledger=str(ledger))
+    print(f"{folder / 'report.html'}  and arrays.npz, figures/ beside it" if report else folder / "arrays.npz")
+    if found.problem is not None:
+        raise RunError(f"{found.source}: {found.problem}")
+
+
+def show(found: Inspection, *, walk: bool, ledger: str) -> None:
+    """Print the tables, the walk if asked for, and the ledger's count of evaluations on the test split."""
+    from rich.console import Console
+
+    from cellstate.inspection.spoken import lines_of_walk, tables
+    from cellstate.runs.ledger import spoken
+
     console = Console(highlight=False, soft_wrap=True)
     for part in tables(found, console.width):
         console.print(part)
-    if config.walk:
+    if walk:
         for line in lines_of_walk(found):
             console.print(line, markup=False)
         console.print()
     if found.looks is not None:
-        console.print(spoken(found.looks, config.ledger), markup=False)
-    page = f"{folder / 'report.html'}  and arrays.npz, figures/ beside it"
-    console.print(page if config.report else str(folder / "arrays.npz"), markup=False)
-    if found.problem is not None:
-        raise RunError(f"{found.source}: {found.problem}")
+        console.print(spoken(found.looks, ledger), markup=False)

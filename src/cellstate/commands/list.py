@@ -1,4 +1,4 @@
-"""``cellstate list``: what there is to choose from, a line each."""
+"""``cellstate list``: what experiments, data, models and backbones there are."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from cellstate.config.compose import config_folder
+from cellstate.config.paths import config_folder
 from cellstate.errors import RequestError, did_you_mean
 
 FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the other groups follow
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads options; what it cannot read is a RequestError, where argparse would print its usage and exit."""
+    """Reads options; what it cannot read is a RequestError; argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
+        """Raise what argparse would print."""
         raise RequestError(f"{message}; see: {self.prog} --help")
 
 

@@ -1,51 +1,38 @@
-"""``cellstate predict``: write what a trained model predicts for the sequences of a file."""
+"""``cellstate predict``: write what a trained model predicts for a file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated
 
-from omegaconf import DictConfig
+from pydantic import Field
 
-from cellstate.config.application import run_application
+from cellstate.config import options
+from cellstate.config.command import command
 from cellstate.errors import RequestError
 
 FORMS = (".csv", ".parquet", ".pq")
 
 
-class Options(TypedDict):
-    """The command's own keys."""
-
-    checkpoint: str | None
-    input: str | None
-    output: str | None
-    overwrite: bool
-    trust: str | Sequence[str]
-
-
-def run(words: list[str]) -> int:
-    """Run the command."""
-    return run_application("predict", task, words)
-
-
-def task(config: DictConfig) -> None:
-    """Predict, and write a CSV or Parquet file by the suffix of its name."""
-    from cellstate.config.check import check_values
+@command("checkpoint=RUN input=FILE output=FILE [overwrite=true]")
+def run(
+    checkpoint: options.Checkpoint,
+    input: Annotated[str | Path, Field(description="file to predict from, in the form of the training file")],
+    output: Annotated[str | Path, Field(description="file to write, .csv or .parquet")],
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = (),
+) -> None:
+    """Predict from a file with a trained model, and write the predictions beside the file's own keys."""
     from cellstate.runs.writing import output_path, write_whole
 
-    check_values(config, Options)
-    lacking = [key for key in ("checkpoint", "input", "output") if config[key] is None]
-    if lacking:
-        raise RequestError(f"{', '.join(lacking)}: a value is needed; give checkpoint=RUN input=FILE output=FILE")
-    suffix = Path(config.output).suffix.lower()
+    suffix = Path(output).suffix.lower()
     if suffix not in FORMS:
-        raise RequestError(f"output={config.output}: its name does not say what it is; end it with .csv or .parquet")
-    file = output_path(config.output, overwrite=config.overwrite)
+        raise RequestError(f"output={output}: its name does not say what it is; end it with .csv or .parquet")
+    file = output_path(str(output), overwrite=overwrite)
 
     from cellstate.scoring.predict import predict_file
 
-    table = predict_file(config.checkpoint, config.input, trust=config.trust)
+    table = predict_file(checkpoint, str(input), trust=trust)
 
     def write_csv(path: Path) -> None:
         table.write_csv(path, datetime_format="%Y-%m-%d %H:%M:%S%.f")

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def run(words: list[str]) -> int:
     """Run the command."""
     parser = Parser("cellstate sync", description="Upload the runs that W&B logged offline.")
-    parser.add_argument("folder", nargs="*", default=["outputs"], help="where to look, in all below too; outputs/")
-    parser.add_argument("--dry-run", action="store_true", help="only tell what there is to upload")
-    parser.add_argument("--online", action="store_true", help="also what was logged online, if the server was lost")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; 600")
+    parser.add_argument(
+        "folder", nargs="*", default=["outputs"], help="where to look, with subfolders; default: outputs"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only list what there is to upload")
+    parser.add_argument("--online", action="store_true", help="also runs logged online, whose connection was lost")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; default: 600")
     try:
         options = parser.parse_args(words)
     except SystemExit as shown:  # by --help
@@ -44,7 +46,7 @@ def run(words: list[str]) -> int:
 
 
 def require_server(count: int) -> None:
-    """Refuse to begin without a key or a server.
+    """Check that there is a key, and a server that answers, before anything is uploaded.
 
     Raises:
         RequestError: there is no key.
@@ -61,7 +63,7 @@ def require_server(count: int) -> None:
 
 
 def upload_all(waiting: list[OfflineRun], seconds: float) -> int:
-    """Upload runs one by one, telling of each; what fails does not hold up the next.
+    """Upload runs one by one, a line each; one that fails does not hold up the next.
 
     Raises:
         RunError: holds one line for each that failed.

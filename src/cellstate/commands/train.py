@@ -40,11 +40,10 @@ def task(config: DictConfig) -> None:
             refuse_search(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
-        from cellstate.training.run import (
-            run as train,
-        )  # torch is loaded here, after the config is known to be well-formed
+        # torch is loaded here, after the config is known to be well-formed
+        from cellstate.training.run import run as train
 
-        if not go_on(config, folder):
+        if not resume_asked(config, folder):
             score_again(train(config, shortest(folder)), quiet=config.quiet)
     except BaseException:
         discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
@@ -52,7 +51,7 @@ def task(config: DictConfig) -> None:
 
 
 def score_again(run: Run, *, quiet: bool) -> None:
-    """End a run of debug=fast with what its checkpoint is for."""
+    """Evaluate the checkpoint of a run of debug=fast, as it would be used."""
     if run.metrics.get("debug", {}).get("preset") != "fast":
         return
     from cellstate.training.replay import evaluate_again
@@ -62,9 +61,9 @@ def score_again(run: Run, *, quiet: bool) -> None:
         print(f"Evaluated from its checkpoint alone: {len(compared)} of {len(compared)} validation metrics identical.")
 
 
-def go_on(config: DictConfig, folder: Path) -> bool:
-    """Go on with the run that the config asks for; return False where it asks for none, or there is none."""
-    from cellstate.scoring.recorded import LEDGER
+def resume_asked(config: DictConfig, folder: Path) -> bool:
+    """Resume the run that the config asks for; return False where it asks for none, or there is none."""
+    from cellstate.scoring.permitted import LEDGER
     from cellstate.training.resume import find_unfinished, resume
 
     if config.run is not None:
@@ -93,7 +92,7 @@ def refuse_changes(overrides: Sequence[str]) -> None:
     others = [word for word in overrides if word.partition("=")[0] not in ("run", "trust", "ledger", "quiet")]
     if others:
         raise RequestError(
-            f"{' '.join(others)}: a run goes on with the config that it began with; give run=FOLDER alone"
+            f"{' '.join(others)}: a run resumes with the config that it began with; give run=FOLDER alone"
         )
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import get_args_parser  # private: docs/design.md says why it is used
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.config.compose import config_folder, in_sweep, register_resolvers, search_path
+from cellstate.config.compose import in_sweep, register_resolvers
 from cellstate.config.explain import explain
+from cellstate.config.paths import home_of, search_path
 from cellstate.errors import CellstateError, RequestError, RunError, did_you_mean, no_run_folder
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -66,9 +65,10 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
     vars(kept_from_hydra)["full_error"] = before  # for a sweeper that runs the task itself, as that of train does
     register_resolvers()
     arguments, sys.argv = sys.argv, [program or f"cellstate {config_name}", *options_first(words, options.overrides)]
+    home = None if (folder := home_of(config_name)) is None else str(folder)
     os.environ[FULL_ERROR] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)(kept_from_hydra)()
+        hydra.main(version_base="1.3", config_path=home, config_name=config_name)(kept_from_hydra)()
     except SystemExit as ended:  # of --help and the like
         return int(ended.code or 0)
     except Exception as error:
@@ -78,7 +78,8 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
             # In making the run folder: all else that touches files happens within the task.
             raise no_run_folder(error.filename or ".", error) from error
         overrides = [*options.overrides, *search_path(options.config_dir)]
-        explanation = explain(error, options.config_name or config_name, overrides)
+        several = options.multirun or any(word.startswith("hydra.mode=") for word in options.overrides)
+        explanation = explain(error, options.config_name or config_name, overrides, multirun=several)
         raise explanation from (None if explanation is error else error)
     finally:
         sys.argv = arguments
@@ -94,17 +95,27 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     Raises:
         RequestError: an option that Hydra does not have, or one without its value; Hydra would print its usage.
     """
-    parser, said = get_args_parser(), io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            options = parser.parse_intermixed_args(list(words))
-    except SystemExit as error:
-        if not error.code:
-            raise
-        raise RequestError(_unreadable_option(said.getvalue(), parser)) from error
+    parser = get_args_parser()
+    parser.error = _refuse
+    options, unknown = parser.parse_known_intermixed_args(list(words))
+    if unknown:
+        known = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "overrides"]
+        raise RequestError(f"{' '.join(unknown)}: unknown option{did_you_mean(unknown[0].partition('=')[0], known)}")
     if options.config_dir is not None and not Path(options.config_dir).is_dir():
         raise RequestError(f"--config-dir {options.config_dir}: no such folder")
+    if options.experimental_rerun is not None:  # a pickle, which runs whatever it holds
+        raise RequestError("--experimental-rerun: is not supported; resume a run with cellstate train run=FOLDER")
+    modes = {"--run": options.run, "-m": options.multirun, "--cfg": options.cfg, "--info": options.info}
+    if len(asked := [mode for mode, value in modes.items() if value]) > 1:
+        raise RequestError(f"{' and '.join(asked)}: one of them at a time")
+    if options.resolve and not (options.cfg or options.help):
+        raise RequestError("--resolve: is for --cfg and --help")
     return options
+
+
+def _refuse(message: str) -> NoReturn:
+    """Raise what argparse would print with its usage before it exits."""
+    raise RequestError(message.removeprefix("argument "))
 
 
 def options_first(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -113,15 +124,6 @@ def options_first(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         options.remove(override)
     return [*options, *overrides]
-
-
-def _unreadable_option(said: str, parser: argparse.ArgumentParser) -> str:
-    complaint = said.strip().splitlines()[-1].partition("error: ")[2]
-    known = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    unknown = complaint.partition("unrecognized arguments: ")[2]
-    if unknown:
-        return f"{unknown}: unknown option{did_you_mean(unknown.split()[0].partition('=')[0], known)}"
-    return complaint.removeprefix("argument ")
 
 
 def _this_job(error: Exception | None) -> Job:

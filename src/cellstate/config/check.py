@@ -1,11 +1,11 @@
-"""Checks a composed config against the signatures it configures, and tells all of its problems at once."""
+"""Checks a composed config against the signatures it configures, and reports all of its problems at once."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from cellstate.config.explain import explain
 from cellstate.config.signatures import FILLED_IN, argument_problems, shown, value_problems
 from cellstate.errors import RequestError, did_you_mean
 
+KEYS = (  # of the config of a run
+    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
+    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
+)
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer", "debug")
 # Keys that say how a command is given and watched, not what it trains.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
@@ -57,7 +62,7 @@ def drop_unknown(config: DictConfig) -> None:
         node = config.get(section)
         if not OmegaConf.is_dict(node) or key not in node:
             continue
-        if (factory := _locate(node.get("_target_"))) is None:  # which is told where the whole config is checked
+        if (factory := _locate(node.get("_target_"))) is None:  # which is reported where the whole config is checked
             continue
         parameters = inspect.signature(factory).parameters
         if key not in parameters and not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
@@ -65,14 +70,13 @@ def drop_unknown(config: DictConfig) -> None:
                 del node[key]
 
 
-def check(config: DictConfig, known: Collection[str]) -> None:
+def check(config: DictConfig) -> None:
     """Hold every section of a config against the signature of its ``_target_``.
 
     What a preset of ``debug`` sets in vain is dropped before.
 
     Args:
-        config: the composed config.
-        known: the keys that the top level may have.
+        config: the composed config of a run.
 
     Raises:
         RequestError: holds one line for each unknown key, wrong type and value out of range.
@@ -83,7 +87,7 @@ def check(config: DictConfig, known: Collection[str]) -> None:
         values = plain(config)
     except OmegaConfBaseException as error:
         raise explain(error, "train", []) from error
-    problems = [f"{key}: unknown key{did_you_mean(key, known)}" for key in values if key not in known]
+    problems = [f"{key}: unknown key{did_you_mean(key, KEYS)}" for key in values if key not in KEYS]
     problems += _top_level_problems(values)
     for section in SECTIONS:
         if values.get(section):
@@ -95,7 +99,7 @@ def check(config: DictConfig, known: Collection[str]) -> None:
         if group not in values:
             problems.append(f"{group}: is missing; leave it, and set to null those of its members that you do not want")
         for name, node in chosen(values.get(group)).items():
-            problems += _problems(f"{group}.{name}", node, set())
+            problems += _problems(f"{group}.{name}", _without_open_mode(node), set())
     if problems:
         raise RequestError(*problems)
 
@@ -120,32 +124,18 @@ def chosen(group: Any) -> dict[str, Any]:
     return {name: node for name, node in (group or {}).items() if node is not None}
 
 
-def check_monitors(config: DictConfig, metrics: Collection[str]) -> None:
-    """Refuse a callback or schedule that waits for a metric which the task does not have.
-
-    Args:
-        config: the composed config.
-        metrics: the names of the task's metrics, such as ``loss``; of none, nothing can be said.
-
-    Raises:
-        RequestError: holds one line for each.
-    """
-    known = {"train/loss", "val/loss", *(f"val/{name}" for name in metrics)}
-    nodes = {f"callbacks.{name}": node for name, node in chosen(config.callbacks).items()}
-    problems = [
-        f"{place}.monitor={node.monitor}: there is no such metric{did_you_mean(node.monitor, known)}"
-        for place, node in {**nodes, "scheduler": config.scheduler}.items()
-        if metrics and node and node.get("monitor") and node.monitor not in known
-    ]
-    if problems:
-        raise RequestError(*problems)
+def _without_open_mode(callback: Any) -> Any:
+    """Leave out ``mode: null``, which is filled in with the direction of the metric that the callback monitors."""
+    if not isinstance(callback, Mapping) or callback.get("mode", "") is not None:
+        return callback
+    return {key: value for key, value in callback.items() if key != "mode"}
 
 
 def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_seed(values.get("seed")):
         yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
     if values.get("resume") not in (None, "auto"):
-        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run goes on with run=FOLDER"
+        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run resumes with run=FOLDER"
     if not isinstance(values.get("ledger"), str) or not values["ledger"]:
         yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
     for key in ("report", "quiet", "test"):

@@ -1,4 +1,4 @@
-"""Finding the configs and composing them, for the command line and for Python."""
+"""Composing a config, for the command line and for Python, and what becomes of it in a run or a sweep."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cellstate.config.explain import explain
+from cellstate.config.paths import config_folder, hydra_for, search_path
 from cellstate.errors import RequestError
 
 OF_SWEEP = ("sweep.json", "study.journal")  # one of them lies in the folder of every search
-
-
-def config_folder() -> Path:
-    """Return where cellstate's own configs lie: in the installed package, or at the top of the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def register_resolvers() -> None:
@@ -74,26 +66,17 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
     if config_dir is not None and not Path(config_dir).expanduser().is_dir():
         raise RequestError(f"config_dir={config_dir}: no such folder")
     overrides = [*overrides, *search_path(config_dir)]
-    state = GlobalHydra.instance()
-    outer, state.hydra = state.hydra, None  # within a Hydra application there is one already
     try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="cellstate"):
+        with hydra_for(name):
             config = hydra_compose(name, list(overrides), return_hydra_config=True)
             folder = Path(config.hydra.run.dir)
             of_one_run(config, config.hydra.runtime.choices.get("experiment"))
     except Exception as error:
         explanation = explain(error, name, overrides)
         raise explanation from (None if explanation is error else error)
-    finally:
-        state.hydra = outer
     with open_dict(config):
         config.pop("hydra")
     return config, folder
-
-
-def search_path(config_dir: str | Path | None) -> list[str]:
-    """Return the override that has Hydra look for configs in a folder of the user's own too."""
-    return [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).expanduser().resolve()}']"]
 
 
 def of_one_run(config: DictConfig, choice: str | None) -> None:

@@ -1,7 +1,7 @@
 """Constrained number types for constructor arguments.
 
 The constraint is part of the annotation, so that a whole config can be checked against the signatures that it
-configures before anything is built, and all of its problems be told at once. Imports nothing but pydantic.
+configures before anything is built, and all of its problems reported at once. Imports nothing but pydantic.
 """
 
 from __future__ import annotations

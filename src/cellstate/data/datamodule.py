@@ -64,6 +64,7 @@ class SequenceData(L.LightningDataModule):
         self.fitted: DataSpec | None = None
         self.test_locked = False
         self._repeated: tuple[int, int] | None = None  # times that an epoch has its one batch, and rows of that
+        self._position: dict[str, int] | None = None  # of the training loader, where a run is resumed
 
     def __str__(self) -> str:
         """Return the class, and once the data is read what there is to know of it; Lightning's own expects tuples."""
@@ -170,12 +171,32 @@ class SequenceData(L.LightningDataModule):
 
     # ------------------------------------------------------------------ what Lightning calls
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
-        """Read the data if that has not happened yet."""
+    def setup(self, stage: str | None = None) -> None:
+        """Read the data if that has not happened yet; training begins with its first batch."""
         _ = self.prepared
+        if stage == "fit":
+            self._position = None
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position of the loader that is trained on."""
+        loader = None if self.trainer is None else self.trainer.train_dataloader
+        return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Have training begin at a position.
+
+        Lightning gives it to the loader by itself only where it takes an epoch to be unfinished.
+        """
+        self._position = {name: int(state_dict[name]) for name in ("epoch", "position")}
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the shuffled batches of the training split."""
+        loader = self._training_loader()
+        if self._position is not None:
+            loader.load_state_dict(self._position)
+        return loader
+
+    def _training_loader(self) -> ResumableLoader:
         if self._repeated is not None:
             return self.first_batch(*self._repeated)
         loader = self.loader("train", shuffle=True)

@@ -51,7 +51,7 @@ class ResumableLoader(ABC):
     """An endless sequence of epochs with a position.
 
     ``iter(loader)`` begins the next epoch, or goes on in the middle of one after ``load_state_dict``. Nothing moves
-    until a batch is handed out: ``iter`` twice in a row, as Lightning calls it on resume, is ``iter`` once.
+    until a batch is asked for: ``iter`` twice in a row, as Lightning calls it, is ``iter`` once.
 
     Attributes:
         limit: batches after which an epoch ends early; None takes all.
@@ -60,9 +60,9 @@ class ResumableLoader(ABC):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.limit: int | None = None
-        self._epoch = -1  # the epoch that the last iter() began
+        self._epoch = -1  # the epoch of the newest batch; -1 before the first
         self._position = 0  # batches of it that were handed out
-        self._begun = True  # whether any were since the last iter() or load_state_dict()
+        self._resumes = False  # whether the next batch is that of a position that was loaded
 
     @abstractmethod
     def __len__(self) -> int:
@@ -74,15 +74,11 @@ class ResumableLoader(ABC):
 
     def __iter__(self) -> Iterator[Batch]:
         length = len(self) if self.limit is None else min(self.limit, len(self))
-        if self._begun or self._epoch < 0 or self._position >= length:
+        if not self._resumes or self._epoch < 0 or self._position >= length:
             self._epoch, self._position = self._epoch + 1, 0
-        self._begun = False
-        return self._counted(self._epoch)
-
-    def _counted(self, epoch: int) -> Iterator[Batch]:
-        for batch in self._batches(epoch, self._position):
+        self._resumes = False
+        for batch in self._batches(self._epoch, self._position):
             self._position += 1
-            self._begun = True
             yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -91,7 +87,7 @@ class ResumableLoader(ABC):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to where ``state_dict`` was taken; the next ``iter`` continues from there."""
-        self._epoch, self._position, self._begun = state["epoch"], state["position"], False
+        self._epoch, self._position, self._resumes = state["epoch"], state["position"], True
 
 
 class BatchLoader(ResumableLoader):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from cellstate.data.batch import Batch
-
-Self = TypeVar("Self", bound="Samples")
 
 
 class Samples(ABC):
@@ -27,7 +25,7 @@ class Samples(ABC):
         """Return the samples at ``indices (B,)`` as one batch; no Python runs per sample."""
 
     @abstractmethod
-    def to(self: Self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> Self:
         """Return the same samples on ``device``."""
 
     @abstractmethod

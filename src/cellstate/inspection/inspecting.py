@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from cellstate.backbone import evaluating
 from cellstate.checkpoint import ForeignFileError
-from cellstate.checkpoint.trust import Trust
+from cellstate.config import options
 from cellstate.errors import RequestError
 from cellstate.inspection.analysis import capture, describe_units, open_states, units_that_matter, walk_through
 from cellstate.inspection.analysis.captured import divergence_of
@@ -21,49 +22,37 @@ from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_file, of_split
 from cellstate.inspection.teaching import UNITS, random_bits, three_units
 from cellstate.model import SequenceModel
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.scoring.evaluate import matching_data
 from cellstate.scoring.scores import look
 from cellstate.scoring.session import asking, open_checkpoint
 
-WALKED = 3  # units of a walk
 
-
+@isolated()
+@options.documented
 def inspect(
-    checkpoint: str | Path | None = None,
+    checkpoint: options.Checkpoint | None = None,
     *,
-    input: str | Path | None = None,
-    split: str = "val",
-    sequences: int = 32,
-    sequence: int = 1,
-    steps: int | None = None,
-    units: int = WALKED,
-    seed: int = 0,
-    data: Mapping[str, Any] | None = None,
-    allow_changed_data: bool = False,
-    output: str | Path | None = None,
-    ledger: str | Path = "outputs/ledger.csv",
-    trust: Trust = (),
+    input: options.Sequences = None,
+    split: options.Split = "val",
+    sequences: options.SequenceCount = 32,
+    sequence: options.SequenceNumber = 1,
+    steps: options.Steps = None,
+    units: options.WalkedUnits = 3,
+    seed: options.InspectionSeed = 0,
+    data: options.Changes = None,
+    allow_changed_data: options.ChangedData = False,
+    output: Annotated[
+        str | Path | None, Field(description="new or empty folder for arrays, figures and page; None writes nothing")
+    ] = None,
+    ledger: options.Ledger = options.LEDGER,
+    trust: options.Trust = (),
 ) -> Inspection:
-    """Open a trained network, as ``cellstate inspect`` does.
+    """Inspect a trained network, as ``cellstate inspect`` does; nothing in its file is run.
 
-    Args:
-        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run. None: an LSTM of
-            three units whose weights are written by hand (``inspection/teaching.py``).
-        input: a file of sequences to look at, in the form of the training file; None: those of ``split``.
-        split: of the checkpoint's own data: ``val``, ``train`` or ``test``. The last is a look at the test split, and
-            leaves a line in the ledger.
-        sequences: how many to look at; the memory is measured on more where that costs little.
-        sequence: which of them is drawn and walked through, from 1.
-        steps: characters of each piece of a text; None: 128, or a quarter of a shorter text.
-        units: how many units the walk shows.
-        seed: of what is drawn: sequences, replacements, shuffles.
-        data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved.
-        allow_changed_data: look at data that is not what the model was trained on, as far as the model can read it.
-        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
-        ledger: where a line is left if the test split is looked at.
-        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``; they are imported.
+    Without a checkpoint, it is an LSTM of three units whose weights are written by hand (``inspection/teaching.py``).
 
     Raises:
         RequestError: the request was wrong; one line for each problem.
@@ -104,7 +93,7 @@ def check_counts(**counts: int) -> None:
 
 def inspect_checkpoint(
     checkpoint: str | Path, file: str | None, split: str, count: int, sequence: int, steps: int | None, units: int,
-    seed: int, changes: Mapping[str, Any], allow_changed: bool, ledger: str | Path, trust: Trust,
+    seed: int, changes: Mapping[str, Any], allow_changed: bool, ledger: str | Path, trust: options.Trust,
 ) -> Inspection:  # fmt: skip
     """Open a checkpoint; see ``inspect``."""
     try:
@@ -147,14 +136,11 @@ def refuse_what_cannot_be_opened(model: SequenceModel, checkpoint: str | Path) -
             width = backbone.input_size if hasattr(backbone, "input_size") else 1
             open_states(backbone, torch.zeros(1, 2, width))
     except (ValueError, TypeError, AttributeError) as error:
-        raise RequestError(
-            f"checkpoint={checkpoint}: its backbone, a {type(backbone).__name__}, is no RNN, GRU or LSTM, and cannot "
-            "be opened"
-        ) from error
+        raise RequestError(f"checkpoint={checkpoint}: its backbone cannot be opened: {error}") from error
 
 
 def inspect_model(
-    model: SequenceModel, given: Sequences, source: str, *, sequence: int = 1, units: int = WALKED, seed: int = 0,
+    model: SequenceModel, given: Sequences, source: str, *, sequence: int = 1, units: int = 3, seed: int = 0,
     unit_names: tuple[str, ...] = (), experiment: str = "three_units",
 ) -> Inspection:  # fmt: skip
     """Open a model on sequences; see ``inspect``.

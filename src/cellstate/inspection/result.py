@@ -82,7 +82,7 @@ class Inspection:
 
     @property
     def kind(self) -> str:
-        """``lstm``, ``gru`` or ``rnn``."""
+        """``lstm``, ``gru``, ``rnn``, or ``own`` for a backbone of the user's."""
         return self.states.layers[0].kind
 
     @property
@@ -91,7 +91,7 @@ class Inspection:
         layers, both = self.states.layers, any(layer.direction == "backward" for layer in self.states.layers)
         depth, width = layers[-1].layer + 1, layers[0].h.shape[-1]
         size = f"{depth} layer{'s' if depth > 1 else ''} of {width:,} units"
-        return f"{'bidirectional ' if both else ''}{self.kind.upper()}, {size}{' each way' if both else ''}"
+        return f"{'bidirectional ' if both else ''}{layers[0].network}, {size}{' each way' if both else ''}"
 
     @property
     def shown_steps(self) -> int:

@@ -19,7 +19,8 @@ def wandb_package() -> Any:
     to its run.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.pop("WANDB_SERVICE", None)
+    if f"-{os.getpid()}-" not in os.environ.get("WANDB_SERVICE", ""):  # VERSION-PID-unix-SOCKET, of whose process
+        os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
     return wandb

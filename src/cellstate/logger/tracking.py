@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from cellstate.callbacks import History
 from cellstate.config.compose import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
+from cellstate.metrics.table import MONITOR, rank
 from cellstate.runs.folder import RunFolder
 from cellstate.runs.stopping import interruptible
 from cellstate.runs.watching import PrunedError
@@ -29,10 +30,10 @@ class Tracking(L.Callback):
 
     Args:
         history: the run's learning curves.
-        monitor: the metric that tells which row is best, the smaller the better.
+        monitor: the metric that tells which row is best.
     """
 
-    def __init__(self, history: History, monitor: str = "val/loss") -> None:
+    def __init__(self, history: History, monitor: str = MONITOR) -> None:
         self.history, self.monitor = history, monitor
         self.loggers: list[Logger] = []
         self._folder = Path()
@@ -139,9 +140,9 @@ class Tracking(L.Callback):
                         logger.log_metrics(dict(row), step=int(row["step"]))
 
     def _best(self) -> Mapping[str, float]:
-        """Return the first of the rows with the least monitored metric, which is the one whose weights are kept."""
+        """Return the first of the rows with the best value of the monitor, which is the one whose weights are kept."""
         rows = [row for row in self.history.rows if self.monitor in row]
-        return min(rows, key=lambda row: row[self.monitor], default={})
+        return min(rows, key=lambda row: rank(self.monitor, row[self.monitor]), default={})
 
     def _close(self, status: str) -> None:
         for logger in self.loggers:

@@ -1,8 +1,12 @@
-"""Uploading what W&B logged offline: finding it, and having ``wandb sync`` do the work, which would wait for ever."""
+"""Uploading what W&B logged offline: finding it, and handing it over to ``wandb sync``, run by run.
+
+Given several files, ``wandb sync`` (0.31) uploads none of them if one cannot be read; without a server it never ends.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -25,7 +29,7 @@ class OfflineRun:
     Attributes:
         id: the run's own.
         folder: the run folder, or whatever holds the folder ``wandb``.
-        parts: its files, the oldest first: one for each time that the run went on.
+        parts: its files, the oldest first: one for the start and for each time it was resumed.
     """
 
     id: str
@@ -74,19 +78,25 @@ def upload(run: OfflineRun, seconds: float) -> str | None:
 
     Args:
         run: the run.
-        seconds: how long it may take; ``wandb sync`` by itself tries for ever.
+        seconds: how long it may take; ``wandb sync`` has no limit of its own.
     """
-    command = [sys.executable, "-m", "wandb", "sync", "--yes", "--include-online", *map(str, run.parts)]
+    command = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", "--include-online", *map(str, run.parts)]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
+            env={**os.environ, "PYTHONPATH": import_path()},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"not done after {seconds:g} s"
     if run.uploaded:
         return None
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return said[-1].strip() if said else f"wandb sync ended with exit status {done.returncode}"
+
+
+def import_path() -> str:
+    """Return where this process imports from, without the working folder, whose files may be anybody's."""
+    return os.pathsep.join(place for place in sys.path if place and Path(place).resolve() != Path.cwd())
 
 
 def unreachable(host: str, seconds: float = 10.0) -> str | None:

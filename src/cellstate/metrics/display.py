@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-# What the screen leaves out where there are many metrics: it can be read off those that it shows.
-ONLY_IN_FILE = {"loss", "mse", "smape", "pinball", "nll", "coverage_80", "interval_width_80", "interval_width_90"}
+from cellstate.metrics.table import metric_of
 
 
 def shown_metrics(values: Mapping[str, float]) -> list[str]:
     """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
-    hidden = ONLY_IN_FILE | ({"mae_scaled", "mse_scaled"} if "crps" in values else set())
-    return [metric for metric in values if metric not in hidden or len(values) < 7]
+    if len(values) < 7:
+        return list(values)
+    hidden = {"mae_scaled", "mse_scaled"} if "crps" in values else set()
+    return [name for name in values if name not in hidden and metric_of(name).in_tables]
 
 
 def number(value: float | None) -> str:

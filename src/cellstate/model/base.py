@@ -210,6 +210,13 @@ class SequenceModel(L.LightningModule):
     def on_train_start(self) -> None:
         """Begin a mean on the device, or take up the one of the run that goes on."""
         self._mean_loss = MeanLoss(self.device)
+        self._take_up_resumed()
+
+    def on_fit_end(self) -> None:
+        """Take up what a checkpoint brought where nothing was left to train."""
+        self._take_up_resumed()
+
+    def _take_up_resumed(self) -> None:
         if self._resumed is not None:
             self._mean_loss.take_up(self._resumed["mean_loss"])
             if self._plateau is not None:
@@ -236,7 +243,7 @@ class SequenceModel(L.LightningModule):
     def take_up_training(self, state: dict[str, Any]) -> None:
         """Go on from what ``training_state`` gave."""
         self.results = state["results"]
-        self._mean_loss.take_up(state["mean_loss"])  # for a run whose training is over
+        self._mean_loss.take_up(state["mean_loss"])  # one that is none is refused as the file is read
         self._resumed = state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 
-from cellstate.metrics.ranking import OPTIMA
+from cellstate.metrics.predictors import OPTIMA
 from cellstate.plotting.theme import Theme
 
 Curve = tuple[list[int], list[float]]  # times, values

@@ -1,4 +1,4 @@
-"""Writing the page of a run anew from its folder, and the page of a sweep from its jobs."""
+"""Writing the page of a run again from its folder, and the page of a sweep from its jobs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cellstate.config import options
 from cellstate.errors import RequestError
 from cellstate.runs.folder import read_manifest
 
-if TYPE_CHECKING:
-    from cellstate.checkpoint.trust import Trust
 
-
+@options.documented
 def write_report(
-    folder: str | Path, *, data: Mapping[str, Any] | None = None, metric: str | None = None, trust: Trust = ()
+    folder: options.Reported,
+    *,
+    data: options.Changes = None,
+    metric: options.RankedBy = None,
+    trust: options.Trust = (),
 ) -> Path:
-    """Write ``report.html`` and ``figures/`` into a run folder or a sweep's, and return the page.
+    """Write ``report.html`` and ``figures/`` into the folder of a run, a sweep or a comparison; return the page.
 
-    Args:
-        folder: a run folder, whose page is written anew from ``metrics.json``, ``metrics.csv`` and the best checkpoint,
-            or the folder of a sweep, ``outputs/sweeps/NAME``.
-        data: of a run, arguments of its data to change, such as ``{"path": ...}`` where the file has moved.
-        metric: of a sweep, what its jobs are ranked by, such as ``val/loss``; None takes what their task is about.
-        trust: of a run, packages of yours whose classes its checkpoint may name, such as ``["my_package"]``.
+    A run's page is made of ``metrics.json``, ``metrics.csv`` and the best checkpoint, with its data read again.
 
     Raises:
         RequestError: the folder holds neither a finished run nor a sweep, or its data is another now.
@@ -54,27 +52,25 @@ def write_report(
     return write_run(place, data or {}, trust)
 
 
-def write_run(folder: Path, changes: Mapping[str, Any], trust: Trust) -> Path:
+def write_run(folder: Path, changes: Mapping[str, Any], trust: options.Trust) -> Path:
     """Write the page of a run anew. The test split is scored again only if the run scored it."""
     status = read_manifest(folder).get("status")
     if status != "completed":
         raise RequestError(
             f"{folder}: the run is not complete (its status is {status}), so it has no result to report; "
-            f"go on with it: cellstate train run={folder}"
+            f"resume it with: cellstate train run={folder}"
         )
     metrics, history = read_metrics(folder), read_history(folder)
 
-    import lightning as L
-
     from cellstate import report
+    from cellstate.runs.isolation import isolated
     from cellstate.runs.quiet import quiet_libraries
     from cellstate.scoring.evaluate import evaluation_trainer
     from cellstate.scoring.session import open_checkpoint
 
     stored = open_checkpoint(folder, trust=trust)
     record = stored.record
-    with quiet_libraries():
-        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+    with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = stored.read_data(**changes)
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(

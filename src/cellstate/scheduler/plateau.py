@@ -1,4 +1,4 @@
-"""Lower the learning rate when the validation loss stops falling."""
+"""Reduce the learning rate when the validation loss, or another metric, stops improving."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from cellstate.config.types import NonNegativeInt
+from cellstate.metrics.table import metric_of
 
 
 def plateau(
@@ -18,6 +19,7 @@ def plateau(
     patience: NonNegativeInt = 5,
     monitor: str = "val/loss",
 ) -> dict[str, Any]:
-    """Multiply the rate by ``factor`` after more than ``patience`` validations in which ``monitor`` did not fall."""
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+    """Multiply the rate by ``factor`` after more than ``patience`` validations in which ``monitor`` did not improve."""
+    mode = metric_of(monitor).mode or "min"
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode, factor=factor, patience=patience)
     return {"scheduler": scheduler, "monitor": monitor}

@@ -13,17 +13,19 @@ from typing import Any
 import lightning as L
 import torch
 
-from cellstate.checkpoint.rebuild import refusing
-from cellstate.checkpoint.trust import Trust, trusted_packages
+from cellstate.checkpoint.trust import trusted_packages
+from cellstate.config import options
 from cellstate.config.check import debugged, shown
 from cellstate.data import DataSpec, SequenceData
 from cellstate.distributed import check_number, environment, together
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import machine, versions
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
+from cellstate.scoring.rebuild import refusing
 from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
 
@@ -86,33 +88,20 @@ class Evaluation:
         return [row for row in self.compared if row[1] != row[2] and not (math.isnan(row[1]) and math.isnan(row[2]))]
 
 
+@options.documented
 def evaluate(
-    checkpoint: str | Path,
-    data: Mapping[str, Any] | None = None,
+    checkpoint: options.Checkpoint,
+    data: options.Changes = None,
     *,
-    precision: str | int | None = None,
-    accelerator: str | None = None,
-    devices: int | None = None,
-    allow_changed_data: bool = False,
-    test: bool = True,
-    ledger: str | Path = "outputs/ledger.csv",
-    trust: Trust = (),
+    precision: options.Precision = None,
+    accelerator: options.Accelerator = None,
+    devices: options.Devices = None,
+    allow_changed_data: options.ChangedData = False,
+    test: options.ScoreTest = True,
+    ledger: options.Ledger = options.LEDGER,
+    trust: options.Trust = (),
 ) -> Evaluation:
     """Score a checkpoint on its own validation and test split, rebuilt from its own config.
-
-    Args:
-        checkpoint: a checkpoint file or a run folder.
-        data: arguments of the data to change, such as ``{"path": ...}`` where the file has moved, or ``batch_size``.
-        precision: as Lightning's Trainer takes it; None takes the run's own.
-        accelerator: ``cpu``, ``gpu`` or ``auto``, which takes a GPU where there is one; None takes what the
-            run had, the CPU where that is not here.
-        devices: how many, with a process each; None takes as many processes as the run had on the CPU of a machine no
-            larger than this one, else one.
-        allow_changed_data: score on data that is not what the model was trained on, as far as the model can read it:
-            with the model's own scaler, vocabulary and classes.
-        test: False leaves the test split locked.
-        ledger: where the look at the test split leaves a line.
-        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
 
     Raises:
         RequestError: the checkpoint cannot be used, its data is not what it was trained on, or there is no such device
@@ -122,8 +111,7 @@ def evaluate(
     file, record = stored.file, stored.record
     changes = dict(data or {})
     check_batch_size(changes)
-    with quiet_libraries():
-        L.seed_everything(record["config"]["seed"], workers=True, verbose=False)
+    with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = matching_data(stored, changes, allow_changed=allow_changed_data, test=test)
         model = stored.model()
         trainer = evaluation_trainer(stored, precision=precision, accelerator=accelerator, devices=devices)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from cellstate import checkpoint
 from cellstate.checkpoint.weights import weights_digest
@@ -49,3 +52,23 @@ def look(
         metric=model.headline.metric,
         metrics=metrics,
     )
+
+
+@torch.no_grad()
+def metrics_of(model: SequenceModel, data: SequenceData, wanted: Collection[str] = ()) -> set[str]:
+    """Return the metrics of the validation split, such as ``val/loss``, by scoring a copy of an untrained model on it.
+
+    One batch says what there is, except for a metric that needs samples of several classes: if one of those ``wanted``
+    is missing, the whole split is scored.
+    """
+    untrained: Any = copy.deepcopy(model).eval()
+    scores = untrained.new_scores()
+    for place, batch in enumerate(data.loader("val")):
+        untrained.update_scores(scores, untrained.compute_output(batch), batch)
+        if place == 0 and set(wanted) <= (known := _names(scores)):
+            return known
+    return _names(scores)
+
+
+def _names(scores: Any) -> set[str]:
+    return {f"val/{name}" for name in scores.compute()}

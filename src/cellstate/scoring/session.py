@@ -17,7 +17,9 @@ from cellstate.checkpoint.trust import RecordError, Trust
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, UnsupportedError
 from cellstate.model import SequenceModel
-from cellstate.scoring.recorded import check_names
+from cellstate.runs.isolation import isolated
+from cellstate.scoring.permitted import check_names
+from cellstate.scoring.rebuild import read_data, rebuild_data, rebuild_model
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,19 @@ class Stored:
         return record
 
     def model(self) -> SequenceModel:
-        """Return the trained model, in evaluation mode, on the CPU; see ``checkpoint.rebuild_model`` for errors."""
-        with naming(self.file, whatever=True):
-            return checkpoints.rebuild_model(self.content, trust=self.trust)
+        """Return the trained model, in evaluation mode, on the CPU; see ``rebuild_model`` for errors."""
+        with naming(self.file, whatever=True), isolated():  # weights are drawn before they are loaded
+            return rebuild_model(self.content, trust=self.trust)
 
     def data(self, **changes: Any) -> SequenceData:
-        """Return its data, not read yet, with changed arguments; see ``checkpoint.rebuild_data`` for errors."""
+        """Return its data, not read yet, with changed arguments; see ``rebuild_data`` for errors."""
         with naming(self.file, whatever=not changes):
-            return checkpoints.rebuild_data(self.content, trust=self.trust, **changes)
+            return rebuild_data(self.content, trust=self.trust, **changes)
 
     def read_data(self, **changes: Any) -> SequenceData:
-        """Return its data, read, with changed arguments; see ``checkpoint.read_data`` for errors."""
+        """Return its data, read, with changed arguments; see ``read_data`` for errors."""
         with naming(self.file, whatever=not changes):
-            return checkpoints.read_data(self.content, trust=self.trust, **changes)
+            return read_data(self.content, trust=self.trust, **changes)
 
 
 def open_checkpoint(path: str | Path, *, trust: Trust = ()) -> Stored:

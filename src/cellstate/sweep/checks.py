@@ -30,11 +30,11 @@ class Checks:
         import torch
 
         from cellstate.training.build import check_optimizer
-        from cellstate.training.run import KEYS
+        from cellstate.training.settings import Settings
 
         try:
-            checking.check(config, KEYS)
-            check_optimizer(config, [torch.nn.Parameter(torch.zeros(2, 2))])
+            checking.check(config)
+            check_optimizer(Settings.of(config).optimizer, [torch.nn.Parameter(torch.zeros(2, 2))])
         except RequestError as error:
             self._problems.update(dict.fromkeys(error.problems))
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from cellstate.sweep import display
 from cellstate.sweep.checks import Checks
+from cellstate.sweep.combinations import combinations
 from cellstate.sweep.sweeper import JobSweeper
 
 
@@ -38,9 +38,8 @@ class GridSweeper(JobSweeper):
         """
         overrides = self.overrides()
         swept = [word.get_key_element() for word in overrides if word.is_sweep_override()]
-        (combinations,) = BasicSweeper.split_arguments(overrides, None)
         jobs, checks = [], Checks(Path(self.config.hydra.sweep.dir))
-        for words in display.counted(combinations, "configs", quiet=self.quiet):
+        for words in display.counted(combinations(overrides), "configs", quiet=self.quiet):
             config = self.composed(words)
             jobs.append(self.job(words, swept, config))
             checks.hold(config, jobs[-1])

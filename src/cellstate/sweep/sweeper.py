@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -264,11 +263,11 @@ class JobSweeper(Sweeper):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        told = False
+        told, in_this_process = False, self.config.hydra.runtime.choices.get("hydra/launcher") == "basic"
 
         def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             nonlocal told
-            if told or isinstance(self.launcher, BasicLauncher):
+            if told or in_this_process:
                 raise KeyboardInterrupt
             told = True
             for process in self.folder.tell_to_stop(self.task.by):

@@ -1,4 +1,4 @@
-"""Building what a config names: data, model, trainer."""
+"""Building what the settings of a run name: data, model, callbacks, loggers, trainer."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
-from omegaconf import DictConfig
 
 from cellstate import checkpoint
 from cellstate.callbacks import GradientNorm, Progress
-from cellstate.config import check as checking
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.training.settings import Part, Settings
 
 
-def build_data(config: DictConfig) -> SequenceData:
+def build_data(settings: Settings) -> SequenceData:
     """Return the data, read or generated."""
-    data = instantiate(config.data)
+    data = settings.data.build()
     try:
         _ = data.spec
     except MemoryError as error:
@@ -37,16 +34,17 @@ def build_data(config: DictConfig) -> SequenceData:
     return data
 
 
-def model_builder(config: DictConfig, data: SequenceData) -> Callable[[], SequenceModel]:
+def model_builder(settings: Settings, data: SequenceData) -> Callable[[], SequenceModel]:
     """Return what makes the untrained model; every size that follows from the data comes from ``data.spec``."""
-    parts = {name: configured(config[name]) for name in ("optimizer", "scheduler") if config[name]}
-    model = get_object(config.model._target_)
-    return partial(model, data.spec, configured(config.backbone), **parts, **arguments(config.model))
+    optimization = {"optimizer": settings.optimizer.factory()}
+    if settings.scheduler is not None:
+        optimization["scheduler"] = settings.scheduler.factory()
+    return partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
 
 
-def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
+def build_model(settings: Settings, data: SequenceData) -> SequenceModel:
     """Return the untrained model."""
-    build = model_builder(config, data)
+    build = model_builder(settings, data)
     try:
         refuse_oversized(build)
         model = build()
@@ -56,52 +54,52 @@ def build_model(config: DictConfig, data: SequenceData) -> SequenceModel:
         if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
             raise
         raise RequestError("the network does not fit into memory; set a smaller backbone.hidden_size") from error
-    check_optimizer(config, model.parameters())
+    check_optimizer(settings.optimizer, model.parameters())
     return model
 
 
-def check_optimizer(config: DictConfig, parameters: Iterable[torch.nn.Parameter]) -> None:
+def check_optimizer(optimizer: Part, parameters: Iterable[torch.nn.Parameter]) -> None:
     """Hold the optimiser's values against what it takes itself, such as a learning rate that is not below 0.
 
     Raises:
         RequestError: the optimiser's own words.
     """
     try:
-        configured(config.optimizer)(parameters)
+        optimizer.factory()(parameters)
     except (TypeError, ValueError) as error:
         raise RequestError(f"optimizer: {error}") from error
 
 
-def build_preset(config: DictConfig) -> Preset:
+def build_preset(settings: Settings) -> Preset:
     """Return the preset of ``debug=NAME``, else the one that adds nothing."""
-    return instantiate(config.debug) if config.get("debug") else Preset()
+    return Preset() if settings.debug is None else settings.debug.build()
 
 
 def build_trainer(
-    config: DictConfig, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
+    settings: Settings, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
 ) -> L.Trainer:
     """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
-    chosen = [instantiate(node) for node in checking.chosen(config.callbacks).values()]
-    if config.quiet:
+    chosen = [part.build() for part in settings.callbacks.values()]
+    if settings.quiet:
         chosen = [callback for callback in chosen if not isinstance(callback, Progress)]
-    loggers = build_loggers(config)
+    loggers = build_loggers(settings)
     if not loggers:
         chosen = [callback for callback in chosen if not isinstance(callback, GradientNorm)]
     here = environment()
-    if here is not None and config.trainer.get("num_nodes", 1) != 1:
+    nodes, profiling = (settings.trainer.values.get(key) for key in ("num_nodes", "profiler"))
+    if here is not None and nodes not in (None, 1):
         raise RequestError(
-            f"trainer.num_nodes={config.trainer.num_nodes}: the processes of several machines are started by torchrun "
+            f"trainer.num_nodes={nodes}: the processes of several machines are started by torchrun "
             "or srun; docs/processes.md shows both"
         )
     try:
-        trainer = instantiate(
-            config.trainer,
+        trainer = settings.trainer.build(
             # Checkpoints come last: what refuses a step has spoken before they are written.
             callbacks=[*chosen, *callbacks],
             logger=loggers or False,
             default_root_dir=str(folder),
             plugins=[checkpoint.AtomicCheckpointIO(), *([] if here is None else [here])],
-            profiler=profiler or config.trainer.get("profiler") or NoProfiler(),
+            profiler=profiler or profiling or NoProfiler(),
         )
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]
@@ -111,28 +109,18 @@ def build_trainer(
     return check_number(trainer, "trainer.devices")
 
 
-def build_loggers(config: DictConfig) -> list[Logger]:
+def build_loggers(settings: Settings) -> list[Logger]:
     """Return the configured loggers.
 
     Raises:
         RequestError: one needs a package that is not installed, or does not take what it was given.
     """
     loggers = []
-    for name, node in checking.chosen(config.logger).items():
+    for name, part in settings.loggers.items():
         try:
-            loggers.append(instantiate(node))
+            loggers.append(part.build())
         except InstantiationException as error:
             if isinstance(error.__cause__, RequestError):
                 raise error.__cause__ from error
             raise RequestError(f"logger.{name}: {str(error.__cause__ or error).splitlines()[0]}") from error
     return loggers
-
-
-def configured(section: DictConfig) -> Callable[..., Any]:
-    """Return what a section names, with its arguments."""
-    return partial(get_object(section._target_), **arguments(section))
-
-
-def arguments(section: DictConfig) -> dict[str, Any]:
-    """Return a section's keys without Hydra's own."""
-    return {key: value for key, value in checking.plain(section).items() if not key.startswith("_")}

@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 from cellstate import checkpoint
 from cellstate.callbacks.checkpoints import newest_whole
 from cellstate.checkpoint.trust import Trust
-from cellstate.config.check import HOW_GIVEN
+from cellstate.config.check import HOW_GIVEN, recorded
 from cellstate.errors import RequestError
 from cellstate.runs.folder import read_manifest
 from cellstate.runs.yaml_file import read_yaml
-from cellstate.scoring.recorded import check_links, read_config
-from cellstate.training.run import Run, recorded, run
+from cellstate.scoring.permitted import check_links, read_config
+from cellstate.training.run import Run, run
 
 
 def resume(
@@ -27,7 +27,7 @@ def resume(
     """Go on with a run; return None where there is nothing left to do.
 
     Args:
-        folder: the run's. What it holds is taken for data, as it may come from anywhere; see ``recorded``.
+        folder: the run's. What it holds is taken for data, as it may come from anywhere; see ``scoring.permitted``.
         quiet: print neither what is trained nor the table of results.
         trust: packages whose classes its config may name besides cellstate's own.
         ledger: where looks at the test split are noted; None takes the run's own, if there is one already.
@@ -57,7 +57,7 @@ def check_checkpoints(folder: Path) -> None:
     try:
         newest = newest_whole(folder / "checkpoints")
         if newest is not None:
-            checkpoint.read(newest, to_go_on=True)
+            checkpoint.read(newest, to_resume=True)
         if best.exists():
             checkpoint.verify(best)
     except checkpoint.DamagedError as error:

@@ -1,13 +1,11 @@
-"""From a config to a result: data, model, callbacks, trainer, fit, test. The one file to read first."""
+"""One run: prepare, fit, test, publish. The file to read first."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,32 +16,29 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate import checkpoint, report
 from cellstate.callbacks import Checkpoints, FiniteLoss, History, Watched
+from cellstate.callbacks.monitors import check_monitors, monitors
 from cellstate.callbacks.position import whole_epochs
-from cellstate.config import check as checking
-from cellstate.config.check import debugged, recorded
-from cellstate.config.compose import lock_in_sweep
+from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.distributed import together
 from cellstate.errors import RunError
 from cellstate.logger import Tracking
+from cellstate.metrics.table import MONITOR
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
-from cellstate.runs.folder import Bystander, RunFolder, shortest
+from cellstate.runs.folder import Bystander, RunFolder
+from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger, spoken
 from cellstate.runs.provenance import provenance
 from cellstate.runs.quiet import quiet_libraries
-from cellstate.runs.stopping import Stopped, StopRequest
-from cellstate.runs.watching import PrunedError, present_watcher
-from cellstate.scoring.scores import look, references
+from cellstate.runs.stopping import StopRequest
+from cellstate.runs.watching import present_watcher
+from cellstate.scoring.scores import look, metrics_of, references
 from cellstate.training import summary
-from cellstate.training.build import arguments, build_data, build_model, build_preset, build_trainer
-
-KEYS = (
-    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
-    *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
-    *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
-)
+from cellstate.training.build import build_data, build_model, build_preset, build_trainer
+from cellstate.training.fit import fit, passing_on_interruption, way_on
+from cellstate.training.settings import Settings, resolve
 
 
 @dataclass
@@ -70,75 +65,99 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
     Args:
         config: the composed config.
         folder: the run's own.
-        again: go on with the run that ``folder`` holds, from its newest checkpoint, as if it had never stopped.
+        again: resume the run that ``folder`` holds from its newest checkpoint, as if it had never stopped.
 
     Raises:
         RequestError: the config or the data cannot be used; nothing was written.
         RunError: the training diverged, or the disk is full; the folder says so.
-        PrunedError: whoever looks on gave it up; ``checkpoints/last.ckpt`` holds what was reached.
+        PrunedError: the search gave it up; ``checkpoints/last.ckpt`` holds what was reached.
         KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
     """
     began = time.monotonic()
-    lock_in_sweep(config)
-    checking.check(config, KEYS)
-    preset = build_preset(config)
-    with quiet_libraries():
-        L.seed_everything(config.seed, workers=True, verbose=False)
-        data = build_data(config)
-        if not config.test:
-            data.lock_test()
-        model = build_model(config, data)
-        record = recorded_facts(config, data, model, preset)
-        checking.check_monitors(config, record["reference"])
-        preset.prepare(data)
-        stop = StopRequest()
-        keeper = Checkpoints(folder / "checkpoints", record, stop, **arguments(config.checkpoint))
-        history = History(folder / "metrics.csv")
-        tracking = Tracking(history, keeper.monitor)
-        callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *onlookers(history, stop)]
-        trainer = build_trainer(config, folder, callbacks, preset.profiler())
-        preset.check(trainer, again=again)
-        ledger = Ledger(config.ledger)
-        if data.reported_split == "test" and trainer.is_global_zero:
-            ledger.check()
-        claimed = claim(trainer, folder, record, again=again)
-        job = {"config": record["config"], "folder": str(folder.resolve()), "again": again}
-        with (
-            claimed.recording(),
-            stop.listening(),
-            tracking.recording(trainer, claimed, record, resumed=again),
-            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason), f"; {way_on(folder)}"),
-        ):
-            if not config.quiet and trainer.is_global_zero:
-                summary.announce(config, data, model, folder)
-            fit(trainer, model, data, keeper, history)
-            seconds = {"fit": history.seconds}
-            before_test = time.monotonic()
-            tester, model = tester_of(trainer, model, data, config)
-            looks = test(tester, model, data, keeper, ledger)
-            seconds["test"] = time.monotonic() - before_test
-            seconds["total"] = time.monotonic() - began
-            metrics = collect(record, model, trainer, keeper, seconds)
-            if preset.name:
-                metrics["debug"] = {"preset": preset.name, **preset.record()}
-            claimed.write_json("metrics.json", metrics)
-            if trainer.is_global_zero:
-                keeper.previous_path.unlink(missing_ok=True)  # nothing goes on from it again
-            preset.conclude(folder, quiet=config.quiet or not trainer.is_global_zero)
-        if config.report and trainer.is_global_zero:
-            write_report(folder, metrics, history.rows, data, model)
-        tracking.conclude(metrics, lambda: report.tables(metrics, history.rows, data, model))
-    if not config.quiet and trainer.is_global_zero:
-        if preset.scores_splits:
-            summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
-        tracking.tell()
-    return Run(folder, metrics, history.rows, model, data, record["config"], looks)
+    settings = resolve(config)
+    with quiet_libraries(), isolated(settings.seed):
+        job = prepare(settings, folder, again=again)
+        with in_progress(job) as claimed:
+            if job.speaks:
+                summary.announce(settings, job.data, job.model, folder)
+            fit(job.trainer, job.model, job.data, job.keeper, job.history)
+            tested = test(job)
+            metrics = collect(job, tested, seconds=time.monotonic() - began)
+            publish(job, metrics, claimed)
+        if settings.report and job.trainer.is_global_zero:
+            write_report(folder, metrics, job.history.rows, job.data, tested.model)
+        job.tracking.conclude(metrics, lambda: report.tables(metrics, job.history.rows, job.data, tested.model))
+    if job.speaks:
+        if job.preset.scores_splits:
+            looks = None if tested.looks is None else spoken(tested.looks, job.ledger.path)
+            summary.conclude(metrics, job.data, tested.model, folder, looks)
+        job.tracking.tell()
+    return Run(folder, metrics, job.history.rows, tested.model, job.data, job.record["config"], tested.looks)
 
 
-def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
+# ------------------------------------------------------------------ prepare
+
+
+@dataclass
+class Job:
+    """All that a run works with, built and checked; nothing of it was written yet.
+
+    Attributes:
+        record: what cellstate keeps in every checkpoint of the run, beside Lightning's own state.
+        again: whether the run is resumed.
+    """
+
+    settings: Settings
+    folder: Path
+    again: bool
+    data: SequenceData
+    model: SequenceModel
+    preset: Preset
+    record: dict[str, Any]
+    stop: StopRequest
+    keeper: Checkpoints
+    history: History
+    tracking: Tracking
+    trainer: L.Trainer
+    ledger: Ledger
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process prints what is trained and the table of results."""
+        return not self.settings.quiet and self.trainer.is_global_zero
+
+
+def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
+    """Build data, model, callbacks, loggers and trainer.
+
+    Raises:
+        RequestError: some part cannot be built, or the parts do not fit each other.
+    """
+    preset = build_preset(settings)
+    data = build_data(settings)
+    if not settings.test:
+        data.lock_test()
+    model = build_model(settings, data)
+    record = recorded_facts(settings, data, model, preset)
+    check_monitors(settings.waiting(), known_metrics(settings, record["reference"], model, data))
+    preset.prepare(data)
+    stop = StopRequest()
+    keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
+    history = History(folder / "metrics.csv")
+    tracking = Tracking(history, keeper.monitor)
+    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watchers(history, stop)]
+    trainer = build_trainer(settings, folder, callbacks, preset.profiler())
+    preset.check(trainer, again=again)
+    ledger = Ledger(settings.ledger)
+    if data.reported_split == "test" and trainer.is_global_zero:
+        ledger.check()
+    return Job(settings, folder, again, data, model, preset, record, stop, keeper, history, tracking, trainer, ledger)
+
+
+def recorded_facts(settings: Settings, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
     """Return what cellstate keeps in every checkpoint of a run, beside Lightning's own state."""
     return {
-        "config": recorded(config),
+        "config": settings.recorded,
         "spec": data.spec.as_dict(),
         "fingerprint": data.fingerprint,
         "split": data.split_record,
@@ -148,19 +167,45 @@ def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel,
     }
 
 
-def onlookers(history: History, stop: StopRequest) -> list[L.Callback]:
-    """Return what tells a search of each validation, if one looks on."""
+def known_metrics(
+    settings: Settings, reference: Mapping[str, Any], model: SequenceModel, data: SequenceData
+) -> set[str]:
+    """Return the metrics that the run will have; the network is asked only about those that no reference names."""
+    known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
+    wanted = monitors(settings.waiting())
+    return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
+
+
+def watchers(history: History, stop: StopRequest) -> list[L.Callback]:
+    """Return what reports each validation to a search, if one watches this run."""
     watcher = present_watcher()
     return [] if watcher is None else [Watched(watcher, history, stop)]
 
 
-def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bool) -> RunFolder:
+@contextmanager
+def in_progress(job: Job) -> Iterator[RunFolder]:
+    """Claim the run folder, start the other processes, listen for signals, record how it ends."""
+    claimed = claim(job)
+    work = {"config": job.record["config"], "folder": str(job.folder.resolve()), "again": job.again}
+    with ExitStack() as stack:
+        stack.enter_context(claimed.recording())
+        stack.enter_context(job.stop.listening())
+        stack.enter_context(job.tracking.recording(job.trainer, claimed, job.record, resumed=job.again))
+        lost = f"; {way_on(job.folder)}"
+        stack.enter_context(
+            together(job.trainer, "train", work, lambda reason: claimed.conclude("failed", reason), lost)
+        )
+        yield claimed
+
+
+def claim(job: Job) -> RunFolder:
     """Claim the run folder, or take it over again; of several processes the first one does."""
-    if not trainer.is_global_zero:
+    folder, record = job.folder, job.record
+    if not job.trainer.is_global_zero:
         discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
         return Bystander(folder)
     config, data = record["config"], {"data": record["fingerprint"]}
-    if again:
+    if job.again:
         claimed = RunFolder.reclaim(folder, **data)
     else:
         where_from = {name: record[name] for name in ("versions", "git", "machine")}
@@ -169,116 +214,94 @@ def claim(trainer: L.Trainer, folder: Path, record: dict[str, Any], *, again: bo
             folder, experiment=config["experiment"], seed=config["seed"], **data, **where_from, **debug
         )
         OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    claimed.update(device=str(trainer.strategy.root_device), processes=trainer.world_size)
+    claimed.update(device=str(job.trainer.strategy.root_device), processes=job.trainer.world_size)
     return claimed
 
 
-def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
-    """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
-    newest = keeper.newest()
-    if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
-        print(f"cellstate: warning: {keeper.last_path} is damaged; going on from {newest}", file=sys.stderr)
-    with passing_on_interruption(trainer, keeper):
-        try:
-            trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
-            if keeper.scored_step != trainer.global_step:
-                trainer.validate(model, datamodule=data, verbose=False)
-                history.add(trainer, model)
-                keeper.keep(trainer)
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise RunError(
-                f"out of memory at step {trainer.global_step} ({str(error).splitlines()[0]}); "
-                "set a smaller data.batch_size or backbone.hidden_size"
-            ) from error
+# ------------------------------------------------------------------ test
 
 
-@contextmanager
-def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator[None]:
-    """Pass Ctrl-C on as such, saying where it struck: Lightning ends the process on it, and stays deaf to the next."""
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except (Stopped, SystemExit) as error:
-        if isinstance(error, Stopped) and keeper.stop.given_up is not None:
-            raise PrunedError(keeper.stop.given_up) from error
-        held = keeper.last_path if keeper.last_path.exists() else None
-        raise KeyboardInterrupt(
-            f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
-            + (f"; {held} holds what was reached; {way_on(held.parent.parent)}" if held else "")
-        ) from error
-    finally:
-        if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
-            signal.signal(signal.SIGINT, on_interrupt)
+@dataclass(frozen=True)
+class Tested:
+    """The model with its best weights and its scores.
 
-
-def way_on(folder: Path) -> str:
-    """Return in words how a run is gone on with."""
-    return f"go on with: cellstate train run={shortest(folder)}"
-
-
-def tester_of(
-    trainer: L.Trainer, model: SequenceModel, data: SequenceData, config: DictConfig
-) -> tuple[L.Trainer, SequenceModel]:
-    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
-
-    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    Attributes:
+        looks: how often this data's test split had been evaluated by then; None where it was not, or another process
+            knows.
+        seconds: what the test took.
     """
-    if not isinstance(trainer.strategy, FSDPStrategy):
-        return trainer, model
-    whole = OmegaConf.merge(config, {"trainer": {"strategy": "ddp"}, "logger": {}})
-    assert isinstance(whole, DictConfig)
-    return build_trainer(whole, Path(trainer.default_root_dir), []), build_model(config, data)
+
+    model: SequenceModel
+    looks: int | None
+    seconds: float
 
 
-def test(
-    trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, ledger: Ledger
-) -> int | None:
-    """Load the best weights, score the test split if there is one to score, and record that in the best checkpoint.
-
-    Returns:
-        How often this data's test split had been looked at by then; None where it was not, or another process knows.
-    """
+def test(job: Job) -> Tested:
+    """Load the best weights, score the test split if there is one to score, and record that in the best checkpoint."""
+    began = time.monotonic()
+    keeper, trainer = job.keeper, job.trainer
     if not keeper.best_path.exists():
         raise RunError("no checkpoint was written: the run ended before its first validation")
+    tester, model = tester_of(job)
     best = checkpoint.read(keeper.best_path)
     model.load_state_dict(best["state_dict"])
     model.results = dict(best[checkpoint.KEY]["metrics"])
     looks = None
-    if "test" in data.prepared.splits:
+    if "test" in job.data.prepared.splits:
         kept = model.results
         if trainer.is_global_zero:
-            ledger.open()
-        with passing_on_interruption(trainer, keeper):
-            trainer.test(model, datamodule=data, verbose=False)
+            job.ledger.open()
+        with passing_on_interruption(tester, keeper):
+            tester.test(model, datamodule=job.data, verbose=False)
         model.results = {**kept, "test": model.results["test"]}
         best[checkpoint.KEY]["metrics"] = dict(model.results)
         if trainer.is_global_zero:
-            looks = ledger.add(look("train", best, keeper.best_path, model, data, model.results["test"]))
+            looks = job.ledger.add(look("train", best, keeper.best_path, model, job.data, model.results["test"]))
             checkpoint.write(best, keeper.best_path)
     model.eval()
-    return looks
+    return Tested(model, looks, time.monotonic() - began)
 
 
-def collect(
-    record: dict[str, Any], model: SequenceModel, trainer: L.Trainer, keeper: Checkpoints, seconds: dict[str, float]
-) -> dict[str, Any]:
-    """Return the content of ``metrics.json``."""
-    return {
-        "experiment": record["config"]["experiment"],
-        "seed": record["config"]["seed"],
-        "parameters": parameters_of(model),
-        "epochs": whole_epochs(trainer),
-        "steps": trainer.global_step,
-        "train": model.results.get("train", {}),
-        "val": model.results.get("val", {}),
-        "test": model.results.get("test", {}),
-        "reference": record["reference"],
-        "headline": {"metric": model.headline.metric, "label": model.headline.label},
-        "best": keeper.best,
-        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+def tester_of(job: Job) -> tuple[L.Trainer, SequenceModel]:
+    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
+
+    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    """
+    if not isinstance(job.trainer.strategy, FSDPStrategy):
+        return job.trainer, job.model
+    whole = job.settings.with_strategy("ddp")
+    return build_trainer(whole, job.folder, []), build_model(whole, job.data)
+
+
+# ------------------------------------------------------------------ publish
+
+
+def collect(job: Job, tested: Tested, *, seconds: float) -> dict[str, Any]:
+    """Return the content of ``metrics.json``; ``seconds`` are those of everything."""
+    taken = {"fit": job.history.seconds, "test": tested.seconds, "total": seconds}
+    metrics = {
+        "experiment": job.settings.experiment,
+        "seed": job.settings.seed,
+        "parameters": parameters_of(tested.model),
+        "epochs": whole_epochs(job.trainer),
+        "steps": job.trainer.global_step,
+        **{split: tested.model.results.get(split, {}) for split in ("train", "val", "test")},
+        "reference": job.record["reference"],
+        "headline": {"metric": tested.model.headline.metric, "label": tested.model.headline.label},
+        "best": job.keeper.best,
+        "seconds": {name: round(value, 3) for name, value in taken.items()},
     }
+    if job.preset.name:
+        metrics["debug"] = {"preset": job.preset.name, **job.preset.record()}
+    return metrics
+
+
+def publish(job: Job, metrics: dict[str, Any], claimed: RunFolder) -> None:
+    """Write ``metrics.json``, with which the run is complete."""
+    claimed.write_json("metrics.json", metrics)
+    if job.trainer.is_global_zero:
+        job.keeper.previous_path.unlink(missing_ok=True)  # nothing resumes from it again
+    job.preset.conclude(job.folder, quiet=not job.speaks)
 
 
 def write_report(folder: Path, *parts: Any) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -15,34 +14,11 @@ from rich.table import Table
 
 from cellstate.config.check import debugged
 from cellstate.data import SequenceData
-from cellstate.metrics.display import ONLY_IN_FILE, number, shown_metrics
+from cellstate.metrics.display import number, shown_metrics
+from cellstate.metrics.table import metric_of
 from cellstate.model import SequenceModel, parameters_of
+from cellstate.training.settings import Settings
 
-# What each number means, its unit, and which way is better.
-MEANING = {
-    "loss": "what training minimises; lower is better",
-    "accuracy": "share of right answers; higher is better",
-    "closing_accuracy": "share of right answers on the symbol that closes an embedding; 0.5 is guessing",
-    "recall_accuracy": "share of right answers on the symbols to recall; higher is better",
-    "f1": "harmonic mean of precision and recall; higher is better",
-    "auroc": "chance that a positive is ranked above a negative; 0.5 is guessing",
-    "bpc": "bits a symbol; lower is better",
-    "perplexity": "as uncertain as among so many equally likely symbols; lower is better",
-    "mae": "mean absolute error in the data's own units",
-    "rmse": "root of the mean squared error in the data's own units",
-    "mse": "mean squared error in the data's own units squared",
-    "smape": "symmetric absolute percentage error, per cent",
-    "mase": "absolute error against that of the seasonal naive forecast in training; below 1 is better than it",
-    "crps": "how far the forecast distribution is from what came, in the data's own units; of a single value its mae",
-    "pinball": "mean loss of the forecast quantiles, in the data's own units",
-    "nll": "negative log-likelihood, nats a value",
-    "coverage_80": "share of what came within the central 80 per cent of the forecast; 0.8 where it is calibrated",
-    "coverage_90": "share of what came within the central 90 per cent of the forecast; 0.9 where it is calibrated",
-    "interval_width_80": "width of the central 80 per cent of the forecast, in the data's own units",
-    "interval_width_90": "width of the central 90 per cent of the forecast, in the data's own units",
-    "mae_scaled": "mae after dividing by the training split's standard deviation, as papers print it",
-    "mse_scaled": "mse after dividing by the training split's variance, as papers print it",
-}
 # What each preset of debug= is for.
 PURPOSE = {
     "fast": "one batch of each split, to see that all of it runs",
@@ -51,19 +27,19 @@ PURPOSE = {
 }
 
 
-def announce(config: DictConfig, data: SequenceData, model: SequenceModel, folder: Path) -> None:
+def announce(settings: Settings, data: SequenceData, model: SequenceModel, folder: Path) -> None:
     """Print what is about to be trained."""
     console = Console(stderr=True, highlight=False)
-    backbone = config.backbone
+    backbone = settings.backbone.values
     direction = "bidirectional " if backbone.get("bidirectional") else ""
-    layers = f"{backbone.num_layers} x " if backbone.get("num_layers", 1) > 1 else ""
-    network = f"{direction}{backbone._target_.rsplit('.', 1)[-1]} {layers}{backbone.get('hidden_size', '')}"
+    layers = f"{backbone['num_layers']} x " if backbone.get("num_layers", 1) > 1 else ""
+    network = f"{direction}{settings.backbone.target.rsplit('.', 1)[-1]} {layers}{backbone.get('hidden_size', '')}"
     console.print(
-        f"[bold]{config.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {config.seed}"
+        f"[bold]{settings.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {settings.seed}"
     )
     for fact in data.prepared.facts:
         console.print(f"  {fact}", soft_wrap=True, markup=False)
-    if preset := debugged(config):
+    if preset := debugged(settings.recorded):
         purpose = PURPOSE.get(preset, "for debugging")
         console.print(f"  debug={preset}: {purpose}; no result", soft_wrap=True, markup=False)
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
@@ -79,8 +55,9 @@ def conclude(
         why = "The test split is locked" if data.test_locked else "There is no test split"
         console.print(f"{why}: these are validation scores, which also chose the checkpoint.", soft_wrap=True)
     for name in shown_metrics(metrics[data.reported_split]):
-        if name in MEANING and name not in ONLY_IN_FILE:
-            console.print(f"  [bold]{name}[/bold]: {MEANING[name]}", soft_wrap=True)
+        metric = metric_of(name)
+        if metric.meaning and metric.in_tables:
+            console.print(f"  [bold]{name}[/bold]: {metric.meaning}", soft_wrap=True)
     if model.writes_text:
         text = model.generate(length=300, temperature=0.8)
         console.print("\nA sample at temperature 0.8:")

@@ -62,7 +62,7 @@ class TextSamples(Samples):
 
     def unknown(self) -> int:
         """Return how many tokens stand for symbols that the training text does not hold."""
-        return sum(len(part) - np.count_nonzero(part) for part in stretches(self.tokens.numpy()))
+        return sum(len(part) - int(np.count_nonzero(part)) for part in stretches(self.tokens.numpy()))
 
 
 class TextData(SequenceData):

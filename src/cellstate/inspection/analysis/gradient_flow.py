@@ -3,7 +3,7 @@
 For every step and layer, dL/dh_t and dL/dc_t as whole derivatives, in which all that comes after t is contained: what
 backpropagation through time hands on (Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
 They come from the backward passes that ``cellstate.backbone.transparent`` derives, walked over the traces of the fast
-layers.
+layers; of a backbone of the user's own from autograd, a step at a time.
 
 Beside them the carry path: what of dL/dc_t reaches c_t from c_T along the cells alone,
 
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from cellstate.backbone.transparent import gru, lstm, rnn
+from cellstate.inspection.analysis import own
 from cellstate.inspection.analysis.states import Direction, LayerStates, States
 
 STRAIGHT = 0.9  # share of the variance of the log norms that a line explains, from which on its slope sums them up
@@ -175,23 +176,25 @@ def _walk(states: LayerStates, outputs: Tensor) -> tuple[LayerFlow, Tensor]:
         outputs = states.padding.clear(outputs)
     given: Any = states.in_reading_order(outputs)
     trace, weights, cell, keeping = states.trace, states.weights, None, None
-    if states.kind == "lstm":
+    if states.kind == "own":
+        hidden, below = own.backward_pass(weights, states.inputs, given, states.mask)
+    elif states.kind == "lstm":
         delta = lstm.backward_pass(trace, weights.U, given, (None, None))
-        arguments, cell, keeping = delta.gates, delta.cell[1:], trace.gate("f")
+        hidden, below, cell, keeping = delta.hidden[1:], delta.gates @ weights.W, delta.cell[1:], trace.gate("f")
     elif states.kind == "gru":
         delta = gru.backward_pass(trace, weights.U, given, (None,))
         arguments = torch.cat([delta.gates[..., : 2 * trace.past.shape[-1]], delta.candidate], dim=-1)
-        keeping = trace.gate("z")
+        hidden, below, keeping = delta.hidden[1:], arguments @ weights.W, trace.gate("z")
     else:
         delta = rnn.backward_pass(trace, weights.U, given, (None,), states.nonlinearity, states.mask)
-        arguments = delta.gates
+        hidden, below = delta.hidden[1:], delta.gates @ weights.W
     flow = LayerFlow(
         name=states.name,
         layer=states.layer,
         direction=states.direction,
         valid=states.valid,
-        hidden=states.in_time(delta.hidden[1:]),
+        hidden=states.in_time(hidden),
         cell=None if cell is None else states.in_time(cell),
         carry=None if keeping is None else states.in_time(carry_path(keeping)),
     )
-    return flow, states.in_time(arguments @ weights.W)
+    return flow, states.in_time(below)

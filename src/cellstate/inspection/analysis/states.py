@@ -15,17 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellstate.backbone.contract import State, check_inputs
+from cellstate.backbone.contract import Backbone, State, check_inputs
 from cellstate.backbone.padding import Padding, length_range
 from cellstate.backbone.recurrent import Recurrent
-from cellstate.backbone.transparent import fast, gru, lstm, rnn
+from cellstate.backbone.transparent import Transparent, fast, gru, lstm, rnn
+from cellstate.inspection.analysis import own
 
 Direction = Literal["forward", "backward"]
-Kind = Literal["lstm", "gru", "rnn"]
+Kind = Literal["lstm", "gru", "rnn", "own"]  # "own": a backbone of the user's, of which the states alone are known
 GATES = {
     "lstm": {"forget": "f", "input": "i", "output": "o", "candidate": "c"},
     "gru": {"reset": "r", "update": "z", "candidate": "n"},
     "rnn": {},
+    "own": {},
 }
 KEEPING = {"lstm": "forget", "gru": "update"}  # the gate that says how much of the state stays
 
@@ -43,8 +45,8 @@ class LayerStates:
     direction: Direction
     kind: Kind
     inputs: Tensor  # (T, B, F) in reading order
-    trace: Any  # lstm.Trace, gru.Trace or rnn.Trace
-    weights: Any  # Stacked, of the same module
+    trace: Any  # lstm.Trace, gru.Trace, rnn.Trace or own.Trace
+    weights: Any  # Stacked, of the same module; or own.Own
     padding: Padding | None
     nonlinearity: Literal["tanh", "relu"] = "tanh"  # of a simple recurrent network
 
@@ -52,6 +54,11 @@ class LayerStates:
     def name(self) -> str:
         """``l0``, ``l0_reverse``, ``l1`` ..., as torch's parameters end."""
         return f"l{self.layer}{'_reverse' if self.direction == 'backward' else ''}"
+
+    @property
+    def network(self) -> str:
+        """``LSTM``, ``GRU``, ``RNN``, or the name of the user's own class."""
+        return type(self.weights.network).__name__ if self.kind == "own" else self.kind.upper()
 
     @property
     def h(self) -> Tensor:
@@ -131,7 +138,8 @@ def open_states(
     """Run a network without dropout and return everything that it went through.
 
     Args:
-        network: a recurrent backbone, or an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``.
+        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, or a backbone; the outputs of a backbone of the user's own
+            must be the hidden states of its top layer.
         inputs: ``(B, T, F)``; batch first also where the ``nn`` module is not.
         state: where it starts, tensors ``(layers * directions, B, H)``; None: zeros.
         lengths: valid steps of each row, ``(B,)``; None: all.
@@ -140,23 +148,40 @@ def open_states(
     Raises:
         ValueError: the network is none of these, the inputs have another shape, or a length is impossible.
     """
+    if isinstance(network, Backbone) and not isinstance(network, (Recurrent, Transparent)):
+        return _open_own(network, inputs, state, lengths)
     quick = network if isinstance(network, Recurrent) else fast(network)  # type: ignore[arg-type]
     check_inputs(inputs, quick.input_size)
-    parameter = next(quick.parameters())
-    below = inputs.to(parameter)
-    start = tuple(tensor.to(parameter) for tensor in state or quick.initial_state(len(inputs)))
-    padding = None
-    if lengths is not None and length_range(lengths, inputs)[0] < inputs.shape[1]:
-        padding = Padding.of(lengths.to(below.device), inputs.shape[1])
-        below = padding.clear(below)
+    below, start, padding = _prepared(quick, inputs, state, lengths)
     layers: list[LayerStates] = []
     for depth in range(quick.network.num_layers):
         known = outputs if depth == quick.network.num_layers - 1 else None
-        given = (None,) * quick.directions if known is None else known.to(parameter).chunk(quick.directions, dim=-1)
+        given = (None,) * quick.directions if known is None else known.to(below).chunk(quick.directions, dim=-1)
         ways = [_open_direction(quick, depth, way, below, start, padding, part) for way, part in enumerate(given)]
         layers += ways
         below = torch.cat([layer.h for layer in ways], dim=-1)
     return States(tuple(layers), below)
+
+
+def _prepared(
+    network: Backbone, inputs: Tensor, state: State | None, lengths: Tensor | None
+) -> tuple[Tensor, State, Padding | None]:
+    """Return inputs, with zeros on padding, and start as the weights are, and the padding, if there is any."""
+    parameter = next(network.parameters())
+    below = inputs.to(parameter)
+    start = tuple(tensor.to(parameter) for tensor in state or network.initial_state(len(inputs)))
+    if lengths is None or length_range(lengths, inputs)[0] == inputs.shape[1]:
+        return below, start, None
+    padding = Padding.of(lengths.to(below.device), inputs.shape[1])
+    return padding.clear(below), start, padding
+
+
+def _open_own(network: Backbone, inputs: Tensor, state: State | None, lengths: Tensor | None) -> States:
+    """Return what a backbone of the user's own went through, as far as its contract tells."""
+    below, start, padding = _prepared(network, inputs, state, lengths)
+    whole = own.Own(network, start)
+    trace, outputs = own.trace_of(whole, below, lengths, padding)
+    return States((LayerStates(0, "forward", "own", below.transpose(0, 1), trace, whole, padding),), outputs)
 
 
 def _open_direction(
@@ -171,18 +196,18 @@ def _open_direction(
     """Return what one layer went through in one direction, from what it read, ``(B, T, F)``, in the order of time."""
     number = depth * quick.directions + way
     weights = [weight.detach() for weight in quick.network.all_weights[number]]
-    own = tuple(tensor[number] for tensor in start)
+    first = tuple(tensor[number] for tensor in start)
     sequence = reversed_in_time(below, padding) if way else below
     if outputs is None:
-        hidden = _kernel(quick.network, sequence, own, weights)
+        hidden = _kernel(quick.network, sequence, first, weights)
     else:
         hidden = reversed_in_time(outputs, padding) if way else outputs
-    hidden = torch.cat([own[0].unsqueeze(0), hidden.transpose(0, 1)])
+    hidden = torch.cat([first[0].unsqueeze(0), hidden.transpose(0, 1)])
     inputs, mask = sequence.transpose(0, 1), None if padding is None else padding.mask.t()
     mode, phi = quick.network.mode.lower(), "tanh"
     if mode == "lstm":
         stacked = lstm.Stacked.of_torch(*weights)
-        kind, trace = "lstm", lstm.retrace(inputs, hidden, own[1], stacked, mask)
+        kind, trace = "lstm", lstm.retrace(inputs, hidden, first[1], stacked, mask)
     elif mode == "gru":
         stacked = gru.Stacked.of_torch(*weights)
         kind, trace = "gru", gru.retrace(inputs, hidden, stacked, mask)

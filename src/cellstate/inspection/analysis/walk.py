@@ -21,6 +21,7 @@ class UnitStep:
     cell: float | None
     hidden_before: float
     hidden: float
+    known: bool = True  # whether its equations are; of a backbone of the user's own they are not
 
     def equation(self, digits: int = 3) -> str:
         """Return how its state came about, in numbers."""
@@ -35,7 +36,7 @@ class UnitStep:
         if self.gates:
             rest, before = factor(1 - self.gates["update"], digits), factor(self.hidden_before, digits)
             return f"h = z·h + (1−z)·n = {at['update']}·{before} + {rest}·{at['candidate']} = {h}"
-        return f"h = φ(W x + U h + b) = {h}"
+        return f"h = φ(W x + U h + b) = {h}" if self.known else f"h = {h}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:
                         cell=None if cell is None else float(cell[step, at]),
                         hidden_before=float(before[at]),
                         hidden=float(hidden[step, at]),
+                        known=layer.kind != "own",
                     )
                     for at, unit in enumerate(chosen)
                 ),

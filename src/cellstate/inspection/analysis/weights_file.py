@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ def load_plain(
     prefix: str | None = None,
     nonlinearity: Literal["tanh", "relu"] | None = None,
 ) -> Recurrent:
-    """Return the recurrent network in weights that were saved with ``torch.save``, ready for every analysis here.
+    """Return the recurrent network in weights of ``torch.save`` or safetensors, ready for every analysis here.
 
     Kind, sizes, layers and directions follow from the weights' names and shapes, as torch writes them
     (``lstm.weight_ih_l0`` ...): four blocks a layer are an LSTM, three a GRU, one a simple RNN. The weights of other
@@ -35,7 +36,7 @@ def load_plain(
         states = open_states(network, inputs)  # (B, T, F), what the nn.LSTM read
 
     Args:
-        source: a file, of which no code is run (``weights_only=True``), or a state dict. The weights may stand under
+        source: a file, of which no code is run, or a state dict. The weights may stand under
             ``state_dict``, ``model_state_dict`` or ``model`` beside other things.
         prefix: which network, such as ``encoder.lstm``, where the weights hold several.
         nonlinearity: of a simple RNN, whose weights do not tell: ``tanh``, which ``nn.RNN`` has where a script does not
@@ -76,6 +77,10 @@ def _read(file: Path) -> Any:
     if not file.is_file():
         raise RequestError(f"{file}: no such file")
     try:
+        with file.open("rb") as stream:
+            begins_with_header = stream.read(9).endswith(b"{")  # behind the eight bytes of its length
+        if begins_with_header:
+            return safetensors.torch.load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RequestError(

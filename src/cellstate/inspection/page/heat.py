@@ -93,7 +93,7 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
     names, strip_height = names_of(found.reading, steps)
     panel = panel_height(len(panels[0].values))
     height = top + strip_height + len(panels) * (panel + GAP) + canvas.AXIS + canvas.MARGIN
-    kind = layer.kind.upper() + (", backward" if layer.direction == "backward" else "")
+    kind = layer.network + (", backward" if layer.direction == "backward" else "")
     figure = canvas.new_figure(
         theme, height, f"Gates and states of {layer.name} ({kind})", found.keys[found.shown], width=canvas.FULL_WIDTH
     )

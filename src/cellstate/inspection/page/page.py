@@ -95,5 +95,5 @@ def equations(found: Inspection) -> Iterator[str]:
     elif found.kind == "gru":
         yield "r = σ(W_r x + U_r h + b_r)   z = σ(W_z x + U_z h + b_z)"
         yield "n = tanh(W_n x + b_n + r·(U_n h + b_hn))   h = (1 − z)·n + z·h"
-    else:
+    elif found.kind == "rnn":
         yield "h = φ(W x + U h + b)"

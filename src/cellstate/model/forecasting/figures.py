@@ -14,8 +14,8 @@ from cellstate.data.samples import WindowSamples
 from cellstate.data.windows import WindowedData
 from cellstate.metrics.display import number
 from cellstate.metrics.forecast import ForecastScores
+from cellstate.metrics.predictors import spoken
 from cellstate.metrics.probabilistic import ProbabilisticScores, central_intervals
-from cellstate.metrics.ranking import spoken
 from cellstate.model.material import Material, Rows
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cellstate.data.files.text import TextSamples
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import spoken
+from cellstate.metrics.predictors import spoken
 from cellstate.model import LanguageModel
 from cellstate.model.material import Material
 from cellstate.plotting import canvas

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from cellstate.data.batch import UNKNOWN, Batch
 from cellstate.data.loader import BatchLoader
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import OPTIMA, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.tokens import IGNORED
 from cellstate.model.material import Material, Rows
 from cellstate.model.next_state import sequences as next_states

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, spoken
+from cellstate.metrics.predictors import OPTIMA, bounds, spoken
 from cellstate.metrics.statistics import summarise
+from cellstate.metrics.table import metric_of
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import Clock, curve
@@ -35,11 +36,6 @@ def hue(theme: Theme, place: int) -> str:
 def lines_of(condition: Condition) -> dict[str, float]:
     """Return the optimum and the best baseline: the scores between which a network can be expected."""
     return bounds(condition.metric, condition.content["reference"])
-
-
-def better(metric: str) -> str:
-    """Return in which direction a metric is better."""
-    return "higher is better" if metric in HIGHER_IS_BETTER else "lower is better"
 
 
 def axis_name(condition: Condition, split: str) -> str:
@@ -72,7 +68,7 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
     height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * (len(variants) + 1)
     title = condition.name or "What each reached"
     figure = canvas.new_figure(
-        theme, height, title, f"{axis_name(condition, comparison.split)}; {better(condition.metric)}"
+        theme, height, title, f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}"
     )
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
     axes.set_ylim(len(variants) - 0.3, -0.7)
@@ -88,7 +84,7 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
         axes.plot(score["mean"], row, "o", color=colour, ms=7, mew=0, zorder=4)
         if score["low"] is not None:
             axes.hlines(row, score["low"], score["high"], color=colour, lw=2.2, alpha=0.55)
-    canvas.scale_x(axes, drawn, log_from=math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM)
+    canvas.scale_x(axes, drawn, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
     for row, (place, variant) in enumerate(variants):
         half = variant["score"]["high"] - variant["score"]["mean"] if variant["score"]["high"] is not None else None
         text = number(variant["score"]["mean"]) + (f" ± {number(half)}" if half is not None else "")
@@ -150,7 +146,9 @@ def draw_along(
     condition, short = points[0][1], key.rpartition(".")[2].replace("_", " ")
     what = axis_name(condition, split or comparison.split)
     title = f"{what[0].upper()}{what[1:]} by {short}"
-    figure = canvas.new_figure(theme, HEIGHT, title, f"{shared + '; ' if shared else ''}{better(condition.metric)}")
+    figure = canvas.new_figure(
+        theme, HEIGHT, title, f"{shared + '; ' if shared else ''}{metric_of(condition.metric).in_words}"
+    )
     axes = canvas.single_axes(figure)
     by_name = {name: score_points(points, name) for name in comparison.names}
     references = {
@@ -158,7 +156,7 @@ def draw_along(
     }
     values = [value for own in by_name.values() for _, summary in own for value in (summary["mean"],)]
     values += [value for own in references.values() for _, value in own]
-    canvas.scale_y(axes, values, log_from=math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM)
+    canvas.scale_y(axes, values, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
     low, high = axes.get_ylim()
     ends = []
     for place, (name, own) in enumerate(by_name.items()):
@@ -234,13 +232,13 @@ def draw_learned(theme: Theme, condition: Condition, bands: Mapping[str, tuple[i
         theme,
         HEIGHT,
         condition.name or "How they learned",
-        f"validation {condition.metric.replace('_', ' ')}; {better(condition.metric)}",
+        f"validation {condition.metric.replace('_', ' ')}; {metric_of(condition.metric).in_words}",
     )
     axes = canvas.single_axes(figure)
     lines = lines_of(condition)
     values = [summary["mean"] for _, (_, summaries) in bands.values() for summary in summaries]
     optimum = {name: value for name, value in lines.items() if name in OPTIMA}
-    log_from = math.inf if condition.metric in HIGHER_IS_BETTER else LOG_FROM
+    log_from = LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf
     canvas.scale_y(axes, [*values, *optimum.values()], log_from=log_from)
     low, high = axes.get_ylim()
     ends = []

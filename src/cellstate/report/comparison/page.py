@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from cellstate.errors import not_written
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import OPTIMA, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import rank
 from cellstate.report.asked import command_line, shown
 from cellstate.report.comparison.reading import Comparison, Condition, read
 from cellstate.report.document import discard_others, pictures, write_page

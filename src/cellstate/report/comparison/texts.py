@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cellstate.errors import CellstateError
-from cellstate.metrics.ranking import rank
+from cellstate.metrics.table import rank
 from cellstate.plotting.parts import Sample
 from cellstate.report.comparison.reading import Comparison
 from cellstate.scoring.session import open_checkpoint

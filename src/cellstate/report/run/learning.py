@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import metric_of, rank
 from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
@@ -144,15 +145,15 @@ def metric_curve(
 ) -> Figure:
     """Draw the validation's metric against the time, with a line for the result, the optimum and each baseline."""
     title = label[0].upper() + label[1:]
-    better = "higher" if metric in HIGHER_IS_BETTER else "lower"
+    entry = metric_of(metric)
     lines_of = "" if split == "val" or not reference else f"; dashed lines: {split} split"
-    figure = canvas.new_figure(theme, HEIGHT, title, f"{better} is better{lines_of}")
+    figure = canvas.new_figure(theme, HEIGHT, title, f"{entry.in_words}{lines_of}")
     axes = canvas.single_axes(figure)
     times, values = validation
     lines = [(value, spoken(predictor), colour_of(theme, predictor)) for predictor, value in reference.items()]
     if result is not None and split != "val":
         lines.append((result, f"this run, {split}", theme.run))
-    log_from = 4 if better == "lower" else float("inf")
+    log_from = 4 if entry.mode == "min" else float("inf")
     canvas.scale_y(axes, [*values, *(value for value, _, _ in lines)], log_from=log_from)
     for value, _, colour in lines:
         axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import isfinite
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import OPTIMA, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import metric_of, rank
 from cellstate.model.material import Material
-from cellstate.training.summary import MEANING
 
 # What each predictor beside the network does.
 PREDICTORS = {
@@ -88,7 +88,7 @@ def result_table(material: Material, metric: str) -> ResultTable:
         rows.append(PredictorRow(spoken(name), meaning, kind, cells(values, metrics, best), best=first))
     if split != "val" and val:
         rows.append(PredictorRow("this run, val", "other data; it chose the weights", "other", cells(val, metrics)))
-    return ResultTable(metrics, {key: MEANING[key] for key in metrics if key in MEANING}, tuple(rows))
+    return ResultTable(metrics, {key: found for key in metrics if (found := metric_of(key).meaning)}, tuple(rows))
 
 
 def by_predictor(reference: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

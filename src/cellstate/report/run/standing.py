@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import metric_of, rank
 from cellstate.model.material import Material
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
@@ -25,11 +26,11 @@ def drawings(material: Material, metric: str, label: str) -> list[Drawing]:
     known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
     if len(known) < 2 or f"this run, {split}" not in known:
         return []
-    better = "right" if metric in HIGHER_IS_BETTER else "left"
+    better = metric_of(metric).along("left", "right")
     return [
         Drawing(
             "standing",
-            f"The further {better}, the better; the same numbers as in the table.",
+            f"{better[0].upper()}{better[1:]}; the same numbers as in the table.",
             lambda theme: draw(theme, known, metric=metric, label=label, run=f"this run, {split}"),
         )
     ]

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, OPTIMA, bounds, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, bounds, spoken
+from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
@@ -105,7 +106,7 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
     if not sweep.scored:
         return []
     lines = bounds(sweep.metric, sweep.reference)
-    better = "right" if sweep.metric in HIGHER_IS_BETTER else "left"
+    better = metric_of(sweep.metric).along("left", "right")
     several = any(group.interval for group in sweep.scored)
     said = " Small dots: single jobs; bars: the 95 % interval of the mean (Student's)." if several else ""
     left_out = f" The {DRAWN} best of {len(sweep.scored)}." if len(sweep.scored) > DRAWN else ""
@@ -113,7 +114,7 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
     return [
         Drawing(
             "leaderboard",
-            f"The further {better}, the better.{said}{left_out}{dashed}",
+            f"{better[0].upper()}{better[1:]}.{said}{left_out}{dashed}",
             lambda theme: draw(theme, sweep, sweep.scored[:DRAWN], lines, label=label),
             wide=True,
         )
@@ -169,7 +170,7 @@ def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: st
     low, high = min(flat), max(flat)
     reach = 0.35 * ((high - low) or abs(high) * 0.05)
     least = max(low - reach, min(low, 0.0))
-    most = min(high + reach, max(high, 1.0)) if metric in HIGHER_IS_BETTER else high + reach
+    most = min(high + reach, max(high, 1.0)) if metric_of(metric).higher_is_better else high + reach
     return [min(max(end, least), most) for end in ends]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cellstate.metrics.ranking import HIGHER_IS_BETTER
+from cellstate.metrics.table import Metric, metric_of
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import Clock, Curve, clock_of, curve
@@ -58,11 +58,10 @@ def drawing(groups: Sequence[Curves], metric: str, title: str, clock: Clock, swe
     repeated = " and ".join(sweep.short(key) for key in sweep.repeats) or "repetition"
     said = f" Bold: the mean over each {repeated}, as far as all of them go; thin: each job." if several else ""
     rest = f" The {COLOURED} best of {len(groups)} have a colour." if len(groups) > COLOURED else ""
-    better = "higher" if metric in HIGHER_IS_BETTER else "lower"
     return Drawing(
         f"learning_curves_{metric}",
         f"On the validation split, after each {clock if clock == 'epoch' else 'validation'}.{said}{rest}",
-        lambda theme: draw(theme, groups, title=title, better=better, clock=clock),
+        lambda theme: draw(theme, groups, title=title, metric=metric_of(metric), clock=clock),
         wide=True,
     )
 
@@ -81,13 +80,13 @@ def curves_of(
     return Curves(group.name, each, (times, means))
 
 
-def draw(theme: Theme, groups: Sequence[Curves], *, title: str, better: str, clock: Clock) -> Figure:
+def draw(theme: Theme, groups: Sequence[Curves], *, title: str, metric: Metric, clock: Clock) -> Figure:
     """Draw the curves, those of the best configurations above the others and in colours."""
-    subtitle = f"validation split; {better} is better"
+    subtitle = f"validation split; {metric.in_words}"
     figure = canvas.new_figure(theme, HEIGHT, f"Learning curves: {title}", subtitle, width=canvas.FULL_WIDTH)
     axes = canvas.single_axes(figure)
     values = [value for group in groups for _, part in group.each for value in part if math.isfinite(value)]
-    canvas.scale_y(axes, values, log_from=20 if better == "lower" else math.inf)
+    canvas.scale_y(axes, values, log_from=20 if metric.mode == "min" else math.inf)
     ends = []
     for place, group in reversed(list(enumerate(groups))):
         named = place < COLOURED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
@@ -39,12 +39,12 @@ def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[D
     blocks = values_of(sweep, important)
     if not blocks or all(len(value.scores) < 2 for block in blocks for value in block):
         return []
-    better = "right" if sweep.metric in HIGHER_IS_BETTER else "left"
+    better = metric_of(sweep.metric).along("left", "right")
     return [
         Drawing(
             "mean_by_value",
-            "Small dots: the configurations that have the value; large: their mean, which is also written. The "
-            f"further {better}, the better; coloured, the best value of each parameter. In a full grid the other "
+            "Small dots: the configurations that have the value; large: their mean, which is also written; "
+            f"{better}. Coloured, the best value of each parameter. In a full grid the other "
             "parameters are the same for all values; in a search they are not.",
             lambda theme: draw(theme, sweep, blocks, label=label),
         )

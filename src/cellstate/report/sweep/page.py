@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from cellstate.errors import RequestError, not_written
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.ranking import OPTIMA, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, spoken
+from cellstate.metrics.table import rank
 from cellstate.report.asked import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.report.headlines import headline_of

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
@@ -134,7 +134,7 @@ def scale_of_scores(sweep: Sweep, groups: Sequence[Group]) -> Scale:
     """Return the axis of what was reached, the better above."""
     means = [group.mean for group in groups if group.mean is not None]
     scale = scale_of_numbers(sweep.metric.replace("_", " "), means)
-    if sweep.metric in HIGHER_IS_BETTER:
+    if metric_of(sweep.metric).mode != "min":
         return scale
     return Scale(scale.title, [1 - at for at in scale.places], [(1 - at, text) for at, text in scale.ticks])
 

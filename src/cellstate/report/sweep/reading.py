@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
-from cellstate.metrics.ranking import rank
+from cellstate.metrics.table import rank
 from cellstate.report.asked import shown
 from cellstate.report.sweep import searching
 

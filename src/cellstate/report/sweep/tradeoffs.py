@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
+from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
@@ -82,9 +82,9 @@ def points_of(sweep: Sweep, cost: str, key: str | None) -> list[Point]:
 
 def draw(theme: Theme, points: Sequence[Point], sweep: Sweep, *, label: str, axis: str, key: str | None) -> Figure:
     """Draw the points, the line of the best for their cost, and the names of these."""
-    better = "higher" if sweep.metric in HIGHER_IS_BETTER else "lower"
+    metric = metric_of(sweep.metric)
     figure = canvas.new_figure(
-        theme, HEIGHT, f"{label[0].upper()}{label[1:]} against {axis}", f"{sweep.split} split; {better} is better"
+        theme, HEIGHT, f"{label[0].upper()}{label[1:]} against {axis}", f"{sweep.split} split; {metric.in_words}"
     )
     top = HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - (0.2 if key else 0))
@@ -93,7 +93,7 @@ def draw(theme: Theme, points: Sequence[Point], sweep: Sweep, *, label: str, axi
     hues = dict(zip(kinds, theme.groups, strict=False)) if key else {"": theme.run}
     front = [point for point in points if point.front]
     canvas.scale_x(axes, [point.cost for point in points], log_from=5)
-    canvas.scale_y(axes, [point.score for point in points], log_from=20 if better == "lower" else math.inf)
+    canvas.scale_y(axes, [point.score for point in points], log_from=20 if metric.mode == "min" else math.inf)
     axes.step(
         [point.cost for point in front], [point.score for point in front],
         where="post", color=theme.muted, lw=1.0, dashes=(4, 2),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from cellstate.errors import RequestError
+from cellstate.sweep.combinations import Words, combinations
 from cellstate.sweep.identity import REPEATS
 from cellstate.sweep.naming import label
-
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,6 @@ def kind_of(word: Override) -> str:
     if key in REPEATS:
         return "repeat"
     return "condition" if key in ("experiment", "data") or key.startswith("data.") else "variant"
-
-
-def combinations(overrides: Sequence[Override]) -> list[Words]:
-    """Return all combinations of values, each as words; of nothing, the one that holds no words."""
-    if not overrides:
-        return [()]
-    (batch,) = BasicSweeper.split_arguments(list(overrides), None)
-    return [tuple(words) for words in batch]
 
 
 def named(words: Words, values: Mapping[str, object]) -> str:

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cellstate.metrics.display import number
-from cellstate.metrics.ranking import OPTIMA, bounds, rank, spoken
+from cellstate.metrics.predictors import OPTIMA, bounds, spoken
+from cellstate.metrics.table import rank
 from cellstate.sweep.naming import label
 
 MATCHED = {"parameters": "equal parameters", "time": "equal time", None: "as configured"}

@@ -19,6 +19,7 @@ from cellstate.scoring.evaluate import evaluate
 from cellstate.sweep.compare import kept
 from cellstate.sweep.compare.sizes import with_value
 from cellstate.training.build import build_data
+from cellstate.training.settings import Settings
 
 FILE = "generalised.json"
 SECTION = "data."
@@ -36,7 +37,7 @@ def check(config: DictConfig, key: str, values: Sequence[Any]) -> None:
         raise RequestError(f"comparison.generalise: the data has no number {key}{did_you_mean(name, config.data)}")
     for value in values:
         with naming():
-            build_data(with_value(config, key, value))
+            build_data(Settings.of(with_value(config, key, value)))
 
 
 def generalised(

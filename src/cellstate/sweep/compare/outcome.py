@@ -11,8 +11,8 @@ from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.ranking import HIGHER_IS_BETTER, rank
 from cellstate.metrics.statistics import summarise
+from cellstate.metrics.table import metric_of, rank
 from cellstate.report.headlines import headline_of
 from cellstate.report.sweep.page import config_of
 from cellstate.report.sweep.reading import JobRow, read_json
@@ -84,7 +84,7 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
 
 def of_condition(folder: Path, condition: Condition, request: Request, split: str) -> Iterator[tuple[str, Any]]:
     """Yield what came out under one condition."""
-    metric = metric_of(folder, condition, request.metric, split)
+    metric = judged_by(folder, condition, request.metric, split)
     scores = {
         variant.name: {
             repeat: row[split][metric] for repeat, row in variant.done.items() if row[split].get(metric) is not None
@@ -94,7 +94,7 @@ def of_condition(folder: Path, condition: Condition, request: Request, split: st
     differences = compare({name: own for name, own in scores.items() if own})
     yield "overrides", condition.overrides
     yield "metric", metric
-    yield "higher_is_better", metric in HIGHER_IS_BETTER
+    yield "higher_is_better", metric_of(metric).higher_is_better
     yield "reference", references(folder, condition, metric)
     yield "variants", [dict(of_variant(variant, scores[variant.name])) for variant in condition.variants]
     pairs = [{"one": one, "other": other, **asdict(found)} for (one, other), found in differences.items()]
@@ -150,7 +150,7 @@ def of_variant(variant: Variant, scores: Mapping[str, float]) -> Iterator[tuple[
     yield "folders", {repeat: row["folder"] for repeat, row in variant.rows.items()}
 
 
-def metric_of(folder: Path, condition: Condition, asked: str | None, split: str) -> str:
+def judged_by(folder: Path, condition: Condition, asked: str | None, split: str) -> str:
     """Return what a condition is judged by: as asked, else what its task is about.
 
     Raises:
@@ -159,6 +159,11 @@ def metric_of(folder: Path, condition: Condition, asked: str | None, split: str)
     rows = [row for variant in condition.variants for row in variant.done.values()]
     if asked is None:
         asked = (headline_of(folder / row["folder"] for row in rows[:1]) or Headline()).metric
+    if metric_of(asked).mode is None:
+        raise RequestError(
+            f"comparison.metric={asked}: neither the higher nor the lower value of it is better "
+            f"({metric_of(asked).in_words}); compare by another metric"
+        )
     if rows and not any(asked in row[split] for row in rows):
         raise RequestError(f"comparison.metric={asked}: the runs have none{did_you_mean(asked, rows[0][split])}")
     return asked

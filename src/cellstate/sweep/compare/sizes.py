@@ -18,6 +18,7 @@ from cellstate.model.size import shapes_alone
 from cellstate.runs.quiet import quiet_libraries
 from cellstate.sweep.compare.matching import match_sizes
 from cellstate.training.build import build_data, model_builder
+from cellstate.training.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Sizes:
             config = with_value(config, self.units, units)
         with quiet_libraries():
             data = self._read(config)
-            build = model_builder(config, data)
+            build = model_builder(Settings.of(config), data)
             try:
                 with shapes_alone():
                     model = build()
@@ -82,7 +83,7 @@ class Sizes:
         key = json.dumps(plain(config.data), sort_keys=True, default=str)
         if key not in self._data:
             self._data.clear()  # configs come by condition: what one has read, the next does not need
-            self._data[key] = build_data(config)
+            self._data[key] = build_data(Settings.of(config))
         return self._data[key]
 
 

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 
 from cellstate.config.check import plain
 from cellstate.errors import RequestError
-from cellstate.metrics.ranking import rank
+from cellstate.metrics.table import rank
 from cellstate.report import comparison as report
 from cellstate.sweep import JobSweeper, naming
 from cellstate.sweep.compare import display, generalisation

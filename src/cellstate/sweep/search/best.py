@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from cellstate.config.compose import config_folder
+from cellstate.config.paths import config_folder
 from cellstate.runs.writing import write_whole
 from cellstate.sweep.identity import ASIDE
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from cellstate.config import check as checking
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError, did_you_mean
+from cellstate.metrics.table import MONITOR
 from cellstate.model.size import shapes_alone
 from cellstate.runs.quiet import quiet_libraries
-from cellstate.sweep.search.settings import COSTS, MONITOR
-from cellstate.training.build import build_data, build_model, configured, model_builder
+from cellstate.scoring.scores import metrics_of
+from cellstate.sweep.search.settings import COSTS
+from cellstate.training.build import build_data, build_model, model_builder
+from cellstate.training.settings import Settings
 
 NETWORK = ("model", "backbone", "optimizer")  # the parts of a config that decide how a network is built
 MOST = 64  # networks that are built, without memory for their weights
@@ -42,7 +43,7 @@ def check_built(configs: Iterable[DictConfig], objectives: Sequence[str]) -> Non
     with quiet_libraries():
         for together in by_data.values():
             try:
-                data = build_data(together[0])
+                data = build_data(Settings.of(together[0]))
                 data.lock_test()  # as in every trial
             except (RequestError, InstantiationException) as error:
                 problems.update(dict.fromkeys(_told(error)))
@@ -63,9 +64,10 @@ def _network_problems(config: DictConfig, data: SequenceData) -> list[str]:
     part = "backbone"
     try:
         with shapes_alone():
-            model = model_builder(config, data)()
+            settings = Settings.of(config)
+            model = model_builder(settings, data)()
             part = "optimizer"
-            configured(config.optimizer)(model.parameters())
+            settings.optimizer.factory()(model.parameters())
     except RequestError as error:
         return list(error.problems)
     except ValueError as error:  # their own words about arguments that contradict each other
@@ -81,7 +83,7 @@ def _lacking(config: DictConfig, data: SequenceData, objectives: Sequence[str]) 
     if not wanted or "val" not in data.prepared.splits:
         return []
     try:
-        known = metrics_of(config, data, wanted)
+        known = metrics_of(build_model(Settings.of(config), data), data, wanted)
     except RequestError as error:
         return list(error.problems)
     return [
@@ -89,28 +91,6 @@ def _lacking(config: DictConfig, data: SequenceData, objectives: Sequence[str]) 
         for one in objectives
         if one in wanted - known
     ]
-
-
-@torch.no_grad()
-def metrics_of(config: DictConfig, data: SequenceData, wanted: set[str]) -> set[str]:
-    """Return the metrics of the validation split, such as ``val/loss``, by scoring an untrained network on it.
-
-    One batch says what there is, but for a metric that needs samples of several classes: where one of those ``wanted``
-    is not there, the whole split is scored.
-    """
-    model = build_model(config, data).eval()
-    scores: Any = model.new_scores()
-    batches = iter(data.loader("val"))
-    known: set[str] = set()
-    for place, batch in enumerate(batches):
-        model.update_scores(scores, model.compute_output(batch), batch)
-        if place == 0 and wanted <= (known := _names(scores)):
-            return known
-    return _names(scores)
-
-
-def _names(scores: Any) -> set[str]:
-    return {f"val/{name}" for name in scores.compute()}
 
 
 def _written(config: DictConfig, sections: Sequence[str]) -> str:

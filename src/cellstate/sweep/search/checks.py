@@ -118,8 +118,6 @@ def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
         RequestError: holds one line for each problem.
         HydraException: a key or a config that is not there.
     """
-    from cellstate.training.run import KEYS  # torch is loaded here
-
     problems: dict[str, None] = {}
     for condition in conditions(asked.space):
         known = {*(one.key for one in asked.space), *asked.groups, *asked.keys()}
@@ -129,7 +127,7 @@ def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
         raise RequestError(*problems)
     for config, is_first in configs(sweeper, asked):
         if is_first or not problems:  # else each would tell again of what they have in common
-            problems.update(dict.fromkeys(_problems(config, KEYS)))
+            problems.update(dict.fromkeys(_problems(config)))
     if problems:
         raise RequestError(*problems)
 
@@ -154,9 +152,9 @@ def configs(sweeper: SearchSweeper, asked: Asked, words: Sequence[str] = ()) -> 
                         yield other, False
 
 
-def _problems(config: DictConfig, keys: Sequence[str]) -> list[str]:
+def _problems(config: DictConfig) -> list[str]:
     try:
-        checking.check(config, keys)
+        checking.check(config)
     except RequestError as error:
         return list(error.problems)
     return []

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cellstate.config.signatures import argument_problems, shown
 from cellstate.errors import RequestError, did_you_mean
-from cellstate.metrics.ranking import HIGHER_IS_BETTER
+from cellstate.metrics.table import MONITOR, metric_of
 
 KEYS = (
     *("name", "verbose", "space", "n_trials", "sampler", "pruner", "objective", "directions"),
@@ -20,7 +20,6 @@ KEYS = (
 COSTS = ("parameters", "seconds")  # objectives that are no metric: of the network, of its training
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, Direction] = ("minimize", "maximize")
-MONITOR = "val/loss"  # by which a run chooses its best weights, unless its config says otherwise
 
 # What a name stands for, and what of it a search fills in itself.
 SAMPLERS = {
@@ -92,7 +91,7 @@ def read_settings(config: DictConfig) -> Settings:
     objectives = _listed(values.get("objective"), monitor)
     problems += _objective_problems(objectives)
     given = _listed(values.get("directions"), None)
-    usual: list[Direction] = ["minimize" if values.get("objective") is None else natural(one) for one in objectives]
+    usual: list[Direction] = [natural(str(one)) for one in objectives]
     directions: list[Any] = [asked or other for asked, other in zip(_as_long(given, objectives), usual, strict=True)]
     if len(given) not in (1, len(objectives)) or any(one not in DIRECTIONS for one in directions):
         problems.append(
@@ -132,13 +131,18 @@ def _objective_problems(objectives: Sequence[Any]) -> Iterator[str]:
             yield f"sweep.objective={one}: a search never reads the test split; give val/{str(one)[5:]}"
         elif one not in COSTS and not re.fullmatch(r"val/\w+", str(one)):
             yield f"sweep.objective={shown(one)}: should be val/METRIC, such as val/loss, or parameters, or seconds"
+        elif metric_of(one).mode is None:
+            yield (
+                f"sweep.objective={one}: neither the higher nor the lower value of it is better "
+                f"({metric_of(one).in_words}); search by another metric, such as val/loss"
+            )
     if len(set(map(str, objectives))) < len(objectives):
         yield f"sweep.objective={shown(list(objectives))}: names one twice"
 
 
 def natural(objective: str) -> Direction:
     """Return which direction is the better one for an objective."""
-    return DIRECTIONS[str(objective).partition("/")[2] in HIGHER_IS_BETTER]
+    return DIRECTIONS[metric_of(objective).higher_is_better]
 
 
 def _listed(value: Any, default: Any) -> list[Any]:

@@ -19,7 +19,6 @@ from torch import optim
 
 from cellstate import logger, scheduler
 from cellstate.callbacks import Checkpoints, GradientNorm, Progress
-from cellstate.checkpoint.rebuild import BACKBONES, DATA, MODELS
 from cellstate.checkpoint.trust import (
     Listed,
     RecordError,
@@ -36,6 +35,7 @@ from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
 from cellstate.runs.ledger import COLUMNS, line
 from cellstate.runs.yaml_file import read_yaml
+from cellstate.scoring.rebuild import BACKBONES, DATA, MODELS
 
 OPTIMIZERS = Listed(
     "optimizer",
@@ -113,8 +113,9 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     except RequestError as error:
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
     check_processes(file, values.get("trainer"))
-    if resolved(values["data"]["_target_"], DATA, trust) is TextData and not is_cache(values["data"].get("cache")):
-        values["data"].pop("cache", None)  # the usual one will do: what comes out is the same
+    data, kind = values["data"], resolved(values["data"]["_target_"], DATA, trust)
+    if issubclass(kind, TextData) and "cache" in data and not is_cache(data["cache"]):
+        data["cache"] = None  # the usual one will do: what comes out is the same
     if ledger is not None or not is_ledger(values.get("ledger")):
         values["ledger"] = ledger or LEDGER
     return OmegaConf.create(values)

@@ -1,19 +1,12 @@
-"""Which of two scores is the better one, and what predictors are called. Imports nothing heavy."""
+"""The predictors that a result stands beside: optimum and baselines. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+
+from cellstate.metrics.table import rank
 
 OPTIMA = ("optimum", "optimum_realised")
-HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auroc", "closing_accuracy", "recall_accuracy"})
-
-
-def rank(metric: str, value: float | None) -> float:
-    """Return a number that is the smaller the better."""
-    if value is None or value != value:
-        return inf
-    return -value if metric in HIGHER_IS_BETTER else value
 
 
 def bounds(metric: str, reference: Mapping[str, float]) -> dict[str, float]:

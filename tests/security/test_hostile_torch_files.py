@@ -1,7 +1,8 @@
-"""A file in place of a checkpoint that would run something, fill the memory, or pass for what it is not."""
+"""A file of torch's in place of a checkpoint that would run something, fill the memory, or pass for what it is not."""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickle
@@ -23,42 +24,42 @@ from tests.security.forging import FOLDER, Exploding, calling, changed, entries_
 import cellstate
 from cellstate import checkpoint
 
-Make = Callable[[Path, Path], object]  # writes a file, given a good one
+Make = Callable[[Path, Path], object]  # writes a file, given that a run resumes from
 
 
-def in_place_of_a_value(good: Path, file: Path) -> None:
-    changed(good, file, lambda record, _: record["config"]["data"].update(pattern=[[Exploding()]]))
+def in_place_of_a_value(last: Path, file: Path) -> None:
+    changed(last, file, lambda record, _: record["config"]["data"].update(pattern=[[Exploding()]]))
 
 
-def beside_the_values(good: Path, file: Path) -> None:
-    changed(good, file, lambda _, content: content.update(callbacks={"mine": {"state": Exploding()}}))
+def beside_the_values(last: Path, file: Path) -> None:
+    changed(last, file, lambda _, content: content.update(callbacks={"mine": {"state": Exploding()}}))
 
 
-def as_a_key(good: Path, file: Path) -> None:
+def as_a_key(last: Path, file: Path) -> None:
     key: Any = Exploding()
-    changed(good, file, lambda record, _: record.update({key: 1}))
+    changed(last, file, lambda record, _: record.update({key: 1}))
 
 
-def as_a_whole_module(good: Path, file: Path) -> None:
-    changed(good, file, lambda _, content: content.update(model=torch.nn.Linear(2, 2)))
+def as_a_whole_module(last: Path, file: Path) -> None:
+    changed(last, file, lambda _, content: content.update(model=torch.nn.Linear(2, 2)))
 
 
-def as_a_program(good: Path, file: Path) -> None:
+def as_a_program(last: Path, file: Path) -> None:
     """A TorchScript archive: code that torch compiles."""
     zipped(
-        {**entries_of(good), f"{FOLDER}constants.pkl": b"\x80\x02).", f"{FOLDER}code/__torch__.py": b"import os"}, file
+        {**entries_of(last), f"{FOLDER}constants.pkl": b"\x80\x02).", f"{FOLDER}code/__torch__.py": b"import os"}, file
     )
 
 
-def as_a_plain_pickle(good: Path, file: Path) -> None:  # noqa: ARG001
+def as_a_plain_pickle(last: Path, file: Path) -> None:  # noqa: ARG001
     file.write_bytes(pickle.dumps({"state_dict": {}, "cellstate": Exploding()}))
 
 
-def as_torch_once_saved(good: Path, file: Path) -> None:  # noqa: ARG001
+def as_torch_once_saved(last: Path, file: Path) -> None:  # noqa: ARG001
     torch.save({"cellstate": Exploding()}, file, _use_new_zipfile_serialization=False)
 
 
-def in_a_tar_file(good: Path, file: Path) -> None:  # noqa: ARG001
+def in_a_tar_file(last: Path, file: Path) -> None:  # noqa: ARG001
     with tarfile.open(file, "w") as archive:
         for name in ("storages", "tensors", "pickle"):
             content = pickle.dumps(Exploding())
@@ -67,12 +68,12 @@ def in_a_tar_file(good: Path, file: Path) -> None:  # noqa: ARG001
             archive.addfile(entry, io.BytesIO(content))
 
 
-def behind_an_old_pickle(good: Path, file: Path) -> None:
+def behind_an_old_pickle(last: Path, file: Path) -> None:
     """A file that begins like torch's old form and ends like a checkpoint: torch goes by its beginning."""
     torch.save({"cellstate": Exploding()}, file, _use_new_zipfile_serialization=False)
     head = file.read_bytes()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, content in entries_of(good).items():
+        for name, content in entries_of(last).items():
             archive.writestr(name, content)
     body = bytearray(file.read_bytes())
     end = body.rindex(b"PK\5\6")
@@ -94,17 +95,17 @@ def behind_an_old_pickle(good: Path, file: Path) -> None:
         (beside_the_values, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
         (as_a_key, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
         (as_a_whole_module, "holds more than numbers (torch.nn.modules.linear.Linear), which is refused"),
-        (as_a_program, "laid out as no checkpoint is"),
+        (as_a_program, "laid out as no checkpoint is (an entry is called 'archive/"),
         (as_a_plain_pickle, "not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run"),
-        (as_torch_once_saved, "not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run"),
+        (as_torch_once_saved, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
         (in_a_tar_file, "not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run"),
-        (behind_an_old_pickle, "laid out as no checkpoint is (its entries lie over each other, or begin late)"),
+        (behind_an_old_pickle, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_code_in_place_of_a_checkpoint_is_not_run(make: Make, complaint: str, good: Path, refusal: Refusal) -> None:
+def test_code_in_place_of_a_checkpoint_is_not_run(make: Make, complaint: str, last: Path, refusal: Refusal) -> None:
     file = Path("hostile.ckpt").resolve()
-    make(good, file)
+    make(last, file)
     assert refusal(lambda: cellstate.load(file)).startswith(f"{file}: {complaint}")
     assert refusal(lambda: cellstate.evaluate(file)).startswith(f"{file}: {complaint}")
     assert refusal(lambda: cellstate.inspect(file)).startswith(f"{file}: {complaint}")
@@ -147,30 +148,27 @@ def test_a_pickle_of_other_instructions_is_not_followed(instructions: bytes, ref
 # ---------------------------------------------------------------------- the zip file
 
 
-def compressed(good: Path, file: Path) -> None:
+def compressed(last: Path, file: Path) -> None:
     """42 kilobytes that unpack to 42 megabytes; and it could be any number of them."""
-    zipped({**entries_of(good), f"{FOLDER}data/99": bytes(42 * 2**20)}, file, zipfile.ZIP_DEFLATED)
+    zipped({**entries_of(last), f"{FOLDER}data/99": bytes(42 * 2**20)}, file, zipfile.ZIP_DEFLATED)
 
 
-def overlapping(good: Path, file: Path) -> None:
-    """An entry that lies in another one: so do thousands in David Fifield's "better zip bomb"."""
-    name = f"{FOLDER}data/91".encode()
-    inner = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 33, 0, 64, 64, len(name), 0) + name + bytes(64)
+def overlapping(last: Path, file: Path) -> None:
+    """Forty entries that are the same megabyte, as in David Fifield's "better zip bomb"."""
     with zipfile.ZipFile(file, "w") as archive:
-        for entry, content in entries_of(good).items():
+        for entry, content in entries_of(last).items():
             archive.writestr(entry, content)
-        archive.writestr(f"{FOLDER}data/90", inner)
-        twin = zipfile.ZipInfo(name.decode())
-        twin.header_offset = archive.infolist()[-1].header_offset + 30 + len(name)
-        twin.file_size = twin.compress_size = 64
-        twin.CRC = 0
-        archive.filelist.append(twin)
+        archive.writestr(f"{FOLDER}data/90", bytes(2**20))
+        for number in range(100, 140):
+            twin = copy.copy(archive.infolist()[-1])
+            twin.filename = f"{FOLDER}data/{number}"
+            archive.filelist.append(twin)
     seal(file)
 
 
-def claiming_more(good: Path, file: Path) -> None:
+def claiming_more(last: Path, file: Path) -> None:
     """The directory says that an entry is larger than the file."""
-    zipped(entries_of(good), file)
+    zipped(entries_of(last), file)
     body = bytearray(forging.unsealed(file))
     at = body.rindex(b"PK\1\2")
     struct.pack_into("<2I", body, at + 20, 2**31, 2**31)
@@ -179,55 +177,62 @@ def claiming_more(good: Path, file: Path) -> None:
 
 
 def climbing(name: str) -> Make:
-    def make(good: Path, file: Path) -> None:
-        zipped({**entries_of(good), name: b"climbed"}, file)
+    def make(last: Path, file: Path) -> None:
+        zipped({**entries_of(last), name: b"climbed"}, file)
 
     make.__name__ = f"climbing {name}"
     return make
 
 
-def crowded(good: Path, file: Path) -> None:
-    zipped({**entries_of(good), **{f"{FOLDER}data/{number}": b"" for number in range(1000, 102_000)}}, file)
-
-
-def told_twice(good: Path, file: Path) -> None:
-    """The wide record, which torch prefers, says other than the narrow one, which others read."""
-    body = bytearray(forging.unsealed(good))
-    struct.pack_into("<Q", body, body.rindex(b"PK\6\6") + 32, 3)
-    file.write_bytes(body)
-    seal(file)
-
-
-def twice_the_record(good: Path, file: Path) -> None:
-    zipped({**entries_of(good), f"{FOLDER}DATA.PKL": pickle.dumps(Exploding(), 2)}, file)
+def twice_the_record(last: Path, file: Path) -> None:
+    zipped({**entries_of(last), f"{FOLDER}DATA.PKL": pickle.dumps(Exploding(), 2)}, file)
 
 
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
         (compressed, "is compressed or encrypted"),
-        (overlapping, "its entries lie over each other"),
-        (claiming_more, "lies outside the file"),
+        (overlapping, "its entries have more bytes than the file"),
+        (claiming_more, "its entries have more bytes than the file"),
         (climbing("../../.bashrc"), "an entry is called '../../.bashrc'"),
         (climbing("archive/../../.bashrc"), "an entry is called"),
         (climbing("/etc/cron.d/job"), "an entry is called '/etc/cron.d/job'"),
         (climbing("archive/data\\..\\x"), "an entry is called"),
         (climbing("elsewhere/data.pkl"), "its entries share a name, or lie in several folders"),
-        (crowded, "entries)"),
-        (told_twice, "its directory is told in two ways"),
-        (twice_the_record, "its entries share a name"),
+        (twice_the_record, "an entry is called 'archive/DATA.PKL'"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_forged_directory_is_refused_before_anything_is_unpacked(
-    make: Make, complaint: str, good: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+    make: Make, complaint: str, last: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = Path("hostile.ckpt").resolve()
-    make(good, file)
+    make(last, file)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch was asked to load it"))
     line = refusal(lambda: checkpoint.read(file))
     assert line.startswith(f"{file}: laid out as no checkpoint is (")
     assert complaint in line
+
+
+def crowded(last: Path, file: Path) -> None:
+    zipped({**entries_of(last), **{f"{FOLDER}data/{number}": b"" for number in range(1000, 31_000)}}, file)
+
+
+def told_twice(last: Path, file: Path) -> None:
+    """The wide record, which torch prefers, says other than the narrow one, which others read."""
+    body = bytearray(forging.unsealed(last))
+    struct.pack_into("<Q", body, body.rindex(b"PK\6\6") + 32, 3)
+    file.write_bytes(body)
+    seal(file)
+
+
+@pytest.mark.parametrize("make", [crowded, told_twice])
+def test_torch_reads_a_directory_as_it_was_checked(make: Make, last: Path, working_folder: Path) -> None:
+    """Two readers of a forged zip file may see two things, so torch is given one that was written anew."""
+    make(last, working_folder / "forged.ckpt")
+    found, right = (checkpoint.read(file)["state_dict"] for file in (working_folder / "forged.ckpt", last))
+    assert found.keys() == right.keys()
+    assert all(torch.equal(found[name], right[name]) for name in right)
 
 
 # ---------------------------------------------------------------------- bombs
@@ -247,9 +252,11 @@ def tensor_of(numbers: int, size: int, stride: int) -> bytes:
 BOMBS: dict[str, bytes] = {
     "a list in itself, 2^18 times": b"\x80\x02" + b"]" * 2**18 + b"a" * (2**18 - 1) + b".",
     "a tuple in itself as a key": b"\x80\x02})" + b"\x85" * 2**20 + b"Ns.",
+    "as many as may be as a key": b"\x80\x02})" + b"\x85" * 99_999 + b"Ns.",
     "a list that holds itself": b"\x80\x02]q\x00h\x00a.",
     "ten to the thirty values": pickle.dumps(forging.laughs(30), 2),
     "a byte array of a terabyte": calling("__builtin__", "bytearray", 10**12),
+    "an untyped storage of a terabyte": calling("torch.storage", "UntypedStorage", 10**12),
     "a storage of a terabyte": b"\x80\x02ctorch\nByteStorage\n\x8a\x06" + (10**12).to_bytes(6, "little") + b"\x85R.",
     "a tensor of a terabyte": calling("torch", "FloatTensor", 10**6, 10**6),
     "a tensor without memory": calling(
@@ -280,7 +287,7 @@ for file in sys.argv[1:]:
 """
 
 
-def test_small_files_that_unfold_are_refused_in_little_memory(good: Path, working_folder: Path) -> None:
+def test_small_files_that_unfold_are_refused_in_little_memory(last: Path, working_folder: Path) -> None:
     files = {}
     for number, (name, instructions) in enumerate(BOMBS.items()):
         files[name] = pickled(instructions, working_folder / f"{number}.ckpt", _0=bytes(32))
@@ -295,7 +302,7 @@ def test_small_files_that_unfold_are_refused_in_little_memory(good: Path, workin
         ),
     }
     for name, change in records.items():
-        files[name] = changed(good, working_folder / f"{name.replace(' ', '_')}.ckpt", change)
+        files[name] = changed(last, working_folder / f"{name.replace(' ', '_')}.ckpt", change)
     answers = subprocess.run(
         [sys.executable, "-c", LIMITED, *map(str, files.values())],
         capture_output=True,
@@ -312,31 +319,23 @@ def test_small_files_that_unfold_are_refused_in_little_memory(good: Path, workin
         assert seconds < 60, f"{name}: took {seconds} s of work"
 
 
-def test_what_torch_saves_is_what_is_read(working_folder: Path, good: Path) -> None:
+def test_what_torch_saves_is_what_is_read(working_folder: Path, last: Path) -> None:
     """The suite above proves little if good files were refused as well."""
     kinds = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.uint8, torch.bool]
-    kinds += [
-        torch.int16,
-        torch.int32,
-        torch.int64,
-        torch.complex64,
-        torch.complex128,
-        torch.float8_e4m3fn,
-        torch.uint16,
-    ]
+    kinds += [torch.int16, torch.int32, torch.int64, torch.complex64, torch.complex128]
     shared = torch.arange(12.0)
     extra = {
         "kinds": [torch.ones(2, 3).to(kind) for kind in kinds],
         "views": [shared[3:7], shared.view(3, 4).T, shared.view(3, 4)[1:, 2], torch.zeros(0, 10), torch.tensor(1.0)],
         "plain": [None, True, -1, 2**40, 1.5, float("inf"), "ä", (1, (2,)), {"a": {3: []}}, {1, 2}, set()],
     }
-    content = {**torch.load(good, weights_only=True), "extra": extra}
+    content = {**torch.load(last, weights_only=True), "extra": extra}
     checkpoint.write(content, working_folder / "more.ckpt")
     found = checkpoint.read(working_folder / "more.ckpt")["extra"]
     assert found["plain"] == extra["plain"]
     for name in ("kinds", "views"):
         for was, is_now in zip(extra[name], found[name], strict=True):
             assert was.dtype == is_now.dtype
-            assert torch.equal(was, is_now) if was.dtype != torch.float8_e4m3fn else was.shape == is_now.shape
+            assert torch.equal(was, is_now)
     again = saved(content, working_folder / "again.ckpt")
     assert checkpoint.read(again).keys() == content.keys()

@@ -18,54 +18,16 @@ from typing import Any
 from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
 from cellstate.checkpoint.record import KEY
-from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, resolved
+from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, own_classes, resolved
 from cellstate.config.signatures import FILLED_IN, argument_problems
 from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
 from cellstate.model.size import refuse_misfit
 
-DATA = Listed(
-    "data",
-    ("cellstate.data",),
-    (
-        data.AddingData,
-        data.CopyMemoryData,
-        data.EmbeddedReberData,
-        data.FirstParityData,
-        data.MarkovData,
-        data.LabelledData,
-        data.PatternData,
-        data.SeasonalData,
-        data.SeriesData,
-        data.SineData,
-        data.StatesData,
-        data.TemporalOrderData,
-        data.TextData,
-        data.TriggerActionData,
-    ),
-    SequenceData,
-)
-BACKBONES = Listed(
-    "backbone",
-    ("cellstate.backbone",),
-    (
-        backbone.RNN,
-        backbone.LSTM,
-        backbone.GRU,
-        backbone.TransparentRNN,
-        backbone.TransparentLSTM,
-        backbone.TransparentGRU,
-    ),
-    Backbone,
-)
-MODELS = Listed(
-    "model",
-    ("cellstate.model",),
-    (model.Classifier, model.Forecaster, model.LanguageModel, model.NextState, model.Regressor),
-    SequenceModel,
-)
-WRITTEN_TO = {TextData: {"cache": None}}  # arguments that name a place to write to, which no record decides
+DATA = own_classes("data", data, SequenceData)
+BACKBONES = own_classes("backbone", backbone, Backbone)
+MODELS = own_classes("model", model, SequenceModel)
 CHANGED = "it was changed, or written by another version of cellstate"
 FILES = ("path", "test_path")  # arguments that name a file to read
 
@@ -108,7 +70,8 @@ def rebuild_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes:
     if problems := list(argument_problems("data", cls, changes)):
         raise RequestError(*problems)
     with refusing("data"):
-        return cls(**{**arguments, **WRITTEN_TO.get(cls, {}), **changes})
+        elsewhere = {"cache": None} if issubclass(cls, TextData) else {}  # where to write to is not the record's to say
+        return cls(**{**arguments, **elsewhere, **changes})
 
 
 def read_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes: Any) -> SequenceData:

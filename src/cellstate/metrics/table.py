@@ -1,0 +1,113 @@
+"""The table of metrics: what each one means, which way is better, its unit, where it is shown. Imports nothing heavy.
+
+All that is true of a metric is said here and nowhere else: checkpoints, early stopping, schedules, searches, rankings,
+loggers, tables and pages ask. A metric of your own is added with ``register``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+Mode = Literal["min", "max"]
+MONITOR = "val/loss"  # by which a run chooses its best weights, unless its config says otherwise
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is true of a metric.
+
+    Attributes:
+        name: as it stands in ``metrics.json``, without its split.
+        meaning: in one line, with its unit.
+        better: ``lower``, ``higher``, or the value that is best, such as 0.8 for the coverage of an 80 % interval.
+        in_tables: False for metrics that tables on the screen leave out where there are many; files and pages have all.
+    """
+
+    name: str
+    meaning: str = ""
+    better: Literal["lower", "higher"] | float = "lower"
+    in_tables: bool = True
+
+    def rank(self, value: float | None) -> float:
+        """Return a number that is smaller for a better value, infinite for none and for NaN."""
+        if value is None or value != value:
+            return inf
+        if isinstance(self.better, str):
+            return -value if self.better == "higher" else value
+        return abs(value - self.better)
+
+    @property
+    def mode(self) -> Mode | None:
+        """``min`` or ``max``, as callbacks and optimisers name it; None where neither is better."""
+        if isinstance(self.better, str):
+            return "max" if self.better == "higher" else "min"
+        return None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the largest value is the best."""
+        return self.better == "higher"
+
+    @property
+    def in_words(self) -> str:
+        """Which way is better, such as ``lower is better``."""
+        return f"{self.better} is better" if isinstance(self.better, str) else f"closer to {self.better:g} is better"
+
+    def along(self, low: str, high: str) -> str:
+        """Return which end of an axis is better, such as ``the further left, the better``."""
+        if not isinstance(self.better, str):
+            return f"the closer to {self.better:g}, the better"
+        return f"the further {high if self.better == 'higher' else low}, the better"
+
+
+_TABLE: dict[str, Metric] = {}
+
+
+def register(metric: Metric) -> Metric:
+    """Add a metric to the table, in place of one of the same name, and return it."""
+    _TABLE[metric.name] = metric
+    return metric
+
+
+def metric_of(name: str) -> Metric:
+    """Return the entry of a metric, with or without its split (``val/loss``); without an entry, lower is better."""
+    bare = name.rpartition("/")[2]
+    return _TABLE.get(bare) or Metric(bare)
+
+
+def rank(name: str, value: float | None) -> float:
+    """Return a number that is smaller for a better value of a metric, infinite for none and for NaN."""
+    return metric_of(name).rank(value)
+
+
+for _entry in (
+    Metric("loss", "the training objective; lower is better", in_tables=False),
+    Metric("accuracy", "fraction of correct predictions; higher is better", "higher"),
+    Metric(
+        "closing_accuracy",
+        "fraction of correct predictions of the closing symbol of an embedding; chance is 0.5",
+        "higher",
+    ),
+    Metric("recall_accuracy", "fraction of correct predictions of the symbols to recall; higher is better", "higher"),
+    Metric("f1", "harmonic mean of precision and recall; higher is better", "higher"),
+    Metric("auroc", "probability that a positive is ranked above a negative; chance is 0.5", "higher"),
+    Metric("bpc", "bits per symbol; lower is better"),
+    Metric("perplexity", "number of equally likely symbols with the same uncertainty; lower is better"),
+    Metric("mae", "mean absolute error, in the units of the data"),
+    Metric("rmse", "root mean squared error, in the units of the data"),
+    Metric("mse", "mean squared error, in the squared units of the data", in_tables=False),
+    Metric("smape", "symmetric mean absolute percentage error, in per cent", in_tables=False),
+    Metric("mase", "mae divided by that of the seasonal naive forecast in training; below 1 is better than it"),
+    Metric("crps", "continuous ranked probability score, in the units of the data; for a point forecast its mae"),
+    Metric("pinball", "mean pinball loss of the quantiles, in the units of the data", in_tables=False),
+    Metric("nll", "negative log-likelihood, in nats per value", in_tables=False),
+    Metric("coverage_80", "fraction of observations inside the 80 % interval; 0.8 is best", 0.8, in_tables=False),
+    Metric("coverage_90", "fraction of observations inside the 90 % interval; 0.9 is best", 0.9),
+    Metric("interval_width_80", "mean width of the 80 % interval, in the units of the data", in_tables=False),
+    Metric("interval_width_90", "mean width of the 90 % interval, in the units of the data", in_tables=False),
+    Metric("mae_scaled", "mae divided by the standard deviation of the training split, as papers report it"),
+    Metric("mse_scaled", "mse divided by the variance of the training split, as papers report it"),
+):
+    register(_entry)

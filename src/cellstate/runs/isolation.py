@@ -1,0 +1,69 @@
+"""What a call shares with its process, put back as it was found, however the call ends."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lightning as L
+import numpy as np
+import torch
+
+# What Lightning's seed_everything and its Trainer set.
+VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
+
+
+@contextmanager
+def isolated(seed: int | None = None) -> Iterator[None]:
+    """Keep the global random generators, and whether torch is to be deterministic, for whoever calls.
+
+    Lightning's ``isolate_rng`` does the former too, but not where an error passes through it.
+
+    Args:
+        seed: of the generators of Python, NumPy and torch inside; None draws on from where they are.
+    """
+    with _random_states(), _determinism(), _variables():
+        if seed is not None:
+            L.seed_everything(seed, workers=True, verbose=False)
+        yield
+
+
+@contextmanager
+def _random_states() -> Iterator[None]:
+    python, legacy = random.getstate(), np.random.get_state()
+    initialised = torch.cuda.is_initialized()  # what is not yet takes memory on every GPU, and holds a seed alone
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if initialised else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+        if not initialised and torch.cuda.is_available():
+            torch.cuda.manual_seed_all(torch.initial_seed())
+
+
+@contextmanager
+def _determinism() -> Iterator[None]:
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+
+
+@contextmanager
+def _variables() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

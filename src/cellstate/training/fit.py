@@ -1,0 +1,65 @@
+"""Fitting: from the newest checkpoint on, if there is one, until the last weights are scored and kept."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning as L
+
+from cellstate.callbacks import Checkpoints, History
+from cellstate.data import SequenceData
+from cellstate.errors import RunError
+from cellstate.model import SequenceModel
+from cellstate.runs.folder import shortest
+from cellstate.runs.stopping import Stopped
+from cellstate.runs.watching import PrunedError
+
+
+def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
+    """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
+    newest = keeper.newest()
+    if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
+        print(f"cellstate: warning: {keeper.last_path} is damaged; resuming from {newest}", file=sys.stderr)
+    with passing_on_interruption(trainer, keeper):
+        try:
+            trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
+            if keeper.scored_step != trainer.global_step:
+                trainer.validate(model, datamodule=data, verbose=False)
+                history.add(trainer, model)
+                keeper.keep(trainer)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise RunError(
+                f"out of memory at step {trainer.global_step} ({str(error).splitlines()[0]}); "
+                "set a smaller data.batch_size or backbone.hidden_size"
+            ) from error
+
+
+@contextmanager
+def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator[None]:
+    """Pass Ctrl-C on as such, saying where it struck: Lightning ends the process on it, and stays deaf to the next."""
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except (Stopped, SystemExit) as error:
+        if isinstance(error, Stopped) and keeper.stop.given_up is not None:
+            raise PrunedError(keeper.stop.given_up) from error
+        held = keeper.last_path if keeper.last_path.exists() else None
+        raise KeyboardInterrupt(
+            f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
+            + (f"; {held} holds what was reached; {way_on(held.parent.parent)}" if held else "")
+        ) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
+            signal.signal(signal.SIGINT, on_interrupt)
+
+
+def way_on(folder: Path) -> str:
+    """Return in words how a run is resumed."""
+    return f"resume with: cellstate train run={shortest(folder)}"

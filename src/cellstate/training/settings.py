@@ -1,0 +1,131 @@
+"""The settings of one run: typed and resolved once, so that nothing below has to read the config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig
+
+from cellstate.callbacks.monitors import with_mode
+from cellstate.config.check import check, chosen, plain, recorded
+from cellstate.config.compose import lock_in_sweep
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section of a config: the class that it names, and the arguments that it gives.
+
+    Attributes:
+        values: the section as plain values, ``_target_`` among them.
+    """
+
+    values: Mapping[str, Any]
+
+    @property
+    def target(self) -> str:
+        """The dotted name of the class."""
+        return str(self.values["_target_"])
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys of the section without Hydra's own."""
+        return {key: value for key, value in self.values.items() if not key.startswith("_")}
+
+    def factory(self) -> Callable[..., Any]:
+        """Return the class with its arguments filled in, to be called with those that only the code knows."""
+        return partial(get_object(self.target), **self.arguments)
+
+    def build(self, **more: Any) -> Any:
+        """Return an instance, as Hydra makes it."""
+        return instantiate(dict(self.values), **more)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run was asked for.
+
+    Attributes:
+        experiment: its name, the first part of the run folder's path.
+        seed: of everything that is drawn.
+        data, model, backbone, optimizer, trainer: what is built.
+        scheduler: of the learning rate; None keeps it constant.
+        debug: the preset of ``debug=NAME``; None for a run whose scores are results.
+        checkpoint: arguments of the callback that writes checkpoints.
+        callbacks, loggers: by the names that the config gives them.
+        test: False leaves the test split locked.
+        ledger: where each evaluation of a test split is logged.
+        report: whether the run writes its page.
+        quiet: print neither what is trained nor the table of results.
+        recorded: the whole config as checkpoint and ``config.yaml`` keep it, with absolute paths.
+    """
+
+    experiment: str
+    seed: int
+    data: Part
+    model: Part
+    backbone: Part
+    optimizer: Part
+    trainer: Part
+    scheduler: Part | None
+    debug: Part | None
+    checkpoint: Mapping[str, Any]
+    callbacks: Mapping[str, Part]
+    loggers: Mapping[str, Part]
+    test: bool
+    ledger: str
+    report: bool
+    quiet: bool
+    recorded: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: DictConfig) -> Settings:
+        """Return the settings of a composed config."""
+        values = plain(config)
+        return cls(
+            experiment=values["experiment"],
+            seed=values["seed"],
+            data=Part(values["data"]),
+            model=Part(values["model"]),
+            backbone=Part(values["backbone"]),
+            optimizer=Part(values["optimizer"]),
+            trainer=Part(values["trainer"]),
+            scheduler=_part(values.get("scheduler")),
+            debug=_part(values.get("debug")),
+            checkpoint=Part(values["checkpoint"]).arguments,
+            callbacks={name: Part(with_mode(node)) for name, node in chosen(values.get("callbacks")).items()},
+            loggers={name: Part(node) for name, node in chosen(values.get("logger")).items()},
+            test=values["test"],
+            ledger=values["ledger"],
+            report=values["report"],
+            quiet=values["quiet"],
+            recorded=recorded(config),
+        )
+
+    def waiting(self) -> dict[str, Mapping[str, Any]]:
+        """Return the sections that may wait for a metric, by their keys in the config."""
+        schedule = {} if self.scheduler is None else {"scheduler": self.scheduler.values}
+        callbacks = {f"callbacks.{name}": part.values for name, part in self.callbacks.items()}
+        return {"checkpoint": self.checkpoint, **callbacks, **schedule}
+
+    def with_strategy(self, strategy: str) -> Settings:
+        """Return the same settings, without loggers, for a trainer of another strategy."""
+        return replace(self, trainer=Part({**self.trainer.values, "strategy": strategy}), loggers={})
+
+
+def _part(section: Mapping[str, Any] | None) -> Part | None:
+    return Part(section) if section else None
+
+
+def resolve(config: DictConfig) -> Settings:
+    """Check a composed config, lock the test split where a sweep runs it, and return its settings.
+
+    Raises:
+        RequestError: one line for each problem of the config.
+    """
+    lock_in_sweep(config)
+    check(config)
+    return Settings.of(config)
