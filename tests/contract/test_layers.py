@@ -131,3 +131,13 @@ def test_importing_models_loads_no_figures():
     loaded = set(answer.stdout.split())
     assert "cellstate.model.forecasting.model" in loaded
     assert not [name for name in loaded if name.endswith(".figures") or name == "cellstate.plotting.canvas"]
+
+
+TASKS = ["classification", "forecasting", "language", "next_state", "regression"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_one_task_needs_lies_in_its_own_folder(task):
+    others = {f"cellstate.model.{other}" for other in TASKS if other != task}
+    for file in (SOURCE / "model" / task).glob("*.py"):
+        assert not {".".join(module.split(".")[:3]) for module in imports(file)} & others, file

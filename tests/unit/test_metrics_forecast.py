@@ -6,7 +6,7 @@ import torch
 
 from cellstate.data.batch import DataSpec
 from cellstate.metrics.forecast import LOSSES, ForecastScores, forecast_scores, naive_error
-from cellstate.model.forecasting.model import LOSSES as TRAINED
+from cellstate.model.losses import LOSSES as TRAINED
 
 SPEC = DataSpec(
     input_size=2, targets=("a", "b"), window=4, horizon=3, mean=(10.0, -2.0), std=(2.0, 0.5), naive_error=(1.5, 0.25)

@@ -30,6 +30,7 @@ from cellstate.model.forecasting import figures as forecasting
 from cellstate.model.language import figures as tokens
 from cellstate.model.material import Material
 from cellstate.plotting import canvas
+from cellstate.plotting.examples import examples
 from cellstate.plotting.theme import DARK, LIGHT, THEMES, Theme, channels, distance
 from cellstate.report import document
 from cellstate.report.run import learning, standing
@@ -422,12 +423,12 @@ def test_the_band_is_the_signal_and_the_truth_is_the_series(runs):
 
 def test_the_windows_shown_lie_at_fixed_ranks_of_the_error():
     errors = np.random.default_rng(0).permutation(101) / 100
-    assert {name: errors[index] for name, index in forecasting.examples(errors).items()} == {
+    assert {name: errors[index] for name, index in examples(errors).items()} == {
         "easy": 0.1,
         "typical": 0.5,
         "hard": 0.9,
     }
-    assert forecasting.examples(np.array([3.0])) == {"the only window": 0}
+    assert examples(np.array([3.0])) == {"the only window": 0}
 
 
 def test_without_a_test_split_the_figures_show_the_best_weights(tmp_path):

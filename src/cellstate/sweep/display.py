@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -28,6 +28,9 @@ from cellstate.metrics.display import number, shown_metrics
 from cellstate.sweep.folder import SweepFolder, count
 from cellstate.sweep.naming import differing, label, labels
 
+if TYPE_CHECKING:
+    from cellstate.report.sweep.reading import JobRow
+
 EVERY = 0.5  # seconds between two looks at what became of the jobs
 ENDED = ("completed", "pruned", "failed", "interrupted")
 STYLES = {
@@ -39,7 +42,6 @@ STYLES = {
     "pending": "dim",
 }
 
-Row = Mapping[str, Any]
 Item = TypeVar("Item")
 MANY = 8  # items from which on a bar counts them
 SHOWN = 2  # running jobs that a bar names
@@ -125,7 +127,7 @@ class Watch:
             )
             self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=_plain(now))
 
-    def _say(self, row: Row, total: int) -> None:
+    def _say(self, row: JobRow, total: int) -> None:
         line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
         self._console.print(line, soft_wrap=True, markup=False, style=STYLES[row["status"]] or None)
 
@@ -181,7 +183,7 @@ def counted(items: Sequence[Item], what: str, *, quiet: bool) -> Iterator[Item]:
         yield from bar.track(items)
 
 
-def outcome(row: Row) -> str:
+def outcome(row: JobRow) -> str:
     """Return in a few words how a job ended."""
     if row["status"] == "pruned" and row["reason"]:
         return f"pruned {row['reason']}"
@@ -229,7 +231,7 @@ def conclude(folder: Path, content: Mapping[str, Any], keys: Collection[str]) ->
         console.print(f"          this command: {len(own)} completed; earlier ones: {said}", soft_wrap=True)
 
 
-def job_table(rows: Sequence[Row]) -> Table:
+def job_table(rows: Sequence[JobRow]) -> Table:
     """Return a row a job; of those that are not complete it says why."""
     split, metrics = _shown([row for row in rows if row["status"] == "completed"])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -248,7 +250,7 @@ def job_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def group_table(groups: Sequence[Row], rows: Sequence[Row]) -> Table | None:
+def group_table(groups: Sequence[JobRow], rows: Sequence[JobRow]) -> Table | None:
     """Return a row for all repetitions of an experiment: means with 95 % intervals; None where nothing repeats."""
     if len(groups) == len(rows) or not any(group["n"] for group in groups):
         return None
@@ -271,7 +273,7 @@ def group_table(groups: Sequence[Row], rows: Sequence[Row]) -> Table | None:
     return table
 
 
-def _missing(repeats: Sequence[Row]) -> str:
+def _missing(repeats: Sequence[JobRow]) -> str:
     """Return ``seed=3,4``, or each repetition by itself where it is known by several keys."""
     (key,) = one if len(one := {key for repeat in repeats for key in repeat}) == 1 else (None,)
     if key is not None:
@@ -279,7 +281,7 @@ def _missing(repeats: Sequence[Row]) -> str:
     return ", ".join(label(repeat) for repeat in repeats)
 
 
-def _interval(summary: Row | None) -> str:
+def _interval(summary: JobRow | None) -> str:
     if summary is None:
         return ""
     if summary["low"] is None:
@@ -290,7 +292,7 @@ def _interval(summary: Row | None) -> str:
     return f"{mean} ± {half:,.{len(mean.partition('.')[2])}f}"  # to as many places as the mean
 
 
-def _shown(rows: Sequence[Row]) -> tuple[str, list[str]]:
+def _shown(rows: Sequence[JobRow]) -> tuple[str, list[str]]:
     """Return the split that tables show, the test split where there is one, and its metrics."""
     split = "test" if any(row["test"] for row in rows) else "val"
     values = {name: value for row in rows for name, value in row[split].items()}
@@ -304,7 +306,7 @@ def _plain(text: str) -> str:
 # ---------------------------------------------------------------------- what the command ends with
 
 
-def failures(everything: Sequence[Row], rows: Sequence[Row], trouble: Exception | None) -> Exception | None:
+def failures(everything: Sequence[JobRow], rows: Sequence[JobRow], trouble: Exception | None) -> Exception | None:
     """Return one error for all jobs of a command that are not complete; None where all are.
 
     Args:
@@ -338,7 +340,7 @@ def troubles(trouble: Exception | None) -> list[str]:
     return [f"the launcher failed ({kind}{first})"]
 
 
-def interrupted(rows: Sequence[Row]) -> str:
+def interrupted(rows: Sequence[JobRow]) -> str:
     """Return what to say of a sweep that was stopped."""
     done = sum(row["status"] == "completed" for row in rows)
     begun = sum(row["status"] == "interrupted" for row in rows)

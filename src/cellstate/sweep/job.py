@@ -28,7 +28,7 @@ from cellstate.runs.yaml_file import read_yaml
 from cellstate.sweep.folder import Claim, SweepFolder
 from cellstate.sweep.identity import job_key
 
-Task = Callable[[DictConfig], object]
+TrainFunction = Callable[[DictConfig], object]
 
 
 class SweepTask:
@@ -44,7 +44,7 @@ class SweepTask:
         full_error: print the traceback of what goes wrong.
     """
 
-    def __init__(self, task: Task, command: Sequence[str], *, verbose: bool, full_error: bool) -> None:
+    def __init__(self, task: TrainFunction, command: Sequence[str], *, verbose: bool, full_error: bool) -> None:
         self.task, self.command, self.verbose, self.full_error = task, list(command), verbose, full_error
         self.process = os.getpid()
         self.by = f"{socket.gethostname()}-{self.process}-{secrets.token_hex(4)}"  # a name that no other command has

@@ -44,7 +44,7 @@ class JobSweeper(Sweeper):
     A sweeper that derives from it says which jobs, by calling ``run_jobs`` in its ``sweep``, once or often.
     """
 
-    Task: type[SweepTask] = SweepTask  # what the launcher runs
+    job_class: type[SweepTask] = SweepTask  # of what the launcher runs
     folder: SweepFolder
     config: DictConfig
     hydra_context: HydraContext
@@ -59,7 +59,7 @@ class JobSweeper(Sweeper):
         with open_dict(config):
             config.sweep.name = self.name()
         self._full_error = getattr(task_function, "full_error", None)
-        self.task = self.Task(
+        self.task = self.job_class(
             inspect.unwrap(task_function),  # the command's own: what fails is kept by the sweep, not by the command
             sys.argv,
             verbose=bool(config.sweep.verbose) and not self.quiet,

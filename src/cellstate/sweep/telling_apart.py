@@ -12,19 +12,19 @@ from typing import Any
 
 from cellstate.sweep.identity import ASIDE, REPEATS
 
-Row = dict[str, Any]
+EditableRow = dict[str, Any]  # of sweep.json, before it is written
 Config = Mapping[str, Any]
 ABSENT = object()
 
 
-def tell_apart(rows: Sequence[Row], config_of: Callable[[Row], Config | None]) -> None:
+def tell_apart(rows: Sequence[EditableRow], config_of: Callable[[EditableRow], Config | None]) -> None:
     """Add to the overrides of jobs what tells apart those which have the same and train something else.
 
     Args:
         rows: all jobs of a sweep, as ``sweep.json`` has them.
         config_of: gives what of a job's config decides on the training, or None where that is not known.
     """
-    alike: dict[str, list[Row]] = {}
+    alike: dict[str, list[EditableRow]] = {}
     for row in rows:
         alike.setdefault(spoken(row), []).append(row)
     for members in alike.values():
@@ -38,7 +38,7 @@ def tell_apart(rows: Sequence[Row], config_of: Callable[[Row], Config | None]) -
             row["told"] = list(own)
 
 
-def told(configs: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Row]) -> dict[str, dict[str, Any]]:
+def told(configs: Mapping[str, Mapping[str, Any]], groups: Mapping[str, EditableRow]) -> dict[str, dict[str, Any]]:
     """Return group -> the keys, with their values, by which groups are told apart: no more than that takes.
 
     Args:
@@ -62,7 +62,7 @@ def parts(configs: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> int:
     return len({json.dumps([config.get(key, "\0") for key in keys], default=str) for config in configs.values()})
 
 
-def repeated(key: str, groups: Mapping[str, Row]) -> bool:
+def repeated(key: str, groups: Mapping[str, EditableRow]) -> bool:
     """Say whether a key is one that repeats an experiment, or follows it."""
     return key in REPEATS or key in {name for row in groups.values() for name in row["repeat"]} or key == "data.seed"
 
@@ -83,7 +83,7 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def spoken(row: Row) -> str:
+def spoken(row: EditableRow) -> str:
     """Return the overrides of a job as the command said them, but for what repeats it and what trains nothing."""
     own = without(row["overrides"], (*row.get("told", ()), *row["repeat"]))
     heard = {key: value for key, value in own.items() if key.partition(".")[0] not in ASIDE}

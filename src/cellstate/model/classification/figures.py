@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.metrics.classification import ClassificationScores
 from cellstate.model.material import Material, Rows
 from cellstate.plotting import calibration, canvas
+from cellstate.plotting.cells import NAME_WIDTH, shades
 from cellstate.plotting.parts import Drawing, Section, Table
 from cellstate.plotting.theme import Theme
 
@@ -20,7 +20,6 @@ WRITTEN = 10  # classes up to which the cells hold numbers
 LISTED, MOST = 20, 500  # classes that a table shows, and that it holds
 NAMED = 30  # classes up to which rows and columns hold names
 WHOLE = 31  # classes up to which a table has every pair, also those that never occur
-LONGEST = 1.1  # inches of a name
 
 
 def section(material: Material) -> Section:
@@ -112,25 +111,21 @@ def confusion_matrix(theme: Theme, counts: np.ndarray, classes: Sequence[str], *
     canvas.write_line(figure, top + 0.02, "true", color=theme.muted)
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - 0.24)
 
-    shades = LinearSegmentedColormap.from_list("shares", [empty(theme), theme.run])
     edges = np.arange(size + 1) - 0.5
-    axes.pcolormesh(edges, edges, shares, cmap=shades, vmin=0, vmax=1, ec=theme.surface, lw=2 if size <= WRITTEN else 0)
+    axes.pcolormesh(
+        edges, edges, shares, cmap=shades(theme), vmin=0, vmax=1, ec=theme.surface, lw=2 if size <= WRITTEN else 0
+    )
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    names = [canvas.shortened(figure, canvas.name(label), LONGEST) for label in classes] if size <= NAMED else []
+    names = [canvas.shortened(figure, canvas.name(label), NAME_WIDTH) for label in classes] if size <= NAMED else []
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
     if size <= WRITTEN:
         write_cells(theme, axes, counts, shares)
     return canvas.fit_below(canvas.fit(figure))
-
-
-def empty(theme: Theme) -> str:
-    """Return the shade of a cell that holds nothing, which must still be seen as a cell."""
-    return theme.mixed(theme.surface, 0.06)
 
 
 def write_cells(theme: Theme, axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:

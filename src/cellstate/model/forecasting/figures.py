@@ -20,14 +20,12 @@ from cellstate.model.material import Material, Rows
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import draw_curve
+from cellstate.plotting.examples import PANEL, PANEL_TITLE, examples
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
-# Windows by the rank of their error among all of the split: neither the best nor the worst is chosen by hand.
-EXAMPLES = {"easy": 0.1, "typical": 0.5, "hard": 0.9}
 HUES = ("seasonal_naive", "last_value")  # which of a theme's baselines each is; any other is muted
 BANDS = (50, 80, 90)  # per cent, of the central intervals that are drawn
-PANEL, PANEL_TITLE = 1.3, 0.46  # inches
 
 
 @dataclass(frozen=True)
@@ -147,15 +145,6 @@ def collect(material: Material) -> Forecasts:
     if not isinstance(scores, ProbabilisticScores):
         return found
     return replace(found, quantiles=scores.quantiles(), levels=scores.levels)
-
-
-def examples(errors: np.ndarray) -> dict[str, int]:
-    """Return which windows to show: those at fixed ranks of the error, ``errors (N,)``."""
-    order = np.argsort(errors, kind="stable")
-    chosen = {title: int(order[round(rank * (len(order) - 1))]) for title, rank in EXAMPLES.items()}
-    return {title: index for title, index in chosen.items() if list(chosen.values()).count(index) == 1} or {
-        "the only window": int(order[0])
-    }
 
 
 def forecast_windows(theme: Theme, found: Forecasts, *, target: str, split: str) -> Figure:

@@ -28,8 +28,8 @@ from cellstate.metrics.probabilistic import (
     quantile_metrics,
 )
 from cellstate.model.inspector import PredictionKind
+from cellstate.model.losses import LOSSES
 
-LOSSES = {"mae": nn.functional.l1_loss, "mse": nn.functional.mse_loss, "huber": nn.functional.smooth_l1_loss}
 # In standard deviations of the training split. Bounds the likelihood where a series can be foretold exactly, and with
 # it the gradient.
 MINIMUM_STD = 1e-3

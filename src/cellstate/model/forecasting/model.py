@@ -21,7 +21,7 @@ from cellstate.metrics.headline import Headline
 from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
-from cellstate.model.forecasting.heads import LOSSES, new_head
+from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.inputs import as_sequences, predicting
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from cellstate.model.material import Material, Rows
     from cellstate.plotting.parts import Section
-
-__all__ = ["LOSSES", "Forecaster"]
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.data.batch import UNKNOWN, Batch
@@ -16,12 +15,12 @@ from cellstate.data.loader import BatchLoader
 from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.tokens import IGNORED
-from cellstate.model.classification.figures import LONGEST, empty
 from cellstate.model.material import Material, Rows
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration, canvas
 from cellstate.plotting.calibration import Reliability, wilson
 from cellstate.plotting.canvas import End
+from cellstate.plotting.cells import NAME_WIDTH, shades
 from cellstate.plotting.curves import draw_curve
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
@@ -176,16 +175,22 @@ def transitions(theme: Theme, found: Predictions, names: Sequence[str], *, split
     top = height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
     canvas.write_line(figure, top + 0.02, "newest", color=theme.muted)
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - 0.24)
-    shades = LinearSegmentedColormap.from_list("shares", [empty(theme), theme.run])
     edges = np.arange(size + 1) - 0.5
     axes.pcolormesh(
-        edges, edges, expected, cmap=shades, vmin=0, vmax=darkest, ec=theme.surface, lw=2 if size <= WRITTEN else 0
+        edges,
+        edges,
+        expected,
+        cmap=shades(theme),
+        vmin=0,
+        vmax=darkest,
+        ec=theme.surface,
+        lw=2 if size <= WRITTEN else 0,
     )
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    labels = [canvas.shortened(figure, names[int(state)], LONGEST) for state in found.states]
+    labels = [canvas.shortened(figure, names[int(state)], NAME_WIDTH) for state in found.states]
     small = 9 if size <= 20 else 7
     axes.set_xticks(range(size), labels, size=small)
     axes.set_yticks(range(size), labels, size=small)

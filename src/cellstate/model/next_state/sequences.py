@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from cellstate.metrics.tokens import IGNORED
-from cellstate.model.classification.figures import LONGEST, empty
 from cellstate.model.material import Material
 from cellstate.plotting import canvas
+from cellstate.plotting.cells import NAME_WIDTH, shades
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 
@@ -86,7 +85,7 @@ def draw(theme: Theme, found: Sequence[Along], names: Sequence[str], *, split: s
             figure, top - 0.08, f"sequence {one.row + 1}: {right} of {len(one.steps)} likeliest states came"
         )
         axes = canvas.add_axes(figure, top - TITLE - room, top - TITLE)
-        labels = [canvas.shortened(figure, names[int(state)], LONGEST) for state in one.shown]
+        labels = [canvas.shortened(figure, names[int(state)], NAME_WIDTH) for state in one.shown]
         draw_sequence(theme, axes, one, labels)
         axes.set_xlim(0.5, last + 1.5)
         ticks = [step for step in (1, *range(5, last + 2, 5)) if step <= last + 1]
@@ -102,9 +101,8 @@ def draw_sequence(theme: Theme, axes: Axes, one: Along, names: Sequence[str]) ->
     rows, first = one.shown, int(one.steps[0])
     grid = np.full((len(rows), int(one.steps[-1]) - first + 1), np.nan)  # steps without an answer stay blank
     grid[:, one.steps - first] = one.probabilities[rows]
-    shades = LinearSegmentedColormap.from_list("shares", [empty(theme), theme.run])
     across, down = np.arange(grid.shape[1] + 1) + first + 0.5, np.arange(len(rows) + 1) - 0.5
-    axes.pcolormesh(across, down, grid, cmap=shades, vmin=0, vmax=1, ec=theme.surface, lw=0.8)
+    axes.pcolormesh(across, down, grid, cmap=shades(theme), vmin=0, vmax=1, ec=theme.surface, lw=0.8)
     hits = one.probabilities.argmax(axis=0) == one.came
     heights = np.searchsorted(rows, one.came)
     there = np.isin(one.came, rows)

@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from cellstate.data.synthetic.sine import SineData, Waves
 from cellstate.metrics.display import number
 from cellstate.metrics.regression import RegressionScores
-from cellstate.model.forecasting.figures import PANEL, PANEL_TITLE, examples
 from cellstate.model.material import Material, Rows
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
+from cellstate.plotting.examples import PANEL, PANEL_TITLE, examples
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 

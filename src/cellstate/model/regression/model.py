@@ -15,8 +15,8 @@ from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.regression import RegressionScores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
-from cellstate.model.forecasting.heads import LOSSES
 from cellstate.model.inputs import as_sequences, predicting
+from cellstate.model.losses import LOSSES
 from cellstate.model.pooling import Pooling, PoolingKind
 from cellstate.model.regression import prediction
 from cellstate.model.regression.inspector import RegressorInspector

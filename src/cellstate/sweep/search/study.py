@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -19,6 +19,9 @@ from cellstate.sweep.search.settings import Settings
 from cellstate.sweep.search.space import Parameter, drawn
 from cellstate.sweep.search.storage import quiet_optuna
 
+if TYPE_CHECKING:
+    from cellstate.report.sweep.reading import JobRow
+
 IDENTITY, PLACE, JOB, SURPLUS, REASON = "cellstate", "place", "job", "surplus", "reason"
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -27,8 +30,6 @@ STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "running",
 }
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Study:
 
     # ------------------------------------------------------------------ ending
 
-    def settle(self, trial: Trial, row: Row) -> Trial | None:
+    def settle(self, trial: Trial, row: JobRow) -> Trial | None:
         """End a trial as its job ended; None where that goes on, or is to be gone on with.
 
         Args:
@@ -275,7 +276,7 @@ class Study:
         return len(trials) >= self.settings.n_trials and all(trial.finished for trial in trials)
 
 
-def objective_values(objectives: Sequence[str], row: Row) -> list[float | None]:
+def objective_values(objectives: Sequence[str], row: JobRow) -> list[float | None]:
     """Return what a complete job reached, None where it is no number.
 
     Raises:

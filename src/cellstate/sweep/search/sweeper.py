@@ -35,7 +35,7 @@ LEAVING = ("completed", "pruned", "running")
 class SearchSweeper(JobSweeper):
     """Runs trials until there are as many as there are to be, and finishes those that a killed process has left."""
 
-    Task = TrialTask
+    job_class = TrialTask
     task: TrialTask
     studies: list[Study]
     scores: dict[str, Any]  # of the folds of a nested search, as far as they were scored
