@@ -119,6 +119,9 @@ def test_cfg_job_prints_the_config_of_the_experiment(cellstate: Command) -> None
         ("cellstate train data.path=files/l", ["data.path=files/load.csv"]),
         ("cellstate evaluate checkpoint=files/", ["checkpoint=files/b.ckpt", "checkpoint=files/load.csv"]),
         ("cellstate evaluate checkpoint=nowhere/", []),
+        ("cellstate inspect checkpoint=files/b", ["checkpoint=files/b.ckpt"]),
+        ("cellstate predict output=files/l", ["output=files/load.csv"]),
+        ("cellstate generate length=fi", []),
     ],
 )
 def test_the_shell_completes_commands_keys_and_values(

@@ -47,8 +47,7 @@ class Option:
     @property
     def is_path(self) -> bool:
         """Whether it names a file or folder."""
-        unwrapped = getattr(self.annotation, "__origin__", self.annotation)
-        return Path in (typing.get_args(unwrapped) or (unwrapped,))
+        return names_path(self.annotation)
 
     @property
     def line(self) -> tuple[str, str]:
@@ -169,6 +168,11 @@ def options_of(function: Callable[..., None]) -> Iterator[Option]:
         else:
             default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
             yield Option(name, hints[name], default)
+
+
+def names_path(annotation: Any) -> bool:
+    """Say whether a type is ``Path``, or one of its members is."""
+    return annotation is Path or any(map(names_path, typing.get_args(annotation)))
 
 
 def flattened(values: Mapping[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
