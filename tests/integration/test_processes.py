@@ -91,7 +91,7 @@ def test_the_others_end_with_the_first_however_it_ends(number: signal.Signals, t
     others = siblings(run)
     assert len(others) == 1
     run.send_signal(number)
-    _, said = run.communicate(timeout=100)
+    _, said = run.communicate()
     wait_until_gone(others)
     status = json.loads((tmp_path / "run" / "manifest.json").read_text())["status"]
     if number == signal.SIGKILL:
@@ -106,7 +106,7 @@ def test_a_process_that_is_lost_ends_the_run_with_one_line(tmp_path: Path) -> No
     run = running(tmp_path / "run")
     (other,) = siblings(run)
     os.kill(other, signal.SIGKILL)
-    _, said = run.communicate(timeout=100)
+    _, said = run.communicate()
     (line,) = said.splitlines()
     reason = f"process 1 of 2 ended early: by SIGKILL; resume with: cellstate train run={tmp_path / 'run'}"
     assert (run.returncode, line) == (1, f"cellstate: error: {reason}")
@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
 def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     run = running(tmp_path / "run")
     run.send_signal(signal.SIGTERM)
-    run.communicate(timeout=100)
+    run.communicate()
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("devices: 2", "devices: 3"))
     with pytest.raises(RequestError, match="the run had 2 processes and would go on with 3"):
