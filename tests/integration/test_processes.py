@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests import forkserver
-from tests.conftest import Command
+from tests.conftest import Command, slow
 
 import cellstate as package
 from cellstate.errors import RequestError, RunError
@@ -34,8 +34,14 @@ def weights(run: package.Run) -> dict[str, torch.Tensor]:
     return torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("precision", "within"), [("64-true", 1e-10), ("32-true", 1e-5)])
+@pytest.mark.parametrize(
+    ("task", "precision", "within"),
+    [
+        ("char_lm", "64-true", 1e-10),
+        *slow(*((task, "64-true", 1e-10) for task in TASKS if task != "char_lm")),
+        *slow(*((task, "32-true", 1e-5) for task in TASKS)),
+    ],
+)
 def test_two_processes_follow_one_for_fifty_steps(task: str, precision: str, within: float, tmp_path: Path) -> None:
     words = [f"experiment={task}", *FIFTY, *TASKS[task], f"trainer.precision={precision}"]
     alone, shared = (
@@ -85,7 +91,7 @@ def wait_until_gone(processes: list[int]) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads what /proc says of processes")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, *slow(signal.SIGTERM)])
 def test_the_others_end_with_the_first_however_it_ends(number: signal.Signals, tmp_path: Path) -> None:
     run = running(tmp_path / "run")
     others = siblings(run)
