@@ -35,6 +35,7 @@ PRELOADED = ("torch", "lightning", "torchmetrics", "hydra", "pydantic", "matplot
 # Variables that an interpreter, OpenMP, torch or the dynamic linker read once, as they start.
 READ_AT_START = ("PYTHON", "OMP_", "GOMP_", "MKL_", "OPENBLAS_", "ATEN_", "ONEDNN_", "LD_")
 LONGEST = 2**20  # bytes of a request: a command line and an environment
+PATIENCE = 600.0  # seconds until what hangs fails: far more than anything takes, on a busy machine too
 STREAMS = ("stdin", "stdout", "stderr")
 
 
@@ -132,13 +133,13 @@ class Process:
             os.close(self._news)
         return self.returncode
 
-    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[Any, Any]:
+    def communicate(self, input: str | None = None, timeout: float = PATIENCE) -> tuple[Any, Any]:
         """Write ``input``, read both streams to their ends, wait, and return what was read (None where no pipe is).
 
         Raises:
             subprocess.TimeoutExpired: it has not ended after so many seconds.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = time.monotonic() + timeout
         with ThreadPoolExecutor(2) as readers:
             said = [stream and readers.submit(stream.read) for stream in (self.stdout, self.stderr)]
             if self.stdin is not None:
@@ -146,7 +147,7 @@ class Process:
                 self.stdin.close()
             try:
                 self.wait(timeout)
-                left = None if until is None else max(0.0, until - time.monotonic())
+                left = max(0.0, until - time.monotonic())
                 stdout, stderr = (part and part.result(left) for part in said)
                 return stdout, stderr
             except (subprocess.TimeoutExpired, TimeoutError):
@@ -174,7 +175,7 @@ class Process:
 
 
 def run(
-    arguments: Sequence[str | Path], *, check: bool = False, timeout: float | None = None, **options: Any
+    arguments: Sequence[str | Path], *, check: bool = False, timeout: float = PATIENCE, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command line to its end with both outputs captured; ``options`` are those of ``Process``."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.conftest import slow
+from tests.rounding import rounding
 from torch import Tensor
 
 import cellstate as package
@@ -30,6 +31,7 @@ TASKS = {
     "labelled": (),
 }
 PADDED = [name for name in TASKS if name not in ("series", "seasonal", "char_lm")]  # of the others every step counts
+ROUNDING = rounding(100 * (1 + 8))  # of a hundred steps, one input and eight units
 COUNTED = ("accuracy", "f1")  # of whole numbers of samples
 
 
@@ -46,7 +48,7 @@ def assert_same(metrics: dict[str, dict[str, float]], expected: dict[str, dict[s
             if name in COUNTED:
                 assert value == expected[split][name], (split, name)
             else:
-                assert value == pytest.approx(expected[split][name], rel=1e-6, abs=1e-6), (split, name)
+                assert value == pytest.approx(expected[split][name], rel=ROUNDING, abs=ROUNDING), (split, name)
 
 
 def test_scores_are_the_same_for_every_batch_size(trained: package.Run) -> None:

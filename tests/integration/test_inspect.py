@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.conftest import Command
+from tests.conftest import Command, slow
 
 import cellstate as package
 from cellstate.backbone import TransparentGRU, TransparentLSTM
@@ -228,7 +228,7 @@ def facts(text: str) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("steps", [(), ("steps=20",), ("steps=8",)])
+@pytest.mark.parametrize("steps", [(), *slow((("steps=20",),), (("steps=8",),))])
 def test_of_a_line_that_is_said_again_and_again_nothing_is_claimed(cellstate: Command, folder, steps):
     # A readout would be tested on what it was fitted on, and shuffled pieces would be those that were there before.
     Path("again.txt").write_text("He said (12 or 34) it is so.\n" * 30)

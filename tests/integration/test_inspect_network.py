@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from tests.conftest import Command
+from tests.conftest import Command, slow
 from torch import nn
 
 import cellstate as package
@@ -171,7 +171,7 @@ def test_what_is_no_network_is_one_line():
 
 
 @pytest.mark.usefixtures("working_folder")
-@pytest.mark.parametrize("output", ["a/b/seen", "there", None])
+@pytest.mark.parametrize("output", ["there", *slow("a/b/seen", None)])
 def test_a_page_that_cannot_be_drawn_leaves_nothing_behind(cellstate: Command, monkeypatch, output):
     Path("there").mkdir()
 

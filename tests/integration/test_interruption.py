@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
         try:
             wait_for(working_folder / "run" / "checkpoints" / "last.ckpt", child)
             child.send_signal(signal.SIGINT)
-            _, stderr = child.communicate(timeout=60)
+            _, stderr = child.communicate()
         finally:
             child.kill()
     assert child.returncode == 1

@@ -93,7 +93,7 @@ def stopped(folder: Path, *, by: signal.Signals = signal.SIGTERM) -> str:
                 assert child.poll() is None, "the child ended early"
                 time.sleep(0.02)
             child.send_signal(by)
-            _, said = child.communicate(timeout=60)
+            _, said = child.communicate()
         finally:
             child.kill()
     assert child.returncode == 1

@@ -122,6 +122,7 @@ def test_two_processes_share_one_sweep_and_run_each_job_once() -> None:
     assert [row["status"] for row in jobs()] == ["completed"] * 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("working_folder")
 def test_joblib_runs_jobs_in_processes_that_share_the_threads() -> None:
     joblib = pytest.importorskip("joblib")
@@ -141,6 +142,7 @@ def test_joblib_runs_jobs_in_processes_that_share_the_threads() -> None:
     assert "this run" not in told
 
 
+@pytest.mark.slow
 def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate: Command) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=range(4)"]
@@ -159,6 +161,7 @@ def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate
     assert cellstate("evaluate", f"checkpoint={folder / 'checkpoints' / 'last.ckpt'}").status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("working_folder")
 @pytest.mark.parametrize(
     ("launcher", "plugin"),

@@ -6,8 +6,10 @@ import base64
 import csv
 import hashlib
 import json
+import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,33 +165,38 @@ def test_a_failed_run_ends_as_failed(working_folder: Path) -> None:
     assert [record for record in tracked.of_kind("artifact") if record.type == "model"] == []
 
 
-# A SIGKILL of the process and of all that it has started, so that nobody is left to write anything down.
-KILLED = """
-import os, signal, sys, time
+HALTED = """
+import signal, sys
+from pathlib import Path
 from cellstate import cli
 from cellstate.model import SequenceModel
-last, wait, step = int(sys.argv[1]), float(sys.argv[2]), SequenceModel.training_step
-def dying(self, *arguments):
+last, step = int(sys.argv[1]), SequenceModel.training_step
+def halting(self, *arguments):
     if self.trainer.global_step == last:
-        time.sleep(wait)
-        os.killpg(0, signal.SIGKILL)
+        Path("halted").touch()
+        signal.pause()
     return step(self, *arguments)
-dying.__signature__ = step.__signature__
-SequenceModel.training_step = dying
-cli.main(sys.argv[3:])
+halting.__signature__ = step.__signature__
+SequenceModel.training_step = halting
+cli.main(sys.argv[2:])
 """
 WORDS = ("experiment=pattern", *TINY, "data.batch_size=16", "trainer.max_epochs=4", "logger=wandb")
 
 
-def kill(folder: Path, step: int, wait: float) -> None:
-    command = ["-c", KILLED, str(step), str(wait), "train", *WORDS, f"hydra.run.dir={folder}"]
-    ended = forkserver.run(command, start_new_session=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+def kill(folder: Path, step: int, rows: int) -> None:
+    """Kill a run, and all that it has started, before a step, once so many rows of metrics are written down."""
+    command = ["-c", HALTED, str(step), "train", *WORDS, f"hydra.run.dir={folder}"]
+    with forkserver.Process(command, cwd=folder.parent, start_new_session=True) as child:
+        while not ((folder.parent / "halted").exists() and len(validations(OfflineRun(folder))) >= rows):
+            assert child.poll() is None, "the child ended early"
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGKILL)
+    assert child.returncode == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_the_config_is_on_the_disk_before_the_first_step(working_folder: Path) -> None:
-    kill(working_folder / "run", step=0, wait=0)
+    kill(working_folder / "run", step=0, rows=0)
     tracked = OfflineRun(working_folder / "run")
     assert tracked.config["backbone"]["hidden_size"] == 8
     assert tracked.config["trainer"]["max_epochs"] == 4
@@ -199,7 +206,7 @@ def test_the_config_is_on_the_disk_before_the_first_step(working_folder: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_killed_run_goes_on_under_its_id_with_no_row_missing(working_folder: Path) -> None:
     folder = working_folder / "run"
-    kill(folder, step=10, wait=0.5)  # in the third epoch, when what was logged has been written
+    kill(folder, step=10, rows=2)  # in the third epoch
     before = OfflineRun(folder)
     assert [row["epoch"] for row in validations(before)] == [0, 1]
     run = package.resume(folder)

@@ -21,7 +21,6 @@ from tests.wandb_server import KEY, Server, serving
 import cellstate as package
 
 WORDS = ("experiment=pattern", *TINY, "trainer.max_epochs=2", "logger=wandb", "hydra.run.dir=run")
-SECONDS = 240  # far more than any of them takes: a run that waits for ever fails, a slow machine does not
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tracking.md"
 
 
@@ -35,7 +34,7 @@ def train(folder: Path, variables: Mapping[str, str], *words: str) -> subprocess
     """Run ``cellstate train`` in a process of its own, as W&B reads the environment once in a process."""
     environment = {**os.environ, **variables}
     command = ["-m", "cellstate", "train", *WORDS, *words]
-    return forkserver.run(command, cwd=folder, env=environment, timeout=SECONDS, stdin=subprocess.DEVNULL)
+    return forkserver.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL)
 
 
 def losses(folder: Path) -> list[float]:
@@ -102,7 +101,7 @@ def test_on_a_terminal_without_a_key_nobody_is_asked(working_folder: Path) -> No
                 said += part
         except OSError:  # as Linux says that the other end is closed
             pass
-        assert process.wait(SECONDS) == 0, said.decode()
+        assert process.wait(forkserver.PATIENCE) == 0, said.decode()
     os.close(ours)
     assert b"offline" in said
     assert b"Enter your choice" not in said

@@ -6,14 +6,16 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 import torch.distributed as dist
 from tests import forkserver
 
-from cellstate.distributed import Agreement, gather, joined, on_first, portable, share_of
+from cellstate.distributed import Agreement, agreement, gather, joined, on_first, portable, share_of
 
 
 def member(rank: str, world: str, port: str, work: str, folder: str) -> None:
@@ -56,12 +58,13 @@ def test_averaged_over_processes_shares_give_the_mean_over_all_samples(tmp_path:
 
 
 def told_at(rank: int) -> list[int]:
-    agreement, heard = Agreement(), []
-    for call in range(400):
-        time.sleep(0.002 * (1 + rank))  # the processes are not equally fast
-        wish = rank == 1 and call >= 100
-        if agreement.any([wish, False], torch.device("cpu"))[0]:
-            heard.append(call)
+    asked, heard, now = Agreement(), [], 0.0
+    with mock.patch.object(agreement, "time", SimpleNamespace(monotonic=lambda: now)):
+        for call in range(400):
+            now += 0.002 * (1 + rank)  # the processes are not equally fast
+            wish = rank == 1 and call >= 100
+            if asked.any([wish, False], torch.device("cpu"))[0]:
+                heard.append(call)
     return heard
 
 
