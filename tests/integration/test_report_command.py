@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import TINY, Command
 from tests.sweeps import job, write_sweep
 
-from cellstate import checkpoint
 from cellstate.cli import dispatch
 from cellstate.data import SequenceData
+from cellstate.scoring import rebuild, session
 
 RUN = Path("outputs/run")
 
@@ -51,12 +51,12 @@ def test_a_run_that_left_its_test_split_alone_has_a_page_that_does_so_too(
             return super().__getitem__(split)
 
     def read(content: dict, **options: object) -> SequenceData:
-        data = checkpoint.rebuild.read_data(content, **options)  # pyright: ignore[reportArgumentType]
+        data = rebuild.read_data(content, **options)  # pyright: ignore[reportArgumentType]
         _ = data.fingerprint, data.split_record  # which are of all splits
         data.prepared = replace(data.prepared, splits=Locked(data.prepared.splits))
         return data
 
-    monkeypatch.setattr(checkpoint, "read_data", read)
+    monkeypatch.setattr(session, "read_data", read)
     assert cellstate("report", str(trained)).status == 0
     text = (trained / "report.html").read_text()
     assert "The test split is locked" in text
