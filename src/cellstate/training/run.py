@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from cellstate.config.compose import lock_in_sweep
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.distributed import together
-from cellstate.errors import RunError
+from cellstate.errors import RunError, warn
 from cellstate.logger import Tracking
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
@@ -177,7 +176,7 @@ def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Ch
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
     newest = keeper.newest()
     if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
-        print(f"cellstate: warning: {keeper.last_path} is damaged; going on from {newest}", file=sys.stderr)
+        warn(f"{keeper.last_path} is damaged; going on from {newest}")
     with passing_on_interruption(trainer, keeper):
         try:
             trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
@@ -285,5 +284,4 @@ def write_report(folder: Path, *parts: Any) -> None:
     try:
         report.write(folder, *parts)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
+        warn(f"{folder / 'report.html'} was not written ({type(error).__name__}: {error})")
