@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cellstate import __version__
 from cellstate.commands import find, summaries
-from cellstate.errors import CellstateError, did_you_mean
+from cellstate.errors import CellstateError, did_you_mean, one_line, warnings_as_lines
 
 COMMANDS = summaries()
 
@@ -63,7 +63,8 @@ def usage() -> str:
 def run_command(name: str, words: list[str]) -> int:
     """Run one command; a failure that the user can cause is one line each, a traceback only if asked for."""
     try:
-        return find(name)(words) or 0
+        with warnings_as_lines():
+            return find(name)(words) or 0
     except (CellstateError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR", "0") not in ("0", ""):
             traceback.print_exc()
@@ -85,7 +86,6 @@ def fail(error: CellstateError | OSError) -> int:
 
 
 def report(problem: str, status: int = 1) -> int:
-    """Print one line on stderr; what a terminal would take for a command, as a name in a file may be, is left out."""
-    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(problem.split()))
-    print(f"cellstate: error: {line}", file=sys.stderr)
+    """Print one line on stderr, and return the exit status."""
+    print(f"cellstate: error: {one_line(problem)}", file=sys.stderr)
     return status

@@ -1,11 +1,15 @@
-"""The errors that a user can cause: one line each, saying what is wrong, where, and what to do."""
+"""The errors that a user can cause, and the warnings: one line each, saying what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -36,6 +40,36 @@ class RunError(CellstateError):
 
 class NotWrittenError(RunError):
     """The disk is full, or cannot be written: what was asked for is not to blame."""
+
+
+class CellstateWarning(UserWarning):
+    """Something went another way than was asked for, and the result stands."""
+
+
+def warn(line: str) -> None:
+    """Warn in one line, by Python's own means: ``warnings.filterwarnings`` hides it, or makes an error of it."""
+    warnings.warn(one_line(line), CellstateWarning, stacklevel=2)
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Have each CellstateWarning printed on stderr as ``cellstate: warning: ...``, as often as it comes up."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
+        if issubclass(category, CellstateWarning):
+            print(f"cellstate: warning: {message}", file=sys.stderr, flush=True)
+        else:
+            before(message, category, *where, **further)
+
+    with warnings.catch_warnings():
+        before, warnings.showwarning = warnings.showwarning, show
+        warnings.simplefilter("always", CellstateWarning)
+        yield
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line; what a terminal would take for a command, as a name in a file may be, is left out."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import cellstate as package
 from cellstate import checkpoint
 from cellstate.callbacks import Checkpoints
 from cellstate.data import PatternData
-from cellstate.errors import RequestError
+from cellstate.errors import CellstateWarning, RequestError
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import RunFolder
 
@@ -211,18 +212,16 @@ def test_a_run_does_not_go_on_with_other_data(halted: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
-def test_where_the_newest_checkpoint_is_damaged_it_goes_on_from_the_one_before(
-    damage: str, halted: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_where_the_newest_checkpoint_is_damaged_it_goes_on_from_the_one_before(damage: str, halted: Path) -> None:
     last, previous = (halted / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
     content = last.read_bytes()
     assert checkpoint.read(previous)[checkpoint.KEY]["step"] < checkpoint.read(last)[checkpoint.KEY]["step"]
     middle = len(content) // 2
     flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     last.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[damage])
-    run = package.resume(halted)
+    with pytest.warns(CellstateWarning, match=re.escape(f"{last} is damaged; resuming from {previous}")):
+        run = package.resume(halted)
     assert run is not None
-    assert f"warning: {last} is damaged; resuming from {previous}" in capfd.readouterr().err
     whole = package.train(["experiment=pattern", *TINY, "data.batch_size=8", "hydra.run.dir=whole"])
     assert kills.differences(kills.contents(whole.folder), halted) == []
     assert sorted(path.name for path in (halted / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from cellstate.config.check import debugged
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, warn
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -133,8 +132,7 @@ def telling(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"cellstate: warning: {what} failed ({reason}); the run folder has it all", file=sys.stderr)
+        warn(f"{what} failed ({type(error).__name__}: {error}); the run folder has it all")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "", *, join: str = ".") -> dict[str, Any]:

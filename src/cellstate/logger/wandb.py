@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from cellstate.config.types import PositiveFloat
-from cellstate.errors import RunError
+from cellstate.errors import RunError, warn
 from cellstate.logger.credentials import Mode, chosen_mode, host
 from cellstate.logger.ending import START, is_ended
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, telling
@@ -124,7 +123,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             for attempt in Path(arguments["dir"]).glob(f"wandb/run-*-{arguments['id']}"):
                 shutil.rmtree(attempt, ignore_errors=True)
             wandb.teardown()  # or the id would be in use
-        print(f"cellstate: warning: W&B is out of reach ({reason}); logging offline", file=sys.stderr)
+        warn(f"W&B is out of reach ({reason}); logging offline")
         return self._init("offline", arguments)
 
     def _init(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:

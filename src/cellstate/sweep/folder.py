@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cellstate.errors import CellstateError, NotWrittenError, RequestError, no_run_folder
+from cellstate.errors import CellstateError, NotWrittenError, RequestError, no_run_folder, warn
 from cellstate.runs.folder import LOCK
 from cellstate.runs.lock import Lock, exclusively, is_held
 from cellstate.runs.writing import write_whole
@@ -253,7 +252,7 @@ class SweepFolder:
             names = (f"sweep.json.broken-{number}" for number in itertools.count(1))
             aside = next(name for name in names if not (self.path / name).exists())
             (self.path / "sweep.json").rename(self.path / aside)
-            print(f"cellstate: warning: {error}; it is {aside} now, and is written anew", file=sys.stderr)
+            warn(f"{error}; it is {aside} now, and is written anew")
             return self._empty()
 
     def _observe(self, row: dict[str, Any]) -> str:

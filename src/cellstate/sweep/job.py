@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from cellstate.config.compose import of_one_run, register_resolvers
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, warnings_as_lines
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import LOCK, read_manifest, shortest
 from cellstate.runs.lock import BusyError, Lock
@@ -55,7 +55,7 @@ class SweepTask:
         folder = Path(HydraConfig.get().runtime.output_dir)
         sweep = SweepFolder(folder.parent)
         try:
-            with self.heeding() as signals:
+            with self.heeding() as signals, warnings_as_lines():  # in this process too, if it is another one
                 claim = sweep.take(folder.name, self.by)
                 if claim is not None:
                     self.attempt(config, sweep, claim, signals)

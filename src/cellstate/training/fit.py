@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import lightning as L
 
 from cellstate.callbacks import Checkpoints, History
 from cellstate.data import SequenceData
-from cellstate.errors import RunError
+from cellstate.errors import RunError, warn
 from cellstate.model import SequenceModel
 from cellstate.runs.folder import shortest
 from cellstate.runs.stopping import Stopped
@@ -24,7 +23,7 @@ def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Ch
     """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
     newest = keeper.newest()
     if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
-        print(f"cellstate: warning: {keeper.last_path} is damaged; resuming from {newest}", file=sys.stderr)
+        warn(f"{keeper.last_path} is damaged; resuming from {newest}")
     with passing_on_interruption(trainer, keeper):
         try:
             trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,7 @@ from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.distributed import together
-from cellstate.errors import RunError
+from cellstate.errors import RunError, warn
 from cellstate.logger import Tracking
 from cellstate.metrics.table import MONITOR
 from cellstate.model import SequenceModel, parameters_of
@@ -309,5 +308,4 @@ def write_report(folder: Path, *parts: Any) -> None:
     try:
         report.write(folder, *parts)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"cellstate: warning: {folder / 'report.html'} was not written ({reason})", file=sys.stderr)
+        warn(f"{folder / 'report.html'} was not written ({type(error).__name__}: {error})")

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from cellstate.config.check import plain
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, warn
 from cellstate.metrics.table import rank
 from cellstate.report import comparison as report
 from cellstate.sweep import JobSweeper, naming
@@ -216,4 +216,4 @@ class CompareSweeper(JobSweeper):
     def say(self, line: str) -> None:
         """Print a line on what is unlike what was asked for."""
         if not self.quiet:
-            print(f"cellstate: warning: {line}", file=sys.stderr)
+            warn(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, warn
 from cellstate.sweep.search.samplers import build_pruner
 from cellstate.sweep.search.settings import Choice
 from cellstate.sweep.search.storage import open_storage, quiet_optuna
@@ -61,8 +60,7 @@ class TrialWatcher:
         ) as error:  # whatever a storage raises: a database that is restarted, a file system that is full
             if not self._told:
                 reason = error.problems[0] if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
-                line = " ".join(reason.split())
-                print(f"cellstate: warning: a validation was not reported to the study ({line})", file=sys.stderr)
+                warn(f"a validation was not reported to the study ({reason})")
             self._told = True
             return None
         return f"after validation {validation}: {self._place.metric} {value:.4g}" if hopeless else None
