@@ -68,12 +68,10 @@ class Inspector:
     """Whether there is a target, and an output, at every step ``(B, T, ...)``, or one of the whole sequence."""
     loss_in_words: ClassVar[str] = "the model's own loss"
     """The loss whose gradient is followed, as a caption says it."""
-
     prediction_kind: PredictionKind | None = None
     """What an output says, which decides how far two of them are apart; None if the model does not say."""
     patch: int = 1
     """Steps of the sequence that one step of the network reads."""
-
     model: Any
     """Which is inspected; subclasses narrow the annotation to their own class."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,13 @@ def symbols_read(spec: DataSpec, read: Tensor) -> Reading:
     """Return a sequence of integer symbols, ``(T,)`` or ``(T, K)``, by their names."""
     vocabularies = spec.features or (spec.vocabulary,)
     steps = read.reshape(len(read), -1).tolist()
-    names = (" ".join(vocabularies[at][symbol] for at, symbol in enumerate(step)) for step in steps)
+    names = (" ".join(map(name_of, vocabularies, step)) for step in steps)
     return Reading(tuple(names), None, spec.feature_names)
+
+
+def name_of(vocabulary: Sequence[str], symbol: int) -> str:
+    """Return a symbol's name, its number where it has none."""
+    return vocabulary[symbol] if symbol < len(vocabulary) else str(symbol)
 
 
 def numbers_read(spec: DataSpec, read: Tensor) -> Reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELD = 65536  # steps that are read at once
 
 
-class WholeSequenceInspector(Inspector):
+class WholeSequenceInspector(Inspector, ABC):
     """Of a model whose output is ``(B, K)`` for sequences ``(B, T, F)``, called with inputs and lengths."""
 
     loss_in_words = "the loss of the answer to the whole sequence"
