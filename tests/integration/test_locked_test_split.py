@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tests.conftest import TINY, Command, series_rows, write_csv
+from tests.conftest import TINY, Command, every_third, series_rows, slow, write_csv
 
 import cellstate as package
 from cellstate import checkpoint
@@ -132,7 +132,7 @@ def numbers(value: Any) -> Iterator[float]:
 
 @pytest.mark.parametrize(
     ("experiment", "words"),
-    [(name, words) for name in EXPERIMENTS for words in MORE.get(name, [[]])],
+    every_third([(name, words) for name in EXPERIMENTS for words in MORE.get(name, [[]])], 1),
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_nothing_reads_it_in_a_locked_run(
@@ -226,7 +226,8 @@ def write_labelled(path: Path, end: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("write", "name"), [(write_series, "load.csv"), (write_text, "book.txt"), (write_labelled, "walks.ts")]
+    ("write", "name"),
+    [(write_series, "load.csv"), *slow((write_text, "book.txt"), (write_labelled, "walks.ts"))],
 )
 def test_a_locked_run_ends_the_same_whatever_the_test_split_holds(write: Any, name: str, working_folder: Path) -> None:
     found = []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.chromium import Chromium, browser
+from tests.conftest import slow
 from tests.sweeps import job, unfinished, write_sweep
 
 import cellstate
@@ -23,11 +24,11 @@ HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 LONG = "a-name-without-an-end" * 12
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=2"]
 SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
-KINDS = (
-    *("pattern", "forecast", "adding", "text", "states", "labelled", "sweep", "large sweep", "empty sweep"),
-    *("comparison", "strange comparison"),
-    *("inspected text", "inspected states"),
-)
+KINDS = [  # of every sort of page one, and in make test-all every kind of each
+    *("forecast", "text", "sweep", "comparison", "inspected text"),
+    *slow("pattern", "adding", "states", "labelled", "large sweep", "empty sweep", "strange comparison"),
+    *slow("inspected states"),
+]
 
 
 @pytest.fixture(scope="module")

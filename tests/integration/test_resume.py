@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from tests import forkserver
-from tests.conftest import TINY, Command, script
+from tests.conftest import TINY, Command, script, slow
 
 import cellstate as package
 from cellstate import checkpoint
@@ -43,7 +43,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", ["cosine", *slow("accumulated", "stopped early", "by results")])
 def test_it_goes_on_exactly_from_every_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [
         *(

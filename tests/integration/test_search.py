@@ -73,7 +73,7 @@ def test_a_search_ends_with_its_trials_and_repeated_does_nothing(search: Search,
 
 
 def test_the_same_seed_proposes_the_same_trials_and_another_one_others(train: Command) -> None:
-    words = ["-m", "sweep=search", RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=4", "quiet=true"]
+    words = ["-m", "sweep=search", RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=3", "quiet=true"]
     tpe = "sweep.sampler={name: tpe, n_startup_trials: 2}"
     for name, seed in (("one", 0), ("again", 0), ("other", 1)):
         assert train(*words, tpe, f"sweep.name={name}", f"sweep.seed={seed}").status == 0
