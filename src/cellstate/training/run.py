@@ -107,7 +107,8 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             claimed.recording(),
             stop.listening(),
             tracking.recording(trainer, claimed, record, resumed=again),
-            together(trainer, "train", job, lambda reason: claimed.conclude("failed", reason), f"; {way_on(folder)}"),
+            passing_on_interruption(trainer, keeper),
+            together(trainer, take_part, job, f"; {way_on(folder)}"),
         ):
             if not config.quiet and trainer.is_global_zero:
                 summary.announce(config, data, model, folder)
@@ -133,6 +134,11 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             summary.conclude(metrics, data, model, folder, None if looks is None else spoken(looks, ledger.path))
         tracking.tell()
     return Run(folder, metrics, history.rows, model, data, record["config"], looks)
+
+
+def take_part(config: dict[str, Any], folder: str, again: bool) -> None:
+    """Do the part of a process that the first one of a run started (``distributed.launcher``)."""
+    run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
 
 
 def recorded_facts(config: DictConfig, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
