@@ -61,5 +61,8 @@ class Material:
 
     def precision(self) -> AbstractContextManager[Any]:
         """Compute in the precision that the run was scored in."""
-        trainer = getattr(self.model, "_trainer", None)
-        return nullcontext() if trainer is None else trainer.precision_plugin.forward_context()
+        try:
+            trainer = self.model.trainer
+        except RuntimeError:  # Lightning's, of a model that no trainer has had
+            return nullcontext()
+        return trainer.precision_plugin.forward_context()

@@ -14,7 +14,6 @@ from typing import IO, Any
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 
 from cellstate.errors import RequestError
 from cellstate.runs.lock import fcntl
@@ -22,49 +21,35 @@ from cellstate.runs.lock import fcntl
 FILE = "study.journal"
 
 
-class FileLock(BaseJournalFileLock):
-    """A lock that the death of its process gives up; Optuna's own would be waited for, for half a minute."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[Any] | None = None
-
-    def acquire(self) -> bool:
-        """Wait for it."""
-        self._file = self._path.open("a")
-        if fcntl is not None:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        """Give it up."""
-        assert self._file is not None
-        self._file.close()
-
-
 class Journal(JournalFileBackend):
     """A file with a line for all that happened, of which a process that is killed may leave half of the last one.
 
-    Optuna would write on behind that half, and could read nothing after it any more: here it is cut off first.
+    Optuna would write on behind that half, and could read nothing after it any more: here it is cut off first. The lock
+    is given up by the death of its process; Optuna's own would be waited for, for half a minute.
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path), FileLock(path.with_name(f".{path.name}.lock")))
+        super().__init__(str(path))
         self.path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines, all of them or, if the process is killed, those before the cut."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._lock.acquire()
-        try:
-            with self.path.open("r+b") as file:
-                file.seek(whole_lines(file))
-                file.truncate()
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-        finally:
-            self._lock.release()
+        with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("r+b") as file:
+            file.seek(whole_lines(file))
+            file.truncate()
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(place: Path) -> Iterator[None]:
+    """Wait for a lock file and hold it; it is given up with the file, whatever becomes of the process."""
+    with place.open("a") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def whole_lines(file: IO[bytes]) -> int:

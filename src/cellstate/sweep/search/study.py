@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -38,7 +39,6 @@ class Trial:
 
     Attributes:
         number: from 0 on.
-        id: by which the storage knows it.
         state: complete, pruned, failed or running.
         values: of the objectives; of a pruned one, what its last validation found.
         params: key -> value of the config, of those parameters that it searches.
@@ -50,7 +50,6 @@ class Trial:
     """
 
     number: int
-    id: int
     state: str
     values: tuple[float, ...] | None
     params: Mapping[str, Any]
@@ -161,10 +160,15 @@ class Study:
         job: Mapping[str, Any] = one.user_attrs.get(JOB) or {}
         params = {key: self._space[key].value(value) for key, value in one.params.items() if key in self._space}
         return Trial(
-            one.number, one._trial_id, STATES[one.state], None if one.values is None else tuple(one.values), params,
+            one.number, STATES[one.state], None if one.values is None else tuple(one.values), params,
             len(one.intermediate_values), job.get("folder"), job.get("key"), one.user_attrs.get(REASON),
             _seconds(one.datetime_start, one.datetime_complete),
         )  # fmt: skip
+
+    def id_of(self, trial: Trial) -> int:
+        """Return by what the storage knows a trial."""
+        study = self.storage.get_study_id_from_name(self.name)
+        return self.storage.get_trial_id_from_study_id_trial_number(study, trial.number)
 
     # ------------------------------------------------------------------ proposing
 
@@ -183,8 +187,8 @@ class Study:
             place, trials = next((at, one) for at, one in enumerate(self.trials()) if one.number == number)
             if place < self.settings.n_trials:
                 return trials
-            self.storage.set_trial_user_attr(trials.id, SURPLUS, True)
-            self.storage.set_trial_state_values(trials.id, TrialState.FAIL)
+            self.storage.set_trial_user_attr(self.id_of(trials), SURPLUS, True)
+            self.storage.set_trial_state_values(self.id_of(trials), TrialState.FAIL)
             return None
 
     def values(self, trial: Trial, otherwise: Callable[[str], Any]) -> dict[str, Any]:
@@ -195,17 +199,13 @@ class Study:
             otherwise: gives the value of a key that is not searched.
         """
         with quiet_optuna():
-            running = optuna.trial.Trial(self._load(), trial.id)
-
-            def draw(parameter: Parameter) -> Any:
-                return parameter.value(running._suggest(parameter.key, parameter.distribution()))
-
-            return drawn(list(self._space.values()), draw, otherwise)
+            running = optuna.trial.Trial(self._load(), self.id_of(trial))
+            return drawn(list(self._space.values()), lambda parameter: suggested(running, parameter), otherwise)
 
     def note_job(self, trial: Trial, folder: str, key: str) -> None:
         """Write down which job a trial is."""
         if (trial.job, trial.key) != (folder, key):
-            self.storage.set_trial_user_attr(trial.id, JOB, {"folder": folder, "key": key})
+            self.storage.set_trial_user_attr(self.id_of(trial), JOB, {"folder": folder, "key": key})
 
     # ------------------------------------------------------------------ ending
 
@@ -235,10 +235,10 @@ class Study:
         with quiet_optuna():
             study = self._load()
             if reason:
-                self.storage.set_trial_user_attr(trial.id, REASON, str(reason))
+                self.storage.set_trial_user_attr(self.id_of(trial), REASON, str(reason))
             self._take_over_validations(study, trial)
             study.tell(trial.number, values=values, state=state, skip_if_finished=True)
-            return self._read(self.storage.get_trial(trial.id))
+            return self._read(self.storage.get_trial(self.id_of(trial)))
 
     def _take_over_validations(self, study: optuna.Study, trial: Trial) -> None:
         """Give a trial whose job is that of another one the validations that were reported for that one."""
@@ -247,7 +247,7 @@ class Study:
         for other in study.get_trials(deepcopy=False):
             if other.number != trial.number and (other.user_attrs.get(JOB) or {}).get("key") == trial.key:
                 for step, value in other.intermediate_values.items():
-                    self.storage.set_trial_intermediate_value(trial.id, step, value)
+                    self.storage.set_trial_intermediate_value(self.id_of(trial), step, value)
                 return
 
     # ------------------------------------------------------------------ results
@@ -274,6 +274,15 @@ class Study:
         """Whether it has all its trials, each of them finished."""
         trials = self.trials()
         return len(trials) >= self.settings.n_trials and all(trial.finished for trial in trials)
+
+
+def suggested(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
+    """Return the config's value for what a trial draws of a parameter, or has drawn of it before."""
+    key, of = parameter.key, parameter.distribution()
+    if isinstance(of, CategoricalDistribution):
+        return parameter.value(trial.suggest_categorical(key, of.choices))
+    suggest: Any = trial.suggest_int if isinstance(of, IntDistribution) else trial.suggest_float
+    return parameter.value(suggest(key, of.low, of.high, log=of.log, step=of.step))
 
 
 def objective_values(objectives: Sequence[str], row: JobRow) -> list[float | None]:

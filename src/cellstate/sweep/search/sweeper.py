@@ -197,7 +197,7 @@ class SearchSweeper(JobSweeper):
 
     def _watched_at(self, study: Study, trial: Trial) -> Place:
         metric, pruner = self.settings.objectives[0], self.settings.pruner
-        return Place(self.place_of_study, study.name, trial.id, metric, pruner)
+        return Place(self.place_of_study, study.name, study.id_of(trial), metric, pruner)
 
     def _job(self, study: Study, trial: Trial) -> Job:
         """Return the job of a trial, whose values are drawn if they are not yet."""

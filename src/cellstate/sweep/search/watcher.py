@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from optuna.study import Study
+import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from cellstate.errors import RequestError, warn
@@ -44,7 +44,7 @@ class TrialWatcher:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._pruner = build_pruner(place.pruner)
-        self._study: Study | None = None
+        self._storage: BaseStorage | None = None
         self._told = False
 
     def give_up(self, validation: int, scores: Mapping[str, float]) -> str | None:
@@ -66,13 +66,9 @@ class TrialWatcher:
         return f"after validation {validation}: {self._place.metric} {value:.4g}" if hopeless else None
 
     def _ask(self, validation: int, value: float) -> bool:
-        if self._study is None:
-            import optuna
-
-            self._study = optuna.load_study(
-                storage=open_storage(self._place.storage), study_name=self._place.study, pruner=self._pruner
-            )
-        storage: Any = self._study._storage
+        if self._storage is None:
+            self._storage = open_storage(self._place.storage)
+        storage = self._storage
         trial: FrozenTrial = storage.get_trial(self._place.trial)
         if trial.state.is_finished():  # somebody goes on with it by hand
             return False
@@ -83,5 +79,6 @@ class TrialWatcher:
         known.intermediate_values = {
             step: found for step, found in known.intermediate_values.items() if step <= validation
         }
-        self._study._thread_local.cached_all_trials = None  # what others have reported since
-        return bool(self._pruner.prune(self._study, known))
+        # Anew, as a study holds on to the trials that it has once seen: others have reported since.
+        study = optuna.load_study(storage=storage, study_name=self._place.study, pruner=self._pruner)
+        return bool(self._pruner.prune(study, known))
