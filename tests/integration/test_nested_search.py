@@ -13,7 +13,7 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
-from tests.conftest import Answer, Command
+from tests.conftest import Answer, Command, slow
 from tests.integration.test_locked_test_split import trapped
 from tests.integration.test_search import PLACE, content, study
 
@@ -131,16 +131,16 @@ def test_folds_that_cannot_be_left_out_are_refused(nested: Nested, words: list[s
     assert not Path("outputs").exists()
 
 
-def test_twenty_trials_never_read_the_test_split(train: Command, trapped: list[SequenceData]) -> None:
+@pytest.mark.parametrize("count", [5, *slow(20)])
+def test_trials_never_read_the_test_split(count: int, train: Command, trapped: list[SequenceData]) -> None:
     """The traps are where the test samples were, in the data of each trial; anything that looks at one raises."""
     words = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "trainer.limit_train_batches=1", "quiet=true"]
-    assert (
-        train("-m", "sweep=search", "sweep.name=mine", "sweep.n_trials=20", "sweep.pruner=median", *words).status == 0
-    )
+    words += ["sweep.name=mine", f"sweep.n_trials={count}", "sweep.pruner=median"]
+    assert train("-m", "sweep=search", *words).status == 0
     states = [trial.state for trial in optuna.load_study(**place()).trials]
-    assert len(states) == 20
+    assert len(states) == count
     assert set(states) <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert len(trapped) == 21  # one is read before the first trial, to see whether that can be
+    assert len(trapped) == count + 1  # one is read before the first trial, to see whether that can be
     assert all(data.test_locked and "test" not in data.prepared.splits for data in trapped)
     assert not Path("outputs/ledger.csv").exists()
     for file in PLACE.glob("*/metrics.json"):

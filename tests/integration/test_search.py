@@ -14,7 +14,7 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
-from tests.conftest import Answer, Command, series_rows, write_csv
+from tests.conftest import Answer, Command, series_rows, slow, write_csv
 
 from cellstate.config.compose import compose
 from cellstate.sweep.identity import job_key
@@ -92,7 +92,7 @@ def test_a_trial_that_is_proposed_twice_is_run_once(search: Search, trained: lis
     assert len(by_size) == 2
 
 
-@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("after", [1, *slow(0)])
 def test_a_search_killed_while_it_proposes_goes_on_with_the_very_same_trial(
     after: int, search: Search, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +316,9 @@ def test_a_study_of_another_space_or_config_is_not_gone_on_with(search: Search) 
 # ---------------------------------------------------------------------- what comes back
 
 
-@pytest.mark.parametrize("fixed", [["backbone=rnn"], ["experiment=first_parity", "trainer.gradient_clip_val=null"]])
+@pytest.mark.parametrize(
+    "fixed", [["experiment=first_parity", "trainer.gradient_clip_val=null"], *slow(["backbone=rnn"])]
+)
 def test_the_best_comes_back_as_an_experiment_that_is_the_job_of_the_best_trial(
     fixed: list[str], search: Search, cellstate: Command
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_wheel_trains_in_an_empty_folder_with_all_its_configs(installed, tmp
     assert [job["status"] for job in json.loads(sweep.read_text())["jobs"]] == ["completed"] * 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_the_wheel_are_all_it_takes_to_have_the_numbers_again(installed, tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
