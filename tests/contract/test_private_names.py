@@ -23,13 +23,8 @@ PACKAGES = ("hydra", "omegaconf", "lightning", "torch", "optuna", "wandb", "pola
 USED = {
     "_step_supports_amp_scaling": "model/base.py",
     "_log_artifact": "logger/wandb.py",
-    "_actions": "config/application.py",
-    "_get_node": "config/explain.py",
-    "_is_none": "config/explain.py",
     "_return_value": "sweep/sweeper.py",
     "hydra._internal.utils": "config/application.py",
-    "hydra._internal.core_plugins.basic_launcher": "sweep/sweeper.py",
-    "hydra._internal.core_plugins.basic_sweeper": "sweep/grid.py, sweep/compare/axes.py",
     "wandb.sdk.lib": "logger/credentials.py",
 }
 # Of named tuples, os and Hydra's configs; the last is an annotation alone.
