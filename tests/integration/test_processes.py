@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -71,9 +72,10 @@ def running(folder: Path, *words: str) -> forkserver.Process:
     return run
 
 
-def siblings(run: forkserver.Process) -> list[int]:
-    """Return the processes that a run started."""
-    found = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=False).stdout.split()
+def workers_of(process: int) -> list[int]:
+    """Return the processes that a run in ``process`` started."""
+    search = ["pgrep", "-P", str(process), "-f", "cellstate.distributed.worker"]
+    found = subprocess.run(search, capture_output=True, text=True, check=False).stdout.split()
     return [int(number) for number in found]
 
 
@@ -94,7 +96,7 @@ def wait_until_gone(processes: list[int]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, *slow(signal.SIGTERM)])
 def test_the_others_end_with_the_first_however_it_ends(number: signal.Signals, tmp_path: Path) -> None:
     run = running(tmp_path / "run")
-    others = siblings(run)
+    others = workers_of(run.pid)
     assert len(others) == 1
     run.send_signal(number)
     _, said = run.communicate()
@@ -110,7 +112,7 @@ def test_the_others_end_with_the_first_however_it_ends(number: signal.Signals, t
 
 def test_a_process_that_is_lost_ends_the_run_with_one_line(tmp_path: Path) -> None:
     run = running(tmp_path / "run")
-    (other,) = siblings(run)
+    (other,) = workers_of(run.pid)
     os.kill(other, signal.SIGKILL)
     _, said = run.communicate()
     (line,) = said.splitlines()
@@ -118,6 +120,58 @@ def test_a_process_that_is_lost_ends_the_run_with_one_line(tmp_path: Path) -> No
     assert (run.returncode, line) == (1, f"cellstate: error: {reason}")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert (manifest["status"], manifest["reason"]) == ("failed", f"RunError: {reason}")
+
+
+SMALL = (
+    *("trainer=ddp_cpu", "trainer.max_epochs=1", "report=false"),
+    *("data.train_size=64", "data.val_size=32", "data.test_size=32"),
+)
+
+
+def surroundings() -> tuple[dict[str, str], int, object]:
+    """Return what starting processes could change in this one."""
+    words = ("MASTER", "RANK", "WORLD", "THREADS", "TORCHELASTIC")
+    variables = {name: value for name, value in os.environ.items() if any(word in name for word in words)}
+    return variables, torch.get_num_threads(), signal.getsignal(signal.SIGINT)
+
+
+def kill_first_worker() -> None:
+    while not (workers := workers_of(os.getpid())):
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def test_a_process_lost_at_the_start_is_an_error_that_the_caller_survives(working_folder: Path) -> None:
+    before = surroundings()
+    killer = threading.Thread(target=kill_first_worker)
+    killer.start()
+    with pytest.raises(RunError, match=r"^process 1 of 2 ended early: by SIGKILL; ") as caught:
+        package.train([*SMALL, "hydra.run.dir=lost"])
+    killer.join()
+    manifest = json.loads((working_folder / "lost" / "manifest.json").read_text())
+    assert (manifest["status"], manifest["reason"]) == ("failed", f"RunError: {caught.value}")
+    assert surroundings() == before
+    assert not torch.distributed.is_initialized()
+    assert len(package.train([*SMALL, "hydra.run.dir=next"]).history) == 1
+
+
+def test_processes_import_what_the_caller_imports_and_nothing_of_the_working_folder(tmp_path: Path) -> None:
+    for name in ("random", "torch", "json", "cellstate"):
+        (tmp_path / f"{name}.py").write_text("import pathlib\npathlib.Path('imported').touch()\nraise SystemExit(3)\n")
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    script = scripts / "train.py"  # has no guard: a process that ran it again would train again
+    script.write_text(
+        "import cellstate\n"
+        f"words = {[*SMALL, 'quiet=true', 'model._target_=own.Classifier']!r}\n"
+        "run = cellstate.train(words)\n"
+        "print(type(run.model).__module__, len(run.history), sorted(run.metrics['test']))\n"
+    )
+    (scripts / "own.py").write_text("from cellstate.model import Classifier as Base\n\n\nclass Classifier(Base): ...\n")
+    answer = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.splitlines() == ["own 1 ['accuracy', 'auroc', 'f1', 'loss']"]
+    assert not (tmp_path / "imported").exists()
 
 
 def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:

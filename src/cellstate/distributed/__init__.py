@@ -1,8 +1,9 @@
 """Several processes that work on one run: starting them, and what they have to tell each other."""
 
 from cellstate.distributed.agreement import Agreement
+from cellstate.distributed.environment import check_number, environment
 from cellstate.distributed.exchange import gather, joined, on_first, own_of, portable, share_of, total_world
-from cellstate.distributed.siblings import check_number, environment, together
+from cellstate.distributed.launcher import together
 
 __all__ = [
     "Agreement",

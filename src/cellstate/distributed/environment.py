@@ -1,35 +1,37 @@
-"""Which process this one is, among those of one machine that cellstate started itself."""
+"""Who starts the processes of a run: torchrun, SLURM and the like, or cellstate itself on this machine."""
 
 from __future__ import annotations
 
 import os
-import socket
 
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+import lightning as L
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from lightning.fabric.plugins.environments.lsf import LSFEnvironment
 from lightning.fabric.plugins.environments.mpi import MPIEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
+from cellstate.errors import RequestError
 
-class OneMachine(ClusterEnvironment):
-    """Tells Lightning the rank of this process, and where the first one is found.
+MOST_PER_CORE = 4  # processes; more would only wait for each other
 
-    Lightning's own environment would have it start the command line again, word by word, for every process. That is
-    another run folder and another sweep for each, and a whole script again where training was called from Python.
+
+class OneMachine(LightningEnvironment):
+    """Lightning's environment of one machine, for the first process, with ``launcher.together`` starting the others.
+
+    Lightning would start the command line again, word by word, for every process: another run folder and another sweep
+    for each, and the whole script again where training was called from Python.
     """
 
-    def __init__(self, rank: int = 0, port: int | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._local_rank, self._rank, self._world_size = rank, rank, 1
-        self._port = port
+        self._port = find_free_network_port()  # of this run alone, whatever one before it has left in the environment
 
     @property
     @override
     def creates_processes_externally(self) -> bool:
-        return True  # ``siblings.together`` does, when all is known to be well
+        return True
 
     @property
     @override
@@ -39,44 +41,33 @@ class OneMachine(ClusterEnvironment):
     @property
     @override
     def main_port(self) -> int:
-        if self._port is None:
-            with socket.socket() as free:
-                free.bind((self.main_address, 0))
-                self._port = free.getsockname()[1]
         return self._port
 
-    @staticmethod
-    @override
-    def detect() -> bool:
-        return not started_elsewhere()
 
-    @override
-    def world_size(self) -> int:
-        return self._world_size
-
-    @override
-    def set_world_size(self, size: int) -> None:
-        self._world_size = size
-
-    @override
-    def global_rank(self) -> int:
-        return self._rank
-
-    @override
-    def set_global_rank(self, rank: int) -> None:
-        self._rank = rank
-        rank_zero_only.rank = rank
-
-    @override
-    def local_rank(self) -> int:
-        return self._local_rank
-
-    @override
-    def node_rank(self) -> int:
-        return 0
+def environment() -> OneMachine | None:
+    """Return the environment to give to a Trainer; None where Lightning finds that of whoever started the processes."""
+    return None if started_elsewhere() else OneMachine()
 
 
 def started_elsewhere() -> bool:
-    """Say whether torchrun, SLURM, LSF, MPI or a script of the user's own starts the processes."""
+    """Say whether torchrun, SLURM, LSF, MPI or a script of the user's own starts the processes.
+
+    So it is in a process that ``launcher.together`` started, which is told its rank as torchrun would.
+    """
     environments = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
     return "LOCAL_RANK" in os.environ or any(environment.detect() for environment in environments)
+
+
+def check_number(trainer: L.Trainer, key: str) -> L.Trainer:
+    """Return ``trainer`` if this machine can hold as many processes as it wants.
+
+    Raises:
+        RequestError: there are far fewer cores; the line names ``key``.
+    """
+    cores = os.cpu_count() or 1
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and trainer.world_size > MOST_PER_CORE * cores and not started_elsewhere():
+        raise RequestError(
+            f"{key}={trainer.world_size}: this machine has {cores} cores; give {MOST_PER_CORE * cores} at most"
+        )
+    return trainer

@@ -1,62 +1,47 @@
-"""What the process of a rank above 0 runs: ``python -m cellstate.distributed.worker``, its job on standard input."""
+"""What a process that ``launcher.together`` started runs: its part of the work, for as long as the first one lives."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
+import shutil
 import threading
+import time
+from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any
 
-from cellstate.errors import CellstateError
+from torch.distributed.elastic.multiprocessing.errors import record
+
+POLL = 0.5  # seconds between two looks at the first process
 
 
-def train(config: dict[str, Any], folder: str, again: bool) -> None:
-    """Take part in a run."""
-    from pathlib import Path
+@record  # leaves an error where the first process finds it
+def main(work: str, arguments: dict[str, Any], parent: int, folder: str) -> None:
+    """Call a function, and end when the first process does.
 
-    from omegaconf import OmegaConf
-
-    from cellstate.training.run import run
-
-    run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
-
-
-def evaluate(**job: Any) -> None:
-    """Take part in scoring a checkpoint."""
-    from cellstate.scoring.evaluate import evaluate as score
-
-    score(**job)
+    Args:
+        work: the function, as ``module:name``.
+        arguments: its own.
+        parent: the first process.
+        folder: what it keeps for the time of this work.
+    """
+    threading.Thread(target=end_with, args=(parent, folder), daemon=True).start()
+    hush()
+    with suppress(KeyboardInterrupt):  # all stop together, and the first one says so
+        resolve_name(work)(**arguments)
 
 
-WORK = {"train": train, "evaluate": evaluate}
+def hush() -> None:
+    """Say nothing from here on: what the user reads is what the first process says."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
-def main() -> int:
-    """Do the work that the first process asks for, and end when it does."""
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_the_first, daemon=True).start()
-    import torch
-
-    from cellstate.distributed.siblings import begin_as
-
-    torch.set_num_threads(job["threads"])
-    begin_as(job["rank"], job["port"])
-    try:
-        WORK[job["work"]](**job["job"])
-    except CellstateError as error:
-        print(f"cellstate: error: {error}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        return 0  # all stop together, and the first one says so
-    return 0
-
-
-def end_with_the_first() -> None:
-    """Wait for the pipe to close, which it does when the first process is gone, however it ended; then end at once."""
-    sys.stdin.read()
+def end_with(parent: int, folder: str) -> None:
+    """End this process at once when the one that started it is gone, however that ended, and tidy up for it."""
+    while os.getppid() == parent:
+        time.sleep(POLL)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -121,7 +121,7 @@ def evaluate(
         book, looks = Ledger(ledger), None
         if datamodule.reported_split == "test" and trainer.is_global_zero:
             book.open()
-        with together(trainer, "evaluate", job):
+        with together(trainer, evaluate, job):
             metrics, causes = score(trainer, model, datamodule, record)
         if "test" in metrics and trainer.is_global_zero:
             looks = book.add(look("evaluate", stored.content, file, model, datamodule, metrics["test"]))

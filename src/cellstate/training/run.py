@@ -190,11 +190,14 @@ def in_progress(job: Job) -> Iterator[RunFolder]:
         stack.enter_context(claimed.recording())
         stack.enter_context(job.stop.listening())
         stack.enter_context(job.tracking.recording(job.trainer, claimed, job.record, resumed=job.again))
-        lost = f"; {way_on(job.folder)}"
-        stack.enter_context(
-            together(job.trainer, "train", work, lambda reason: claimed.conclude("failed", reason), lost)
-        )
+        stack.enter_context(passing_on_interruption(job.trainer, job.keeper))
+        stack.enter_context(together(job.trainer, take_part, work, f"; {way_on(job.folder)}"))
         yield claimed
+
+
+def take_part(config: dict[str, Any], folder: str, again: bool) -> None:
+    """Do the part of a process that the first one of a run started (``distributed.launcher``)."""
+    run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
 
 
 def claim(job: Job) -> RunFolder:
