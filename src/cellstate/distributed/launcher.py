@@ -36,8 +36,6 @@ T = TypeVar("T")
 POLL = 0.1  # seconds between two looks at the other processes
 PATIENCE = 60.0  # seconds for them to end by themselves; the launcher gives those of a lost one 30 to stop
 GRACE = 1.0  # seconds for them to end where this process has failed
-VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "OMP_NUM_THREADS")  # that Lightning sets, or removes
-
 ARRIVAL = "CELLSTATE_ARRIVAL"  # the file that a process makes when all it needs is there, and the work begins
 
 # With this process's own path, from the first import on: nothing is found in the working folder that is not found here.
@@ -69,7 +67,7 @@ def together(
             Path(os.environ[ARRIVAL]).touch()
         yield
         return
-    variables, threads = {name: os.environ.get(name) for name in VARIABLES}, torch.get_num_threads()
+    threads = torch.get_num_threads()
     with TemporaryDirectory(prefix="cellstate_") as folder:
         workers = Workers(trainer, work, arguments, Path(folder))
         torch.set_num_threads(workers.threads)
@@ -86,7 +84,6 @@ def together(
             disconnect()
             workers.end()
             torch.set_num_threads(threads)
-            restore(variables)
 
 
 class Workers:
@@ -238,12 +235,3 @@ def disconnect() -> None:
     """Leave the group of processes, if this one is in it."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def restore(variables: Mapping[str, str | None]) -> None:
-    """Set environment variables as they were, or remove them."""
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -11,8 +11,11 @@ import lightning as L
 import numpy as np
 import torch
 
-# What Lightning's seed_everything and its Trainer set.
-VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
+# What Lightning's seed_everything and its Trainer set, or remove.
+VARIABLES = (
+    *("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG"),
+    *("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "OMP_NUM_THREADS"),
+)
 
 
 @contextmanager
