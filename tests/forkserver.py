@@ -13,6 +13,7 @@ another hash seed than that of its siblings, and a module of the working folder 
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import importlib
@@ -198,6 +199,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
 def server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Return the connection to this process's server, and the server, which ends when the connection closes."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    atexit.register(ours.close)
     with theirs:
         command = [sys.executable, __file__, str(theirs.fileno())]
         return ours, subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
