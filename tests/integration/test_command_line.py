@@ -17,6 +17,7 @@ import cellstate as package
 
 METRICS_KEYS = {
     *("experiment", "seed", "parameters", "epochs", "steps", "train", "val", "test", "reference", "best", "seconds"),
+    "headline",
 }
 
 

@@ -330,7 +330,7 @@ def test_a_run_that_was_killed_leaves_a_line_for_each_time_that_it_scored_the_te
     from cellstate.training import run as experiment
 
     original = experiment.collect
-    monkeypatch.setattr(experiment, "collect", lambda *_: (_ for _ in ()).throw(MemoryError("killed")))
+    monkeypatch.setattr(experiment, "collect", lambda *_, **__: (_ for _ in ()).throw(MemoryError("killed")))
     with pytest.raises(MemoryError):
         train("hydra.run.dir=run")
     monkeypatch.setattr(experiment, "collect", original)

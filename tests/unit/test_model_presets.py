@@ -185,7 +185,7 @@ def test_a_wrong_word_beside_a_preset_is_one_line(cellstate, words, error):
 
 def test_presets_are_listed_with_what_they_are_and_completed(cellstate, monkeypatch):
     listed = cellstate("list", "model").stdout
-    assert "  bilstm_classifier        A classifier with an LSTM that reads from both ends.\n" in listed
+    assert "  bilstm_classifier        A bidirectional LSTM classifier.\n" in listed
     for typed, expected in (
         ("model=bil", "model=bilstm_classifier"),
         ("model=stacked_lstm_classifier backbone.num_", "backbone.num_layers="),
