@@ -4,6 +4,7 @@
 the seconds of imports: a server that has loaded the heavy libraries, and runs nothing, forks a child for each command
 line. The child gets its own working folder, environment, streams and session, runs the module or the code as
 ``__main__``, and ends as an interpreter does: exit status, signals, ``atexit`` and tracebacks are the usual ones.
+Ctrl-C interrupts it also where tests run in the background, whose processes ignore it.
 
 What a forked child cannot show, so that a test of it must start ``sys.executable``: what is imported and when,
 ``PYTHONPATH`` and other variables that are read only as an interpreter or a library starts (they are rejected here),
