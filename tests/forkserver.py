@@ -4,6 +4,7 @@
 the seconds of imports: a server that has loaded the heavy libraries, and runs nothing, forks a child for each command
 line. The child gets its own working folder, environment, streams and session, runs the module or the code as
 ``__main__``, and ends as an interpreter does: exit status, signals, ``atexit`` and tracebacks are the usual ones.
+Ctrl-C interrupts it also where tests run in the background, whose processes ignore it.
 
 What a forked child cannot show, so that a test of it must start ``sys.executable``: what is imported and when,
 ``PYTHONPATH`` and other variables that are read only as an interpreter or a library starts (they are rejected here),
@@ -135,7 +136,7 @@ class Process:
         return self.returncode
 
     def communicate(self, input: str | None = None, timeout: float = PATIENCE) -> tuple[Any, Any]:
-        """Write ``input``, read both streams to their ends, wait, and return what was read (None where no pipe is).
+        """Write ``input``, read both streams to their ends, wait, close all, and return what was read.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended after so many seconds.
@@ -150,10 +151,15 @@ class Process:
                 self.wait(timeout)
                 left = max(0.0, until - time.monotonic())
                 stdout, stderr = (part and part.result(left) for part in said)
-                return stdout, stderr
             except (subprocess.TimeoutExpired, TimeoutError):
                 self.kill()  # or the readers would wait for ever
                 raise
+        self._close()
+        return stdout, stderr
+
+    def _close(self) -> None:
+        for stream in self._handles.values():
+            stream.close()
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it is known to have ended."""
@@ -170,8 +176,7 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stream in self._handles.values():
-            stream.close()
+        self._close()
         self.wait()
 
 
@@ -225,23 +230,23 @@ def serve(connection: socket.socket) -> list[str] | None:
 
 
 def keep(request: list[Any], descriptors: list[int]) -> list[str]:
-    """Fork the child proper, in which this returns; here stay until it has ended, and tell how."""
+    """Fork the child proper, in which this returns, its process id told; here stay until it has ended, and tell how."""
     *streams, told = descriptors
     if child := os.fork():
         for descriptor in streams:
             os.close(descriptor)
-        os.write(told, f"{child}\n".encode())
         _, status = os.waitpid(child, 0)
         os.write(told, f"{status}\n".encode())
         os._exit(0)
     arguments, folder, environment, session = request
-    os.close(told)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
     if session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.write(told, f"{os.getpid()}\n".encode())  # now that whoever knows it may signal it, or its whole group
+    os.close(told)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -222,7 +222,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(comparing: Command, word
 
 def test_networks_are_asked_for_the_same_over_other_lengths(comparing: Command) -> None:
     """Trained at length 6, they answer for 4 and 9 as they are; at 6 they score what they scored in training."""
-    words = ("experiment=first_parity", "backbone=rnn,gru", "seed=0", "data.length=6", "optimizer.lr=0.02")
+    words = ("experiment=first_parity", "backbone=rnn,gru", "seed=0,1", "data.length=6", "optimizer.lr=0.02")
     words += ("trainer.max_epochs=4", "data.train_size=512", "data.val_size=96")
     assert comparing(*words, "comparison.generalise={data.length:[9,4,6]}").status == 0
     (condition,) = content()["conditions"]
