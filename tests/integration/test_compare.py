@@ -108,6 +108,7 @@ def test_what_cannot_learn_is_told_from_what_can(comparing: Command) -> None:
     assert condition["verdict"] == ["optimizer.lr=0.02 is better than optimizer.lr=1e-09"]
 
 
+@pytest.mark.slow
 def test_keys_of_the_data_are_conditions(comparing: Command) -> None:
     assert comparing("backbone=rnn,gru", "data.length=8,12", "seed=0").status == 0
     found = content()["conditions"]
@@ -256,6 +257,7 @@ def test_a_ready_made_comparison_takes_a_text_of_the_user_s_own(cellstate: Comma
     assert [len(variant["scores"]) for variant in condition["variants"]] == [1, 1]
 
 
+@pytest.mark.slow
 def test_what_a_ready_made_comparison_sets_holds_in_every_run(cellstate: Command, working_folder: Path) -> None:
     """It goes over the experiment, as its file says; the command line goes over it."""
     (working_folder / "mine/comparison").mkdir(parents=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import slow
+from tests.conftest import every_third, slow
 from tests.rounding import rounding
 from torch import Tensor
 
@@ -35,7 +35,7 @@ ROUNDING = rounding(100 * (1 + 8))  # of a hundred steps, one input and eight un
 COUNTED = ("accuracy", "f1")  # of whole numbers of samples
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=every_third(list(TASKS), 0))
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> package.Run:
     """A run of a few steps."""
     folder = tmp_path_factory.mktemp("run") / request.param
@@ -71,7 +71,7 @@ def wider(batch: Batch, extra: int) -> Batch:
     return Batch(pad(inputs, 0 if not inputs.is_floating_point() else 1e6), targets, lengths, reset)
 
 
-@pytest.mark.parametrize("trained", PADDED, indirect=True)
+@pytest.mark.parametrize("trained", every_third(PADDED, 0), indirect=True)
 @pytest.mark.parametrize("extra", [1, 13])
 def test_scores_are_the_same_for_every_padding(
     trained: package.Run, extra: int, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def trials(name: str, part: str) -> list[tuple[Any, ...]]:
     return [(one.params, one.state, one.values, one.intermediate_values) for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fold", [1])
 def test_the_fold_that_scores_has_no_say_in_what_is_proposed_pruned_and_picked(fold: int, nested: Nested) -> None:
     """With other sequences in that fold, its search does the same to the last bit, and those of other folds do not."""

@@ -181,6 +181,7 @@ def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
         package.train([*words, *small, "report=false", f"hydra.run.dir={tmp_path / 'run'}"])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     run = running(tmp_path / "run")
     run.send_signal(signal.SIGTERM)
@@ -191,6 +192,7 @@ def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
         package.resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_processes_as_well(working_folder: Path) -> None:
     words = ("trainer=ddp_cpu", "trainer.max_epochs=1", "data.train_size=256", "data.val_size=63", "data.test_size=63")
     mine = package.train([*words, "report=false", "hydra.run.dir=mine"])

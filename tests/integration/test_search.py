@@ -72,6 +72,7 @@ def test_a_search_ends_with_its_trials_and_repeated_does_nothing(search: Search,
     assert (len(trained), len(study().trials)) == (2, 6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_proposes_the_same_trials_and_another_one_others(train: Command) -> None:
     words = ["-m", "sweep=search", RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=3", "quiet=true"]
     tpe = "sweep.sampler={name: tpe, n_startup_trials: 2}"
@@ -116,6 +117,7 @@ def test_a_search_killed_while_it_proposes_goes_on_with_the_very_same_trial(
     assert proposed() == proposed(Path("outputs/sweeps/whole"))
 
 
+@pytest.mark.slow
 def test_a_last_line_that_a_kill_tore_is_cut_off(search: Search, trained: list[str]) -> None:
     assert search(RATES, "sweep.n_trials=2").status == 0
     before = proposed()
@@ -129,6 +131,7 @@ def test_a_last_line_that_a_kill_tore_is_cut_off(search: Search, trained: list[s
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_a_study_in_a_database_is_shared_by_folders_that_do_not_know_each_other(train: Command) -> None:
     """As machines without a common file system have them: the total is the study's, and each runs its own trials."""
     pytest.importorskip("sqlalchemy")
@@ -144,6 +147,7 @@ def test_a_study_in_a_database_is_shared_by_folders_that_do_not_know_each_other(
 # ---------------------------------------------------------------------- pruning and failing
 
 
+@pytest.mark.slow
 def test_the_median_pruner_ends_what_cannot_learn_and_what_can_goes_on(search: Search, cellstate: Command) -> None:
     """By theory: a rate of 1e-9 leaves the loss at chance, where every validation of one that learns is better."""
     words = ["optimizer.lr=0.03,1e-9", "sweep.sampler=random", "sweep.pruner={name: median, n_startup_trials: 1}"]
@@ -198,6 +202,7 @@ def test_a_search_whose_trials_are_all_refused_is_given_up(search: Search) -> No
     assert "trainer: " in answer.errors[0]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_not_the_fault_of_a_trial(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     from cellstate.errors import not_written
     from cellstate.runs.folder import RunFolder

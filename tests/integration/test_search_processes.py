@@ -44,6 +44,7 @@ def completed() -> set[str]:
     return {file.parent.name for file in PLACE.glob("*/manifest.json") if '"status": "completed"' in file.read_text()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
 def test_a_search_killed_at_any_moment_and_repeated_ends_with_the_trials_of_one_that_was_not_killed(
     seed: int, cellstate: Command, monkeypatch: pytest.MonkeyPatch
