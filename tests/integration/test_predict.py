@@ -230,9 +230,9 @@ def test_sequences_that_do_not_fit_are_refused_by_name(
     Path("b.csv").write_text("x,y\n1,2\n1,3\n")
     refused(cellstate, labelled, "b.csv: which column tells the sequences apart?", "input=b.csv")
     Path("c.csv").write_text("id,x,y\n1,2,\n1,3,4\n")
-    refused(cellstate, labelled, "c.csv, line 2: column 'y' has no value there", "input=c.csv")
+    refused(cellstate, labelled, "c.csv, line 2: column 'y' has no value", "input=c.csv")
     Path("d.csv").write_text("id,x,y\n1,2,many\n1,3,4\n1,3,4\n")
-    refused(cellstate, labelled, "d.csv, line 2: column 'y' holds 'many', which is no number", "input=d.csv")
+    refused(cellstate, labelled, "d.csv, line 2: column 'y' contains 'many', which is not a number", "input=d.csv")
     Path("e.txt").write_text("sun fog\n\nsun hail\n")
     unknown = "e.txt, line 3: sequence 2, step 2: the state 'hail' is unknown to the model"
     refused(cellstate, states, unknown, "input=e.txt")

@@ -116,12 +116,12 @@ def test_what_covariates_need_is_asked_for(tmp_path):
     assert SeriesData(path=path, target="y", known="plan", horizon=40, split=(0.4, 0.3, 0.3), batch_size=1).borders(10)
     with pytest.raises(RequestError, match=r"no column 'pland' for data\.known; did you mean 'plan'"):
         _ = covariate_data(path, known="pland").prepared
-    with pytest.raises(RequestError, match=r"column 'plan' is named by data\.past and by data\.known"):
+    with pytest.raises(RequestError, match=r"column 'plan' is in both data\.past and data\.known"):
         _ = covariate_data(path, past="plan", known="plan").prepared
-    with pytest.raises(RequestError, match=r"column 'id' holds 'one', which is no number.*another data.past"):
+    with pytest.raises(RequestError, match=r"column 'id' contains 'one', which is not a number.*another data.past"):
         _ = covariate_data(path, past="id").prepared
     pl.read_csv(path).drop("day").write_csv(tmp_path / "timeless.csv")
-    with pytest.raises(RequestError, match=r"data\.calendar=true needs times"):
+    with pytest.raises(RequestError, match=r"data\.calendar=true needs a time column"):
         _ = covariate_data(str(tmp_path / "timeless.csv"), calendar=True).prepared
 
 

@@ -146,7 +146,7 @@ def test_the_inferred_season_looks_at_the_training_rows_alone(tmp_path):
 def test_a_column_that_might_be_the_time_is_offered(tmp_path):
     rows = [f"the {day}th day,{value}" for day, value in enumerate(np.random.default_rng(0).normal(size=200))]
     data = SeriesData(path=plain(tmp_path, rows, header="when,v"))
-    assert "no time column recognised: if 'when' (the 0th day) holds the time, set data.time=COLUMN" in facts(data)
+    assert "no time column recognised: if it is 'when' (the 0th day), set data.time=COLUMN" in facts(data)
     assert "no time column" not in facts(SeriesData(path=plain(tmp_path, range(200), name="other.csv")))
 
 

@@ -153,7 +153,7 @@ def test_gaps_and_times_that_stand_twice_are_named_by_line_and_series(tmp_path):
         return str(problem.value)
 
     assert "line 151: a gap in the series of series 'south'" in refused([*lines[:150], *lines[152:]])
-    assert "line 152: the time 2024-01-30 00:00:00 stands there twice in series 'south'" in refused(
+    assert "line 152: the time 2024-01-30 00:00:00 occurs twice in series 'south'" in refused(
         [*lines[:151], *lines[150:]]
     )
     assert "line 151: column 'sales' is empty" in refused([*lines[:150], "south,2024-01-30,", *lines[151:]])
@@ -168,5 +168,5 @@ def test_series_of_different_steps_are_refused(tmp_path):
         pl.DataFrame({"shop": ["b"] * 90, "t": [datetime(2024, 1, 1) + n * timedelta(hours=1) for n in range(90)]}),
     ]).with_columns(sales=np.random.default_rng(0).normal(size=180))  # fmt: skip
     frame.write_parquet(tmp_path / "mixed.parquet")
-    with pytest.raises(RequestError, match="series 'b' has a row every hour, and series 'a' one every day"):
+    with pytest.raises(RequestError, match="series 'b' has one row per hour, but series 'a' one per day"):
         _ = forecast_data(str(tmp_path / "mixed.parquet")).prepared

@@ -66,7 +66,7 @@ class Backbone(nn.Module, ABC):
 
 
 def check_inputs(inputs: Tensor, features: int) -> None:
-    """Refuse what is no ``(B, T, F)`` of at least one step and ``features`` features (ValueError).
+    """Reject what is no ``(B, T, F)`` of at least one step and ``features`` features (ValueError).
 
     Torch's kernels do not all look: of a padded batch with too many features, an LSTM gives numbers of nothing.
     """

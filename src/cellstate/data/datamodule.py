@@ -244,7 +244,7 @@ class SequenceData(L.LightningDataModule):
 
 
 def check_same(found: DataSpec, wanted: DataSpec) -> None:
-    """Refuse data that a model cannot read.
+    """Reject data that a model cannot read.
 
     Raises:
         RequestError: a field of its specification is not that of the model's; the first is named.

@@ -29,7 +29,7 @@ class Shard:
 
 
 def check_shared(rows: int, shard: Shard) -> None:
-    """Refuse a batch of which some process would get nothing.
+    """Reject a batch of which some process would get nothing.
 
     Raises:
         RequestError: it has fewer rows than there are processes.

@@ -220,6 +220,15 @@ def season_of(series: Series, training: Sequence[np.ndarray]) -> tuple[int, tupl
     )
 
 
+def check_shares(shares: Sequence[float]) -> None:
+    """Reject shares of training, validation and test that cannot be used (RequestError)."""
+    if min(shares) < 0 or shares[0] == 0 or shares[1] == 0 or sum(shares) > 1 + 1e-9:
+        raise RequestError(
+            f"data.split=[{','.join(f'{share:g}' for share in shares)}]: give the shares of training, validation and "
+            "test, the first two above 0, together at most 1, such as [0.8,0.1,0.1]"
+        )
+
+
 def split_borders(rows: int, split: Sequence[float]) -> list[int]:
     """Return the borders of a split given as shares or as numbers of rows.
 

@@ -199,7 +199,7 @@ class WindowedData(SequenceData):
 
 
 def check_constant(series: Series, training: Sequence[np.ndarray]) -> None:
-    """Refuse targets that have one and the same value in all training rows of every series.
+    """Reject targets that have one and the same value in all training rows of every series.
 
     Raises:
         RequestError: names the column.

@@ -18,7 +18,7 @@ def parameters_of(module: nn.Module) -> int:
 
 
 def refuse_oversized(build: Callable[[], nn.Module]) -> None:
-    """Refuse a network whose weights, gradients and two moments a weight, 16 bytes, exceed this machine's memory."""
+    """Reject a network whose weights, gradients and two moments a weight, 16 bytes, exceed this machine's memory."""
     try:
         with shapes_alone():
             parameters = parameters_of(build())
@@ -29,7 +29,7 @@ def refuse_oversized(build: Callable[[], nn.Module]) -> None:
 
 
 def refuse_misfit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], *, need_memory: bool = False) -> None:
-    """Refuse weights that are not those of a network, before any memory is taken for it.
+    """Reject weights that are not those of a network, before any memory is taken for it.
 
     Args:
         build: builds the network.

@@ -24,7 +24,7 @@ LIKELY_OVERLAP = 0.01  # shared samples to expect, from which on a user is told 
 
 
 def check_request(split: str, problems: Sequence[str] = ()) -> None:
-    """Refuse a request of a generator.
+    """Reject a request of a generator.
 
     Raises:
         RequestError: there are ``problems``, or no such split; a line each.

@@ -28,5 +28,5 @@ class ClassifierInspector(WholeSequenceInspector):
         return outputs.argmax(-1)
 
     def check(self, rows: Tensor, lengths: list[int]) -> None:
-        """Refuse values that this data never holds."""
+        """Reject values that this data never holds."""
         self.model.predict(rows, lengths)

@@ -119,7 +119,7 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
 
 
 def refuse_other_tasks(model: SequenceModel) -> None:
-    """Refuse a model that is no forecaster (RequestError)."""
+    """Reject a model that is no forecaster (RequestError)."""
     if not isinstance(model, Forecaster):
         raise RequestError(f"a backtest needs a forecaster; this model is a {type(model).__name__}")
 

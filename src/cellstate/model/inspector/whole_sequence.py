@@ -34,7 +34,7 @@ class WholeSequenceInspector(Inspector, ABC):
         """Return targets for outputs ``(B, K)`` of sequences that come without any."""
 
     def check(self, rows: Tensor, lengths: list[int]) -> None:
-        """Refuse sequences ``(B, T, F)``, in the data's own units, that are none of this data's (RequestError)."""
+        """Reject sequences ``(B, T, F)``, in the data's own units, that are none of this data's (RequestError)."""
 
     def answers(self, batch: Batch, row: int) -> Answers:
         """Return the answer to every beginning of the sequence."""
