@@ -24,7 +24,8 @@ from tests.conftest import slow
 
 import cellstate
 from cellstate import report
-from cellstate.data.windows import Series, WindowedData
+from cellstate.data.splitting import Series
+from cellstate.data.windows import WindowedData
 from cellstate.errors import CellstateWarning
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.model.classification import figures as classification

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from cellstate.data.splitting import Series, default_window, split_borders
 from cellstate.data.synthetic.seasonal import SeasonalData
-from cellstate.data.windows import Series, WindowedData, default_window, split_borders
+from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 
 

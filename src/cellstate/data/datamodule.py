@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 import lightning as L
+import numpy as np
 import torch
 
 from cellstate.config.types import PositiveInt
@@ -114,6 +115,12 @@ class SequenceData(L.LightningDataModule):
     def optimum_realised(self) -> Scores:
         """Return the best score possible on the very samples of the reported split, where their noise is known."""
         return {}
+
+    def with_scaled(self, scores: Scores) -> Scores:
+        """Add ``mae_scaled`` and ``mse_scaled`` to ``mae`` and ``mse`` that are the same for every target."""
+        std = np.asarray(self.spec.std)
+        mae, mse = float(np.mean(scores["mae"] / std)), float(np.mean(scores["mse"] / std**2))
+        return {**scores, "mae_scaled": mae, "mse_scaled": mse}
 
     def references(self) -> dict[str, Scores]:
         """Return metric -> name of a trivial predictor -> its score on the reported split."""

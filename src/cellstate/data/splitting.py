@@ -48,7 +48,7 @@ class Series:
 
     def only(self, chosen: Sequence[int]) -> Series:
         """Return some of the series."""
-        rows = np.concatenate([self.firsts[number] + np.arange(self.sizes[number]) for number in chosen])
+        rows = spans(self.firsts[list(chosen)], np.array(self.sizes)[list(chosen)])
         return replace(
             self,
             values=self.values[rows],
@@ -101,21 +101,13 @@ class Windows:
     @property
     def training(self) -> list[np.ndarray]:
         """The training rows of each series, ``(N_i, C)``."""
-        return [self.series.values[first : first + border[1]] for first, border in self._spans()]
-
-    def _spans(self) -> zip[tuple[int, np.ndarray]]:
-        return zip(self.series.firsts.tolist(), self.borders, strict=True)
+        return training_rows(self.series, self.borders)
 
     def samples(self, split: str, values: np.ndarray, covariates: np.ndarray | None) -> WindowSamples:
         """Return a split of scaled ``values (N, C)``; it holds no row that comes after it."""
         kept = self.borders[:, 1 + self.names.index(split)]
-        if len(kept) == 1:
-            rows, starts = slice(0, int(kept[0])), self.starts(split)
-        else:
-            rows = np.concatenate(
-                [first + np.arange(count) for first, count in zip(self.series.firsts, kept, strict=True)]
-            )
-            starts = np.cumsum((0, *kept[:-1]))[self.owners(split)] + self.rows(split)
+        rows = slice(0, int(kept[0])) if len(kept) == 1 else spans(self.series.firsts, kept)
+        starts = np.cumsum((0, *kept[:-1]))[self.owners(split)] + self.rows(split)
         beside = None if covariates is None else torch.from_numpy(covariates[rows])
         return WindowSamples(
             torch.from_numpy(values[rows]), torch.from_numpy(starts), self.window, self.horizon, beside
@@ -124,7 +116,7 @@ class Windows:
     def without_test(self) -> Windows:
         """Return the same windows of series that end where the validation split ends."""
         kept = self.borders[:, 2]
-        rows = np.concatenate([first + np.arange(count) for first, count in zip(self.series.firsts, kept, strict=True)])
+        rows = spans(self.series.firsts, kept)
         series = replace(
             self.series,
             values=self.series.values[rows],
@@ -158,11 +150,8 @@ def cut(
             for what is known ahead.
     """
     limits = np.array([borders(rows) for rows in series.sizes])
-    training = [series.values[first : first + stop] for first, stop in zip(series.firsts, limits[:, 1], strict=True)]
-    season, facts = season_of(series, training)
-    usual = (
-        season if series.season is None else series.season
-    )  # what to look at and to forecast, even if few rows train
+    season, facts = season_of(series, training_rows(series, limits))
+    usual = season if series.season is None else series.season  # also if the training rows are fewer
     horizon = horizon or series.horizon or (usual if usual > 1 else 12)
     if window is None:
         rows = int(np.median(limits[:, 1]) if short == "skip" else limits[:, 1].min())
@@ -218,6 +207,17 @@ def season_of(series: Series, training: Sequence[np.ndarray]) -> tuple[int, tupl
         "no season: no clock gives one, and the autocorrelation of the training rows shows none, so that no seasonal "
         "naive stands beside the result (data.season=STEPS sets one)",
     )
+
+
+def training_rows(series: Series, borders: np.ndarray) -> list[np.ndarray]:
+    """Return the training rows of each series, ``(N_i, C)``, by its ``borders (S, 4)``."""
+    return [series.values[first : first + stop] for first, stop in zip(series.firsts, borders[:, 1], strict=True)]
+
+
+def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the indices ``start, start + 1, …`` of all spans, concatenated: ``(sum of lengths,)``."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
 def check_shares(shares: Sequence[float]) -> None:

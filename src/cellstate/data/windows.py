@@ -15,13 +15,11 @@ from cellstate.config.types import PositiveInt
 from cellstate.data.baselines import last_value, ridge_linear, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
-from cellstate.data.splitting import Series, Windows, cut, default_window, split_borders
+from cellstate.data.splitting import Series, Windows, cut, spans, split_borders
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
 from cellstate.runs.memory import refuse_beyond_memory
-
-__all__ = ["Series", "Split", "WindowedData", "default_window", "split_borders"]
 
 Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
 DRIFTING = 2.0  # standard errors from 0, from which on series are said to drift
@@ -158,18 +156,14 @@ class WindowedData(SequenceData):
     def optimum(self) -> Scores:
         """The expected score of a forecaster that knows the signal, where the noise of the series is known."""
         noise_std = self.whole_series.noise_std
-        return {} if noise_std is None else self._with_scaled(expected_floor(noise_std))
+        return {} if noise_std is None else self.with_scaled(expected_floor(noise_std))
 
     def optimum_realised(self) -> Scores:
         """The score of that forecaster on the noise that was drawn in the windows of the reported split."""
         noise = self.whole_series.noise
         if noise is None:
             return {}
-        return self._with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
-
-    def _with_scaled(self, floor: Scores) -> Scores:
-        (std,) = self.spec.std
-        return {**floor, "mae_scaled": floor["mae"] / std, "mse_scaled": floor["mse"] / std**2}
+        return self.with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
 
     def references(self) -> dict[str, Scores]:
         """Last value, seasonal naive and ridge regression on the same windows of the targets, without covariates.
@@ -242,18 +236,13 @@ def scaled_covariates(
     series = windows.series
     if series.covariates is None:
         return None, (), (), ()
-    spans = zip(series.firsts, windows.borders[:, 1], strict=True)
-    training = np.concatenate([series.covariates[first : first + stop] for first, stop in spans])
+    training = series.covariates[spans(series.firsts, windows.borders[:, 1])]
     constant = ~(np.ptp(training, axis=0) > 0)
     mean, std = training.mean(axis=0), np.where(constant, 1.0, training.std(axis=0))
     if fitted is not None:
         mean, std = (np.asarray(part)[len(series.names) :] for part in (fitted.input_mean, fitted.input_std))
-    rows = np.concatenate(
-        [
-            first + np.minimum(np.arange(size) + windows.horizon, size - 1)
-            for first, size in zip(series.firsts, series.sizes, strict=True)
-        ]
-    )
+    last = np.repeat(series.firsts + series.sizes - 1, series.sizes)
+    rows = np.minimum(np.arange(len(last)) + windows.horizon, last)
     past = len(series.past)
     shown = np.hstack([series.covariates[:, :past], series.covariates[rows, past:]])
     names = [name for name, still in zip((*series.past, *series.known), constant, strict=True) if still]

@@ -12,8 +12,9 @@ from cellstate.config.types import PositiveInt
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table
+from cellstate.data.splitting import Series, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
-from cellstate.data.windows import Series, Split, WindowedData, split_borders
+from cellstate.data.windows import Split, WindowedData
 from cellstate.errors import RequestError
 
 

@@ -17,7 +17,7 @@ from cellstate.data.batch import UNKNOWN, DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.files.state_file import Format, Layout, StateSequences, read_sequences
 from cellstate.data.samples import TensorSamples
-from cellstate.data.splitting import check_shares
+from cellstate.data.splitting import check_shares, spans
 from cellstate.data.synthetic.chain import MarkovChain
 from cellstate.data.synthetic.markov import markov_chain, markov_sequences
 from cellstate.data.synthetic.randomness import CounterRandom
@@ -271,12 +271,6 @@ def in_shares(order: Indices, shares: Sequence[float], name: str) -> dict[str, I
 def counted(sequences: Indices) -> str:
     """Return the number of sequences as text."""
     return f"{len(sequences):,} sequence{'s' if len(sequences) != 1 else ''}"
-
-
-def spans(starts: Indices, lengths: Indices) -> Indices:
-    """Return the indices ``start, start + 1, …`` of all spans, concatenated: ``(sum of lengths,)``."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
 def vocabulary_of(column: Sequence[str], training: NDArray[np.bool_]) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from cellstate.data.synthetic.randomness import row_blocks
 from cellstate.errors import RequestError
+
+BLOCK = 2**22  # uniforms at a time
 
 
 class PatternAutomaton:
@@ -67,7 +70,8 @@ class PatternAutomaton:
         length = uniforms.shape[1]
         chances = self._chances_of_one(length)
         bits = np.empty(uniforms.shape, np.uint8)
-        for rows in blocks(len(uniforms), length):
+        # Many rows, as the loop over time costs by the step, but at most 32 MiB of uniforms.
+        for rows in row_blocks(len(uniforms), max(length, 2048), BLOCK):
             by_step = np.ascontiguousarray(uniforms[rows].T)  # (T, n): each step reads and writes consecutive memory
             bits_by_step = np.empty(by_step.shape, np.bool_)
             state = np.zeros(by_step.shape[1], np.intp)
@@ -116,10 +120,3 @@ def as_pattern(pattern: Sequence[int]) -> tuple[int, ...]:
         shown = "[" + ",".join(map(str, symbols)) + "]"
         raise RequestError(f"data.pattern={shown}: a pattern is a list of one or more 0 and 1, such as [1,1,0]")
     return tuple(int(symbol) for symbol in symbols)
-
-
-def blocks(rows: int, length: int) -> Iterator[slice]:
-    """Cut rows into blocks: many rows, for the loop over time costs by the step, but at most 32 MiB of uniforms."""
-    size = max(1, min(2048, 2**22 // max(1, length)))
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))

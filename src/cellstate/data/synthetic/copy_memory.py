@@ -72,12 +72,8 @@ class CopyMemoryData(GeneratedTokens):
 
     Args:
         delay: T, steps from the last symbol to the delimiter, after which the symbols are recalled.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     answer = ("recall_accuracy", RECALLED, 1)
@@ -94,12 +90,7 @@ class CopyMemoryData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.delay = delay
 

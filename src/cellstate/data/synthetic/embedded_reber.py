@@ -133,12 +133,8 @@ class EmbeddedReberData(GeneratedTokens):
 
     Args:
         repeats: Reber strings in the embedding, one after the other; the more, the longer the memory that it takes.
-        train_size: strings to train on.
-        val_size: strings to validate on.
-        test_size: strings to test on.
-        fresh: draw new training strings for every epoch.
-        batch_size: strings in one batch.
-        seed: of the data, and of the order of the training strings.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     answer = ("closing_accuracy", 2, 2)  # the last target is E
@@ -155,12 +151,7 @@ class EmbeddedReberData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.repeats = repeats
 

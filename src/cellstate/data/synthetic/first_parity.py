@@ -65,12 +65,8 @@ class FirstParityData(GeneratedClassification):
         length: digits of a sequence.
         lag: steps from the decisive digit to the last one: 0 asks for the last, None for the first.
         encoding: ``scalar``, one feature ``(d - 4.5) / 2.872``, or ``one_hot``, ten features.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -87,12 +83,7 @@ class FirstParityData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length, self.lag, self.encoding = length, lag, encoding
 

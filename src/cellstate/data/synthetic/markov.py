@@ -105,12 +105,8 @@ class MarkovData(GeneratedTokens):
         length: states of a sequence; the targets are all but the first.
         concentration: of the Dirichlet distribution that each row of transitions is drawn from: the smaller, the more
             certain the next state; 1 is uniform over all distributions.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the chain, of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -128,12 +124,7 @@ class MarkovData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.states, self.order, self.length, self.concentration = states, order, length, concentration
 

@@ -16,10 +16,10 @@ from typing_extensions import override
 from cellstate.config.types import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
-from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
+from cellstate.data.synthetic.automaton import BLOCK, PatternAutomaton, as_pattern
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import SPLITS, check_request
-from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place, row_blocks
 
 SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
 LEAST_SHARE = 0.01  # a smaller part takes too many redraws
@@ -53,7 +53,7 @@ def pattern_sequences(
     automaton = _automaton(as_pattern(pattern))
     _check_request(automaton, length, split, positive_share, split_shares)
     counters = as_counters(indices)
-    random = CounterRandom("pattern", seed, split, _name(automaton), length)
+    random = CounterRandom("pattern", seed, split, _name(automaton.pattern), length)
     if positive_share is None:
         planted = random.child("planted").coins(counters, 1)[:, 0] == 1
     else:
@@ -66,7 +66,7 @@ def pattern_sequences(
     while pending.size:  # ends: each pass keeps a row with about the probability of the split's share
         stream = random.child(attempt)
         refused = []
-        for block in blocks(pending.size, length):
+        for block in row_blocks(pending.size, max(length, 2048), BLOCK):
             rows = pending[block]
             drawn = _draw(stream, automaton, counters[rows], planted[rows], length, textbook=positive_share is None)
             if disjoint:
@@ -111,7 +111,7 @@ def split_of(
     shares. With the words ``w`` of 64 bits, ``h <- mix(h ^ w)`` from a random ``h``, then once more under a second key.
     """
     rows, length = bits.shape
-    name = _name(_automaton(as_pattern(pattern)))
+    name = _name(as_pattern(pattern))
     first_key, last_key = CounterRandom("pattern", seed, "partition", name, length).bits([0], 2)[0]
     packed = np.packbits(bits, axis=1, bitorder="little")
     padded = np.zeros((rows, -(-length // 64) * 8), np.uint8)
@@ -171,7 +171,7 @@ def _check_request(
     problems = []
     if length < size:
         problems.append(
-            f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
+            f"data.length={length} is shorter than the pattern {_name(automaton.pattern)}, so no sequence can hold it: "
             f"set data.length to {size} or more"
         )
     if (size + 1) * length > MOST_STEPS:
@@ -193,9 +193,9 @@ def _check_request(
     check_request(split, problems)
 
 
-def _name(automaton: PatternAutomaton) -> str:
-    """Return the pattern as text, such as "110"."""
-    return "".join(map(str, automaton.pattern))
+def _name(pattern: Sequence[int]) -> str:
+    """Return a pattern as text, such as "110"."""
+    return "".join(map(str, pattern))
 
 
 @lru_cache(maxsize=16)
@@ -215,12 +215,8 @@ class PatternData(GeneratedClassification):
         pattern: the bits to look for.
         length: steps of a sequence.
         balance: share of sequences that hold the pattern.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -237,18 +233,13 @@ class PatternData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.pattern, self.length, self.balance = tuple(pattern), length, balance
 
     @override
     def class_names(self) -> tuple[str, ...]:
-        return f"without {self._text}", f"with {self._text}"
+        return f"without {_name(self.pattern)}", f"with {_name(self.pattern)}"
 
     @override
     def input_values(self) -> tuple[float, ...]:
@@ -260,7 +251,7 @@ class PatternData(GeneratedClassification):
 
     @override
     def question(self) -> str:
-        return f"does a sequence of {self.length} bits hold {self._text}?"
+        return f"does a sequence of {self.length} bits hold {_name(self.pattern)}?"
 
     @override
     def notes(self) -> tuple[str, ...]:
@@ -296,8 +287,3 @@ class PatternData(GeneratedClassification):
         )
         inputs = torch.from_numpy(bits).float().unsqueeze(-1)  # (N, length, 1)
         return TensorSamples(inputs, torch.from_numpy(labels))
-
-    @property
-    def _text(self) -> str:
-        """The pattern as text, such as "110"."""
-        return "".join(map(str, self.pattern))

@@ -138,8 +138,8 @@ def as_counters(indices: ArrayLike | Sequence[int]) -> NDArray[np.uint64]:
     return counters.astype(np.uint64)
 
 
-def row_blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut ``rows`` rows of ``width`` words into slices of about ``BLOCK_WORDS`` words each, at least a row."""
-    size = max(1, BLOCK_WORDS // max(1, width))
+def row_blocks(rows: int, width: int, words: int = BLOCK_WORDS) -> Iterator[slice]:
+    """Cut ``rows`` rows of ``width`` words into slices of about ``words`` words each, at least one row."""
+    size = max(1, words // max(1, width))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))

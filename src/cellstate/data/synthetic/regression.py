@@ -86,12 +86,6 @@ class GeneratedRegression(GeneratedData):
         }
         return {metric: {name: score[metric] for name, score in scores.items()} for metric in scores["mean"]}
 
-    def with_scaled(self, scores: Scores) -> Scores:
-        """Add what ``mae`` and ``mse``, where they are the same for every target, are in z-scores."""
-        std = np.asarray(self.spec.std)
-        mae, mse = float(np.mean(scores["mae"] / std)), float(np.mean(scores["mse"] / std**2))
-        return {**scores, "mae_scaled": mae, "mse_scaled": mse}
-
 
 def scaled(samples: TensorSamples, spec: DataSpec) -> TensorSamples:
     """Return samples with their targets as z-scores, scaled in double precision and held in single."""

@@ -11,8 +11,9 @@ from pydantic import Field
 from typing_extensions import override
 
 from cellstate.config.types import NonNegativeFloat, PositiveInt
+from cellstate.data.splitting import Series
 from cellstate.data.synthetic.randomness import CounterRandom
-from cellstate.data.windows import Series, Split, WindowedData
+from cellstate.data.windows import Split, WindowedData
 from cellstate.errors import RequestError
 from cellstate.runs.memory import refuse_beyond_memory
 

@@ -85,12 +85,8 @@ class SineData(GeneratedRegression):
         frequencies: the least and the greatest, in cycles a step, above 0 and below 0.5.
         amplitudes: the least and the greatest.
         noise: standard deviation of the white noise on every step.
-        train_size: waves to train on, in one epoch.
-        val_size: waves to validate on.
-        test_size: waves to test on.
-        fresh: draw new training waves for every epoch.
-        batch_size: waves in one batch.
-        seed: of the data, and of the order of the training waves.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -109,12 +105,7 @@ class SineData(GeneratedRegression):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.window, self.horizon, self.noise = window, horizon, noise
         self.frequencies, self.amplitudes = tuple(frequencies), tuple(amplitudes)

@@ -90,12 +90,8 @@ class TemporalOrderData(GeneratedClassification):
     Args:
         length: least steps of a sequence; sequences have up to a tenth more. The markers stand at 0.1 to 0.2 and at
             0.5 to 0.6 of it (rounded down): at 100, all is as in the paper.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -110,12 +106,7 @@ class TemporalOrderData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length = length
 

@@ -132,12 +132,8 @@ class TriggerActionData(GeneratedClassification):
         max_gap: most steps from the trigger's last to the action's first; 1 is at once.
         distractors: negatives hold, in equal parts, a trigger alone, an action alone, the action before the trigger, or
             both too far apart; without, nothing but noise.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -154,12 +150,7 @@ class TriggerActionData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length, self.max_gap, self.distractors = length, max_gap, distractors
 
