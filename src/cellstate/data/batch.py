@@ -56,6 +56,12 @@ class DataSpec:
     window: Steps = 0  # steps that a forecaster sees
     horizon: Steps = 0  # steps that a forecaster emits
     season: PositiveInt = 1  # steps a season, 1 where there is none
+    seasons: tuple[PositiveInt, ...] = ()  # all of them, increasing, where there are several; ``season`` is the first
+    padded: bool = False  # whether windows may reach before the beginning of their series, where steps are NaN
+    levels_differ: bool = False  # whether several series lie farther apart than they move
+    log_mean: tuple[float, ...] = ()  # per target, of log y in the training split; empty unless all y are positive
+    log_std: tuple[float, ...] = ()
+    log_suits: bool = False  # whether the spread grows with the level, so that logarithms are alike throughout
     mean: tuple[float, ...] = ()  # per target, of the training split, in the data's own units
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase

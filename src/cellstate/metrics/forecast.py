@@ -31,6 +31,7 @@ class ForecastScores:
         self.spec, self.loss = spec, loss
         self.forecasts: list[Tensor] = []
         self.truth: list[Tensor] = []
+        self.losses: list[Tensor] = []  # (B,) of each sample, where the loss is not one of errors alone
 
     def update(self, forecasts: Tensor, truth: Tensor) -> None:
         """Add forecasts ``(B, horizon, C)`` for what came, ``(B, horizon, C)``."""
@@ -50,9 +51,15 @@ class ForecastScores:
     def compute(self) -> dict[str, float]:
         """Return the loss, and what ``forecast_scores`` gives."""
         forecasts, truth = self.joined()
-        error = np.abs(forecasts - truth) / np.asarray(self.spec.std)
-        loss = float(LOSSES[self.loss](error).mean())
+        loss = self.given_loss()
+        if loss is None:
+            error = np.abs(forecasts - truth) / np.asarray(self.spec.std)
+            loss = float(LOSSES[self.loss](error).mean())
         return {"loss": loss, **forecast_scores(forecasts, truth, spec=self.spec)}
+
+    def given_loss(self) -> float | None:
+        """Return the mean of ``losses``; None where there are none."""
+        return float(torch.cat(self.losses).double().mean()) if self.losses else None
 
 
 def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec) -> dict[str, float]:

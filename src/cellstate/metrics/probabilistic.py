@@ -69,9 +69,11 @@ class QuantileScores(ProbabilisticScores):
         """Return the loss (pinball on scaled values), ``forecast_scores`` of the median, and the module's scores."""
         forecasts, truth = self.joined()
         quantiles = self.quantiles()
-        losses = pinball(quantiles, truth, self.levels) / np.asarray(self.spec.std)[:, None]
+        loss = self.given_loss()
+        if loss is None:
+            loss = float((pinball(quantiles, truth, self.levels) / np.asarray(self.spec.std)[:, None]).mean())
         return {
-            "loss": float(losses.mean()),
+            "loss": loss,
             **forecast_scores(forecasts, truth, spec=self.spec),
             **quantile_scores(quantiles, truth, self.levels),
         }

@@ -164,6 +164,13 @@ class SequenceModel(L.LightningModule):
 
     # ------------------------------------------------------------------ what a task may define
 
+    def fit_closed_form(self, data: SequenceData) -> None:
+        """Fit what has a closed form on the training split, once, before training begins."""
+
+    def facts(self) -> tuple[str, ...]:
+        """Return what the model decided by the data, a line each."""
+        return ()
+
     @property
     def inspector(self) -> Inspector:
         """What ``cellstate inspect`` asks."""

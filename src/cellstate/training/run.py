@@ -137,6 +137,7 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
     if not settings.test:
         data.lock_test()
     model = build_model(settings, data)
+    model.fit_closed_form(data)
     record = recorded_facts(settings, data, model, preset)
     check_monitors(settings.waiting(), known_metrics(settings, record["reference"], model, data))
     preset.prepare(data)

@@ -37,7 +37,7 @@ def announce(settings: Settings, data: SequenceData, model: SequenceModel, folde
     console.print(
         f"[bold]{settings.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {settings.seed}"
     )
-    for fact in data.prepared.facts:
+    for fact in (*data.prepared.facts, *model.facts()):
         console.print(f"  {fact}", soft_wrap=True, markup=False)
     if preset := debugged(settings.recorded):
         purpose = PURPOSE.get(preset, "for debugging")

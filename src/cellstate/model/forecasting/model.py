@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cellstate.config.types import NonNegativeFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
@@ -21,8 +22,14 @@ from cellstate.metrics.headline import Headline
 from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
+from cellstate.model.forecasting.arrays import as_given, scaled_windows
+from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
+from cellstate.model.forecasting.linear import LinearMap, mean_season
+from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
+from cellstate.model.forecasting.seasons import SeasonalBase, seasonal_naive
+from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
 if TYPE_CHECKING:
@@ -32,21 +39,39 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
+LossName = Literal["mae", "mse", "huber", "mase", "owa"]
+SHARES = tuple(step / 10 for step in range(11))  # of the linear forecast, of which validation chooses one
+FITTED_WINDOWS = 20_000  # at most so many windows fit the linear map, evenly spaced
+SMALLEST_RATIO = 1e-3  # of a value to the mean of its window, as the network reads it
+DEVIATIONS = 10.0  # of log values from their mean, beyond which nothing is read or forecast
 
 
 class Forecaster(SequenceModel):
     """Forecasts ``spec.horizon`` steps of ``spec.targets`` from a window of ``spec.window``.
 
-    The window, scaled by the training split's z-score, is normalised per instance, cut into segments and read by
-    the backbone; the last output emits all steps of all targets. ``predict`` takes and gives the data's own units.
+    Each window is normalised by itself, cut into segments and read by the backbone; the last output emits all steps of
+    all targets, as a correction of a ``base``. Beside the network stands a ``linear`` forecast, fitted in closed form
+    before training; each validation chooses by the loss how much of it the forecast takes, so that a network that
+    learned nothing leaves a ridge regression. ``predict`` takes and gives the data's own units.
+
+    What is None is decided by facts of the training rows in ``spec`` and said in the announcement.
 
     Args:
-        spec: targets, window, horizon, and the training split's mean and standard deviation.
+        spec: targets, window, horizon, and facts of the training split.
         backbone: called with ``input_size``.
-        normalisation: per instance. ``last`` subtracts the window's last value, so that a trend carries on beyond
+        normalisation: per window. ``last`` subtracts the window's last value, so that a trend carries on beyond
             the range seen in training (as NLinear does: Zeng et al., AAAI 2023); ``mean`` subtracts the window's mean,
             which carries less of the noise than one value does: for windows of whole seasons; ``mean_std``
-            standardises each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``.
+            standardises each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None:
+            ``mean_std`` where several series differ in level, else ``last``.
+        transform: ``log`` reads and forecasts logarithms, for positive values whose spread grows with their level;
+            ``none``. None: ``log`` where the training rows are such.
+        channels: ``joint``: the network reads all targets at once; ``separate``: one after the other, with the same
+            weights (as PatchTST: Nie et al., ICLR 2023).
+        base: what the network corrects: ``season``, a learned mean of seasonal naive forecasts, one for each of
+            ``spec.seasons`` (the last value where there is none), or ``none``, the centre of the normalisation. None:
+            ``season`` where several series differ in level.
+        linear: whether the linear forecast is fitted; see ``LinearMap``.
         segment: steps that one recurrent step reads at once, through one linear embedding (Lin et al., SegRNN,
             2023). None takes one season where the window holds at least four whole ones, else the longest segment of
             which the window holds ten or more.
@@ -57,8 +82,11 @@ class Forecaster(SequenceModel):
         head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. What
             is scored as the forecast (mae and so on), and what ``predict`` gives, is the median, or the mean.
         quantiles: their levels: increasing, between 0 and 1, 0.5 among them. Of the gaussian head: those scored.
-        loss: of the point head, ``mae``, ``mse`` or ``huber``, on scaled values. The quantile head is trained on the
-            pinball loss, the gaussian head on the negative log-likelihood.
+        loss: ``mae``, ``mse`` or ``huber`` on values scaled by the training split; ``mase``, in units of each
+            window's own seasonal error; ``owa``, the mean of that and of the symmetric relative error, each divided by
+            the seasonal naive forecast's. None: ``owa`` where several positive series differ in level, ``mase`` where
+            they are not positive, else ``mae``. For the absolute error the quantile head takes the pinball loss; the
+            gaussian head is trained on the negative log-likelihood whatever the loss.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -70,20 +98,27 @@ class Forecaster(SequenceModel):
         loss_unit="on values scaled to the training split's z-score",
     )
     inspector_class = ForecasterInspector
+    averaged = "parts"
+    share: Tensor
+    naive: Tensor
 
     def __init__(
         self,
         spec: DataSpec,
         backbone: BackboneFactory,
         *,
-        normalisation: Literal["last", "mean", "mean_std", "none"] = "last",
+        normalisation: Normalisation | None = "last",
+        transform: Literal["none", "log"] | None = "none",
+        channels: Literal["joint", "separate"] = "joint",
+        base: Literal["none", "season"] | None = "none",
+        linear: bool = False,
         segment: PositiveInt | None = None,
         embedding_size: PositiveInt | None = None,
         input_noise: NonNegativeFloat = 0.0,
         dropout: Probability = 0.0,
         head: Literal["point", "quantile", "gaussian"] = "point",
         quantiles: Levels = LEVELS,
-        loss: Literal["mae", "mse", "huber"] = "mae",
+        loss: LossName | None = "mae",
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
@@ -94,8 +129,14 @@ class Forecaster(SequenceModel):
                 f"model.segment={self.segment} does not divide data.window={spec.window}; "
                 f"set data.window={spec.window - spec.window % self.segment or self.segment} or another segment"
             )
-        columns = len(spec.targets)
-        width = self.segment * (columns + len(spec.past) + len(spec.known))
+        several = spec.levels_differ
+        self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
+        self.logarithms = takes_logarithms(spec, transform, head)
+        self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
+        self.together = 1 if channels == "separate" else len(spec.targets)  # targets that the network reads at once
+        # Standardised, a window has lost how its movements compare with its level; its ratio to the mean says it.
+        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and not self.logarithms
+        width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
@@ -103,48 +144,198 @@ class Forecaster(SequenceModel):
                 "backbone.bidirectional=true: a forecast is read off the last step, of which the backward direction "
                 "has read nothing else; set it to false"
             )
-        self.dropout = nn.Dropout(dropout)
-        self.kind = new_head(head, loss=loss, levels=quantiles)
-        self.head = nn.Linear(self.backbone.output_size, spec.horizon * columns * self.kind.size)
-        self.normalisation, self.input_noise = normalisation, input_noise
+        self.dropout, self.input_noise = nn.Dropout(dropout), input_noise
+        self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
+        self.head = nn.Linear(self.backbone.output_size, spec.horizon * self.together * self.kind.size)
+        base = base or ("season" if several else "none")
+        seasons = spec.seasons or (spec.season,)
+        self.base = SeasonalBase(seasons, spec.window, spec.horizon) if base == "season" else None
+        place = spec.season if len(spec.targets) == 1 and not several else 1
+        self.linear = LinearMap(spec.window, spec.horizon, place) if linear else None
+        self.register_buffer("share", torch.zeros(()))  # of the linear forecast
+        self.register_buffer("naive", torch.ones(2))  # relative and scaled error of the seasonal naive forecast
+        self._kept: list[tuple[Tensor, Tensor, Batch]] = []  # of the validation under way
+
+    # ------------------------------------------------------------------ the forecast
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; everything is scaled by ``spec``'s z-score.
+        """Forecast from windows ``(B, window, C + F)``; everything is scaled by ``spec``'s mean and deviation.
 
-        Behind the C targets stand F covariates, which are not normalised per instance (see ``WindowedData``).
+        Behind the C targets stand F covariates, which are not normalised per window (see ``WindowedData``). Steps
+        before a series begins are NaN. In training the network forecasts alone.
 
         Returns:
             ``(B, horizon, C)``, or, from the quantile head, ``(B, horizon, C, Q)``, one for each level, and from the
             gaussian head ``(B, horizon, C, 2)``, mean and standard deviation.
         """
-        columns = len(self.spec.targets)
-        inputs, covariates = inputs[..., :columns], inputs[..., columns:]
-        if self.normalisation == "last":
-            centre, spread = inputs[:, -1:], None
-        elif self.normalisation == "mean":
-            centre, spread = inputs.mean(1, keepdim=True), None
-        elif self.normalisation == "mean_std":
-            centre = inputs.mean(1, keepdim=True)
-            spread = inputs.std(1, keepdim=True, correction=0) + 1e-5
-        else:
-            centre, spread = None, None
-        window = normalised(inputs, centre, spread)
-        if self.training and self.input_noise:
-            window = window + self.input_noise * torch.randn_like(window)
-        if covariates.shape[-1]:
-            window = torch.cat((window, covariates), dim=-1)
-        return self.kind.placed(self._numbers(window), centre, spread)
+        forecast, line = self.parts(inputs)
+        return forecast if line is None else self.combined(forecast, line, self.share)
 
-    def _numbers(self, window: Tensor) -> Tensor:
-        """Return what the head takes, ``(B, horizon, C, size)``, from windows ``(B, window, C + F)``."""
-        segments = window.reshape(len(window), -1, self.segment * window.shape[-1])
+    def parts(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what the network forecasts, as ``forward`` does, and the linear forecast ``(B, horizon, C)``."""
+        window, covariates, frame = self.normalised(inputs)
+        forecast = self.from_normalised(window, covariates, frame)
+        if self.training or self.linear is None or not self.linear.fitted:
+            return forecast, None
+        rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
+        return forecast, self._from_log(frame.restored(rows.transpose(1, 2)))
+
+    def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float) -> Tensor:
+        """Return the network's forecast, moved towards the linear one by a share of the way."""
+        return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
+
+    def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
+        """Return normalised windows ``(B, W, C)``, their covariates ``(B, W, F)``, and the units of each window."""
+        columns, observed = len(self.spec.targets), None
+        if self.spec.padded:
+            observed = inputs[..., :columns].isfinite()
+            inputs = inputs.nan_to_num(0.0)
+        values = self._to_log(inputs[..., :columns])
+        frame = frame_of(values, self.normalisation, observed)
+        window = frame.normalised(values)
+        window = window if observed is None else window.where(observed, 0.0)
+        return window, inputs[..., columns:], frame
+
+    def from_normalised(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
+        """Return what the network forecasts from what ``normalised`` gave."""
+        numbers = self._numbers(window, covariates, frame)
+        if self.base is not None:
+            numbers = self.kind.shifted(numbers, self.base(window, frame.observed))
+        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self._from_log)
+
+    def _numbers(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
+        """Return what the head takes, ``(B, horizon, C, size)``."""
+        read = window
+        if self.training and self.input_noise:
+            read = read + self.input_noise * torch.randn_like(read)
+        features = [read]
+        if self.ratios:
+            features.append(self._ratio(window, frame))
+        batch, steps, columns = window.shape
+        if self.together < columns:
+            features = [part.transpose(1, 2).reshape(batch * columns, steps, 1) for part in features]
+            covariates = covariates.repeat_interleave(columns, 0)
+        if covariates.shape[-1]:
+            features.append(covariates)
+        joined = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        segments = joined.reshape(len(joined), -1, self.segment * joined.shape[-1])
         outputs, _ = self.backbone(self.embedding(segments))
-        shape = (len(window), self.spec.horizon, len(self.spec.targets), self.kind.size)
-        return self.head(self.dropout(outputs[:, -1])).view(shape)
+        shape = (batch, columns // self.together, self.spec.horizon, self.together, self.kind.size)
+        return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
+
+    def _ratio(self, window: Tensor, frame: Frame) -> Tensor:
+        """Return the log of each value over the mean of its window, 0 for steps before the series begins."""
+        assert frame.centre is not None
+        mean, std = self._unit(window)
+        level = frame.centre * std + mean
+        ratio = (frame.restored(window) * std + mean) / level.where(level > 0, 1.0)
+        logs = ratio.clamp(min=SMALLEST_RATIO).log()
+        return logs if frame.observed is None else logs.where(frame.observed, 0.0)
+
+    def _unit(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of the data's scaler, ``(C,)``."""
+        return like.new_tensor(self.spec.mean), like.new_tensor(self.spec.std)
+
+    def _to_log(self, values: Tensor) -> Tensor:
+        """Return scaled values as the network has them: their scaled logarithms, or unchanged without ``transform``."""
+        if not self.logarithms:
+            return values
+        mean, std = self._unit(values)
+        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
+        lowest = (centre - DEVIATIONS * spread).exp()
+        return ((values * std + mean).maximum(lowest).log() - centre) / spread
+
+    def _from_log(self, values: Tensor) -> Tensor:
+        """Return what ``_to_log`` was given."""
+        if not self.logarithms:
+            return values
+        mean, std = self._unit(values)
+        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
+        return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
+
+    # ------------------------------------------------------------------ training
+
+    @override
+    def fit_closed_form(self, data: SequenceData) -> None:
+        samples = data.prepared.splits["train"]
+        assert isinstance(samples, WindowSamples)
+        assert isinstance(data, WindowedData)
+        columns = len(self.spec.targets)
+        stride = -(-len(samples) * columns // FITTED_WINDOWS)
+        batch = samples.batch(torch.arange(0, len(samples), stride, device=samples.starts.device))
+        inputs, targets = batch.inputs.double(), batch.targets.double()
+        full = inputs.isfinite().flatten(1).all(1)
+        inputs, targets = inputs[full], targets[full]
+        if not len(inputs):
+            return
+        self._measure_naive(inputs, targets)
+        if self.linear is None:
+            return
+        window, _, frame = self.normalised(inputs)
+        wanted = frame.normalised(self._to_log(targets))
+        profile = None
+        if self.linear.season > 1 and len(data.windows.training) == 1:
+            training = torch.from_numpy(data.windows.training[0]).double()
+            mean, std = self._unit(training)
+            profile = mean_season(self._to_log((training - mean) / std)[:, 0], self.linear.season)
+        windows, horizons = (part.transpose(1, 2).flatten(0, 1) for part in (window, wanted))  # in order of time
+        self.linear.fit(windows, horizons, profile, overlap=columns * -(-(self.spec.horizon - 1) // stride))
+
+    def _measure_naive(self, inputs: Tensor, targets: Tensor) -> None:
+        """Set the units of the ``owa`` loss."""
+        history = inputs[..., : targets.shape[-1]]
+        naive = seasonal_naive(history, self.spec.season, self.spec.horizon)
+        relative, scaled = (part.mean() for part in self._errors(naive, (naive - targets).abs(), history, targets))
+        self.naive.copy_(torch.stack((relative, scaled)).clamp(min=1e-6))
+
+    def _errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return relative errors and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
+        observed = history.isfinite() if self.spec.padded else None
+        known = history if observed is None else history.nan_to_num(0.0)
+        mean, std = self._unit(truth)
+        scaled = scaled_error(error, seasonal_error(known, self.spec.season, observed))
+        return relative_error(point * std + mean, truth * std + mean), scaled
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss on values in units of the training split's standard deviation."""
+        """Return the loss on values in units of the training split's standard deviation, or of each window's error."""
+        if self.loss_name in ("mase", "owa") and self.kind.in_units:
+            return self._losses(output, batch).mean()
         return self.kind.loss(output, batch.targets)
+
+    def _losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the ``mase`` or ``owa`` loss of each sample, ``(B,)``."""
+        history = batch.inputs[..., : batch.targets.shape[-1]]
+        error = self.kind.errors(output, batch.targets)
+        relative, scaled = self._errors(self.kind.point(output), error, history, batch.targets)
+        if self.loss_name == "mase":
+            return scaled.mean((1, 2))
+        return (relative.mean((1, 2)) / self.naive[0] + scaled.mean((1, 2)) / self.naive[1]) / 2
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score one batch; while training, at the end, as the share of the linear forecast is not known before."""
+        if self.trainer.state.fn != "fit" or self.linear is None or not self.linear.fitted:
+            return super().validation_step(batch, batch_idx)
+        forecast, line = self.parts(batch.inputs)
+        assert line is not None
+        self._kept.append((forecast, line, batch))
+        return None
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        """Choose the share of the linear forecast, then compute the scores of the whole split."""
+        if self._kept:
+            losses = torch.zeros(len(SHARES), dtype=torch.float64, device=self.device)
+            for forecast, line, batch in self._kept:
+                found = [self.loss(self.combined(forecast, line, share), batch) for share in SHARES]
+                losses += torch.stack(found).double() * len(batch.inputs)
+            losses = self.trainer.strategy.reduce(losses, reduce_op="sum")
+            assert isinstance(losses, Tensor)
+            self.share.fill_(SHARES[int(losses.argmin())])
+            for forecast, line, batch in self._kept:
+                self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
+            self._kept = []
+        super().on_validation_epoch_end()
 
     def new_scores(self) -> ForecastScores:
         """Return empty scores."""
@@ -153,6 +344,12 @@ class Forecaster(SequenceModel):
     def update_scores(self, scores: ForecastScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+        if self.loss_name in ("mase", "owa") and self.kind.in_units:
+            scores.losses.append(self._losses(output, batch))
+
+    @override
+    def facts(self) -> tuple[str, ...]:
+        return described(self)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
         """Return what the metrics of quantiles or distributions are for a forecaster that knows signal and noise.
@@ -251,58 +448,4 @@ class Forecaster(SequenceModel):
         Raises:
             RequestError: they do not fit.
         """
-        spec, rows = self.spec, as_sequences(inputs, self.features).cpu()
-        if rows.shape[1] < spec.window:
-            raise RequestError(
-                f"a history of {rows.shape[1]} steps is too short: the model reads windows of {spec.window}"
-            )
-        rows = with_known(rows, known, spec)
-        mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std
-        return (rows[:, -spec.window :] - torch.tensor(mean).double()) / torch.tensor(std).double()
-
-
-def with_known(rows: Tensor, known: Any, spec: DataSpec) -> Tensor:
-    """Return histories ``(B, T, C + P + K)`` with what is known ahead ``horizon`` steps early, as windows show it.
-
-    Raises:
-        RequestError: ``known`` is missing, superfluous, or not ``(B, horizon, K)`` or ``(horizon, K)``.
-    """
-    if not spec.known:
-        if known is not None:
-            raise RequestError("known=…: this model was trained without columns that are known ahead; leave it out")
-        return rows
-    names, shape = ", ".join(spec.known), (len(rows), spec.horizon, len(spec.known))
-    if known is None:
-        raise RequestError(
-            f"the model was trained with columns known ahead ({names}): give their values in the steps to forecast, "
-            f"predict(history, known=VALUES) of shape {shape[1:]}"
-        )
-    ahead = as_sequences(known, len(spec.known)).cpu()
-    if ahead.shape != shape:
-        raise RequestError(f"known of shape {tuple(np.shape(known))} does not fit: give {names} as {shape} numbers")
-    first = rows.shape[-1] - len(spec.known)
-    whole = torch.cat((rows[..., first:], ahead), dim=1)
-    return torch.cat((rows[..., :first], whole[:, spec.horizon :]), dim=-1)
-
-
-def as_given(forecast: np.ndarray, inputs: Any, features: int) -> np.ndarray:
-    """Return forecasts ``(B, horizon, C, …)`` without the dimensions that ``inputs`` of so many columns lacks."""
-    given = np.shape(inputs)
-    if len(given) == 3:
-        return forecast
-    if given[-1] == features and len(given) == 2:
-        return forecast[0]
-    return forecast[0, :, 0] if len(given) == 1 else forecast[:, :, 0]
-
-
-def default_segment(spec: DataSpec) -> int:
-    """Return one season where the window holds at least four whole ones, else the longest that gives ten or more."""
-    if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
-        return spec.season
-    return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
-
-
-def normalised(window: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
-    """Return ``(window - centre) / spread``, leaving out what is None."""
-    window = window if centre is None else window - centre
-    return window if spread is None else window / spread
+        return scaled_windows(self.spec, as_sequences(inputs, self.features).cpu(), known)
