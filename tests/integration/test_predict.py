@@ -228,7 +228,7 @@ def test_sequences_that_do_not_fit_are_refused_by_name(
     Path("a.csv").write_text("id,x\n1,2\n1,3\n")
     refused(cellstate, labelled, "a.csv: no column 'y' for data.features", "input=a.csv")
     Path("b.csv").write_text("x,y\n1,2\n1,3\n")
-    refused(cellstate, labelled, "b.csv: which column tells the sequences apart?", "input=b.csv")
+    refused(cellstate, labelled, "b.csv: which column identifies the sequence?", "input=b.csv")
     Path("c.csv").write_text("id,x,y\n1,2,\n1,3,4\n")
     refused(cellstate, labelled, "c.csv, line 2: column 'y' has no value", "input=c.csv")
     Path("d.csv").write_text("id,x,y\n1,2,many\n1,3,4\n1,3,4\n")

@@ -73,7 +73,7 @@ def test_epochs_are_counted_by_the_batches_that_were_trained(
 
 
 def test_data_prints_what_there_is_to_know_of_it(run: cellstate.Run) -> None:
-    assert "does a sequence of 20 bits hold 110? 64 train" in str(run.data)
+    assert "does a sequence of 20 bits contain 110? 64 train" in str(run.data)
     assert "not read yet" in repr(PatternData())
 
 

@@ -128,7 +128,7 @@ def test_what_covariates_need_is_asked_for(tmp_path):
 def test_a_covariate_that_never_changes_is_told(tmp_path):
     path, _ = saved(tmp_path, price=pl.lit(3.5))
     data = covariate_data(path)
-    assert any(fact.startswith("price: one value in all training rows") for fact in data.prepared.facts)
+    assert any(fact.startswith("price: constant over all training rows") for fact in data.prepared.facts)
     assert torch.isfinite(data.prepared.splits["test"].batch(torch.arange(4)).inputs).all()
 
 
