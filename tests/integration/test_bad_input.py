@@ -179,7 +179,7 @@ def test_window_horizon_and_split_must_leave_samples(series: Command) -> None:
         (["data.split=[0.9,0,0.1]"], "must not be empty"),
         (["data.batch_size=100000"], "data.batch_size=100000 is larger than the training split"),
         (["model.segment=7", "data.window=50"], "model.segment=7 does not divide data.window=50; set data.window=49"),
-        (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast is read off the last step"),
+        (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast uses the last step"),
     ):
         refused(series("data.path=a.csv", *words), complaint)
 

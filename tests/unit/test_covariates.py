@@ -193,14 +193,16 @@ def test_predicting_says_what_it_must_be_given(tmp_path):
     data = covariate_data(path)
     model = Forecaster(data.spec, partial(GRU, hidden_size=8))
     history, ahead = np.zeros((WINDOW, 5)), np.zeros((HORIZON, 2))
-    with pytest.raises(RequestError, match=r"columns known ahead \(plan, open\).*known=VALUES\) of shape \(3, 2\)"):
+    with pytest.raises(
+        RequestError, match=r"known in advance \(plan, open\).*known=VALUES\) of shape \(3, 2\)"
+    ):
         model.predict(history)
-    with pytest.raises(RequestError, match=r"known of shape \(2, 2\) does not fit: give plan, open as \(1, 3, 2\)"):
+    with pytest.raises(RequestError, match=r"known of shape \(2, 2\) does not match: give plan, open as \(1, 3, 2\)"):
         model.predict(history, known=ahead[:2])
     with pytest.raises(RequestError, match=r"\(steps, 5\)"):
         model.predict(history[:, :1], known=ahead)
     plain = Forecaster(covariate_data(path, past=None, known=None).spec, partial(GRU, hidden_size=8))
-    with pytest.raises(RequestError, match="without columns that are known ahead"):
+    with pytest.raises(RequestError, match="without columns known in advance"):
         plain.predict(history[:, 0], known=ahead)
 
 
