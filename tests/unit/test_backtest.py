@@ -126,7 +126,7 @@ def test_what_cannot_be_backtested_is_refused_with_one_line():
     for asked, said in (
         (lambda: roll(Classifier(classes, partial(GRU, hidden_size=4)), series()), "needs a forecaster"),
         (lambda: roll(model, series(), stride=0), "stride=0: must be at least 1 row"),
-        (lambda: roll(model, series(16)), "a series of 16 rows is too short .* take 17"),
+        (lambda: roll(model, series(16)), "a series of 16 rows is too short .* need 17"),
         (lambda: roll(model, np.zeros((2, 40, 2))), "a backtest takes one series, not 2"),
         (
             lambda: roll(model, SeasonalData(length=300)),

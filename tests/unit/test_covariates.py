@@ -193,9 +193,7 @@ def test_predicting_says_what_it_must_be_given(tmp_path):
     data = covariate_data(path)
     model = Forecaster(data.spec, partial(GRU, hidden_size=8))
     history, ahead = np.zeros((WINDOW, 5)), np.zeros((HORIZON, 2))
-    with pytest.raises(
-        RequestError, match=r"known in advance \(plan, open\).*known=VALUES\) of shape \(3, 2\)"
-    ):
+    with pytest.raises(RequestError, match=r"known in advance \(plan, open\).*known=VALUES\) of shape \(3, 2\)"):
         model.predict(history)
     with pytest.raises(RequestError, match=r"known of shape \(2, 2\) does not match: give plan, open as \(1, 3, 2\)"):
         model.predict(history, known=ahead[:2])
