@@ -130,7 +130,9 @@ def test_references_are_those_of_the_series_one_by_one(tmp_path):
 
 def test_a_series_too_short_is_named_or_left_out(tmp_path):
     path, _ = saved(tmp_path, sizes={**SIZES, "tiny": 12, "small": 25})
-    with pytest.raises(RequestError, match=r"series 'tiny' is too short: it has 12 rows, the train split 8") as refused:
+    with pytest.raises(
+        RequestError, match=r"series 'tiny' is too short: it has 12 rows, 8 of them in the train split"
+    ) as refused:
         _ = forecast_data(path).prepared
     assert "data.short=skip (1 more of 5 are too short)" in str(refused.value)
     whole = forecast_data(saved(tmp_path, "others.csv")[0])

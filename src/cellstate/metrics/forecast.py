@@ -90,14 +90,3 @@ def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec)
     if spec.naive_error:
         scores["mase"] = float(np.mean(error / np.asarray(spec.naive_error)))
     return scores
-
-
-def naive_error(values: np.ndarray, season: int) -> tuple[float, ...]:
-    """Return mean |y_t - y_{t - season}| of each column of ``values (N, C)``: the scale q of mase.
-
-    Empty where a column repeats itself exactly from season to season (but for rounding), so that no error can be
-    measured in units of q.
-    """
-    errors = np.abs(values[season:] - values[:-season]).mean(axis=0)
-    rounding = 1e-12 * np.abs(values).max(axis=0)
-    return tuple(errors.tolist()) if (errors > rounding).all() else ()

@@ -107,9 +107,12 @@ class Clock:
             )
         return np.repeat(values, np.append(jumps // self.tick, 1), axis=0)
 
-    def grid(self) -> np.ndarray:
-        """Return the time of every step, including gaps, as ``datetime64 (rows,)``; months as their first day."""
-        steps = np.arange(self.ticks[0], self.ticks[-1] + 1, self.tick)
+    def grid(self, rows: int | None = None) -> np.ndarray:
+        """Return the time of every step, including gaps, as ``datetime64 (rows,)``; months as their first day.
+
+        With ``rows``, so many steps from the first one on, which may go beyond the last one.
+        """
+        steps = self.ticks[0] + self.tick * np.arange(rows or (self.ticks[-1] - self.ticks[0]) // self.tick + 1)
         return (steps - (1970 * 12 + 1)).astype("datetime64[M]") if self.calendar else steps.astype("datetime64[us]")
 
 

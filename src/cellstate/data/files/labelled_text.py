@@ -86,7 +86,7 @@ def whole(text: str, name: str, place: str) -> int:
 
 
 def read_ts(path: str, key: str) -> Sequences:
-    """Read the ``.ts`` of the UEA and UCR archives: a header of ``@name value``, ``@data``, then a sequence a line.
+    """Read the ``.ts`` of the UEA and UCR archives: a header of ``@name value``, ``@data``, a sequence per line.
 
     A line is ``v,v,v:v,v,v:label``, one part per dimension; sequences may differ in length, the dimensions of one
     sequence may not. ``?`` and ``NaN`` are missing values. (Bagnall et al., "The UEA multivariate time series

@@ -14,6 +14,7 @@ from cellstate.data.files.reading import utf8_lines
 from cellstate.errors import RequestError, did_you_mean
 
 Format = Literal["lines", "table"]
+ONE_PER_LINE = "one sequence per line"
 DELIMITERS = {"\t": "tabs", ",": "commas"}
 
 
@@ -30,7 +31,7 @@ class StateSequences:
     columns: Sequence[Sequence[str]]
     lengths: np.ndarray
     names: tuple[str, ...] = ()
-    described: str = "one sequence per line"
+    described: str = ONE_PER_LINE
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""The linear forecast that stands beside the network: ridge regression from the window, and from its place in a season.
+"""Ridge regression from a window, and its position in the season, to the horizon.
 
-With X the normalised windows of the training split and Y what followed them, the map is (X'X + P)^-1 X'Y (Hoerl &
-Kennard 1970) with P = s I on the window. Where a single series has a season, the harmonics cos and sin of
-2 pi k p / season, p the place in the season, may stand beside the window, as a window alone knows the mean shape of a
-season only as well as its own noise allows. The place is read off the window: it is where the mean season of the
-training rows correlates best with it. The strength s and the number of harmonics are those with the least absolute
-error in cross-validation over blocks of time within the training split.
+With X the normalised windows of the training split and Y their continuations, the map is (X'X + P)^-1 X'Y (Hoerl &
+Kennard 1970) with P = s I on the window. For a single series with a season, the harmonics cos and sin of
+2 pi k p / season may be added, where p is the position in the season: within one window the shape of a season is as
+noisy as the window. The position is estimated from the window, by its correlation with the mean season of the training
+split, so that a forecast depends on the window alone. The strength s and the number of harmonics are those with the
+smallest absolute error in cross-validation over blocks of time within the training split.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torch import Tensor, nn
 
 STRENGTHS = tuple(10.0**power for power in range(-2, 6))
 HARMONICS = (0, 2, 4)
-HARMONIC_STRENGTH = 0.1  # of the penalty on harmonics: they are few, and of known size
+HARMONIC_STRENGTH = 0.1  # penalty on harmonics, which are few and of known size
 FOLDS = 5
-LEAST_WINDOWS = 10  # below which no map is fitted
-FAR = 10.0  # in units of a window's spread; what lies farther off would decide the squared error alone
+LEAST_WINDOWS = 10  # with fewer no map is fitted
+FAR = 10.0  # outliers beyond would dominate the squared error; in units of the normalised window
 
 
 class LinearMap(nn.Module):
-    """A map from a normalised window ``(N, W)`` to the normalised horizon ``(N, H)``, fitted in closed form.
+    """A linear map from a normalised window ``(N, W)`` to the normalised horizon ``(N, H)``, fitted in closed form.
 
-    Nothing of it is trained: its numbers are buffers, and go with the checkpoint. Until ``fit``, ``fitted`` is false.
+    It is not trained: its weights are buffers, stored in checkpoints. ``fitted`` is False until ``fit``.
 
     Args:
-        window: steps W that are read.
+        window: input steps W.
         horizon: steps H to forecast.
-        season: steps a season, whose harmonics may be used; 1: none are.
+        season: steps per season, whose harmonics may be used; 1: no harmonics.
     """
 
     weight: Tensor
@@ -47,7 +47,7 @@ class LinearMap(nn.Module):
         harmonics = 2 * HARMONICS[-1] if self.season > 1 else 0
         self.register_buffer("weight", torch.zeros(horizon, window + harmonics))
         self.register_buffer("bias", torch.zeros(horizon))
-        self.register_buffer("profile", torch.zeros(self.season))  # the mean season; zeros: no harmonics are used
+        self.register_buffer("profile", torch.zeros(self.season))  # mean season; zeros: no harmonics
         self.register_buffer("fitted", torch.tensor(False))
 
     def forward(self, window: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class LinearMap(nn.Module):
         return torch.cat((window, waves.to(window.dtype)), dim=1)
 
     def place(self, window: Tensor) -> Tensor:
-        """Return the place in its season, from 0, of the first step after each window ``(N, W)``."""
+        """Return the position in the season, from 0, of the first step after each window ``(N, W)``."""
         steps = window.shape[1] // self.season * self.season  # whole seasons, at the end
         newest = window[:, window.shape[1] - steps :]
         folded = (newest - newest.mean(1, keepdim=True)).view(len(window), -1, self.season).sum(1)
@@ -73,13 +73,13 @@ class LinearMap(nn.Module):
 
     @torch.no_grad()
     def fit(self, windows: Tensor, targets: Tensor, profile: Tensor | None = None, overlap: int | None = None) -> None:
-        """Fit the map, and choose how strongly it is held and by how many harmonics it is helped.
+        """Fit the map, and choose its penalty and the number of harmonics.
 
         Args:
             windows: ``(M, W)`` normalised, in double precision, in order of time.
-            targets: ``(M, H)`` what followed them, normalised likewise.
-            profile: ``(season,)`` the mean season, in units of the windows; None: no harmonics are tried.
-            overlap: how many rows after each one have targets that overlap with its own; None: horizon - 1.
+            targets: ``(M, H)`` their continuations, normalised alike.
+            profile: ``(season,)`` the mean season, in units of the windows; None: no harmonics.
+            overlap: number of rows after each one with overlapping targets; None: horizon - 1.
         """
         near = (targets.abs() < FAR).all(1)
         windows, targets = windows[near], targets[near]
@@ -116,16 +116,16 @@ def ridge(features: Tensor, targets: Tensor, strengths: Tensor) -> tuple[Tensor,
 
 
 def penalty(features: Tensor, steps: int, strength: float) -> Tensor:
-    """Return the penalty ``(F,)``: ``strength`` on the steps of the window, HARMONIC_STRENGTH on what follows."""
+    """Return the penalties ``(F,)``: ``strength`` for the steps of the window, HARMONIC_STRENGTH for the harmonics."""
     strengths = features.new_full((features.shape[1],), HARMONIC_STRENGTH)
     strengths[:steps] = strength
     return strengths
 
 
 def cross_validated(features: Tensor, targets: Tensor, steps: int, gap: int) -> list[float]:
-    """Return the mean absolute error of each of STRENGTHS over FOLDS blocks of time, each left out once.
+    """Return the mean absolute error for each of STRENGTHS, leaving out each of FOLDS blocks of time once.
 
-    ``gap`` rows on either side of a block are left out too, as their targets overlap with its own.
+    ``gap`` rows on both sides of a block are left out too, as their targets overlap.
     """
     errors = [0.0] * len(STRENGTHS)
     for inside, outside in blocks(len(features), gap):
@@ -140,7 +140,7 @@ def cross_validated(features: Tensor, targets: Tensor, steps: int, gap: int) -> 
 
 
 def blocks(rows: int, gap: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of each block, and those outside it and its gaps; blocks that leave too few are passed over."""
+    """Yield the rows of each block, and those outside it and its gaps; blocks that leave too few rows are skipped."""
     borders = torch.linspace(0, rows, FOLDS + 1).round().long().tolist()
     every = torch.arange(rows)
     for first, last in itertools.pairwise(borders):
@@ -150,9 +150,9 @@ def blocks(rows: int, gap: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def mean_season(values: Tensor, season: int) -> Tensor | None:
-    """Return the mean season of a series ``(T,)``, ``(season,)``; None where it does not hold two seasons.
+    """Return the mean season of a series ``(T,)``, ``(season,)``; None for fewer than two seasons.
 
-    The level is taken off with a moving average over one season, as in classical decomposition.
+    The level is removed with a moving average over one season, as in classical decomposition.
     """
     if len(values) < 2 * season:
         return None

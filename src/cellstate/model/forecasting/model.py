@@ -1,4 +1,4 @@
-"""A direct multi-step forecaster: the last state has seen the whole window, and emits the whole horizon."""
+"""A direct multi-step forecaster: the last output, which depends on the entire window, gives the entire horizon."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFac
 from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.arrays import as_given, scaled_windows
 from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
+from cellstate.model.forecasting.fitting import fit_closed_form
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
-from cellstate.model.forecasting.linear import LinearMap, mean_season
+from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
-from cellstate.model.forecasting.seasons import SeasonalBase, seasonal_naive
+from cellstate.model.forecasting.seasons import SeasonalBase
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
@@ -40,53 +41,52 @@ if TYPE_CHECKING:
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
 LossName = Literal["mae", "mse", "huber", "mase", "owa"]
-SHARES = tuple(step / 10 for step in range(11))  # of the linear forecast, of which validation chooses one
-FITTED_WINDOWS = 20_000  # at most so many windows fit the linear map, evenly spaced
-SMALLEST_RATIO = 1e-3  # of a value to the mean of its window, as the network reads it
-DEVIATIONS = 10.0  # of log values from their mean, beyond which nothing is read or forecast
+SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
+SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
+DEVIATIONS = 10.0  # from the mean, to which log values are clipped
 
 
 class Forecaster(SequenceModel):
     """Forecasts ``spec.horizon`` steps of ``spec.targets`` from a window of ``spec.window``.
 
-    Each window is normalised by itself, cut into segments and read by the backbone; the last output emits all steps of
-    all targets, as a correction of a ``base``. Beside the network stands a ``linear`` forecast, fitted in closed form
-    before training; each validation chooses by the loss how much of it the forecast takes, so that a network that
-    learned nothing leaves a ridge regression. ``predict`` takes and gives the data's own units.
+    Each window is normalised, divided into segments and processed by the backbone; the last output gives all steps of
+    all targets, as a correction of ``base``. With ``linear``, a ridge regression is fitted in closed form before
+    training, and every validation chooses the weight of its forecast against that of the network, so that the result
+    is hardly ever worse than ridge regression. ``predict`` takes and returns unscaled values.
 
-    What is None is decided by facts of the training rows in ``spec`` and said in the announcement.
+    Arguments that are None are chosen from statistics of the training split in ``spec``, and the run prints the choice.
 
     Args:
-        spec: targets, window, horizon, and facts of the training split.
+        spec: targets, window, horizon, and statistics of the training split.
         backbone: called with ``input_size``.
-        normalisation: per window. ``last`` subtracts the window's last value, so that a trend carries on beyond
-            the range seen in training (as NLinear does: Zeng et al., AAAI 2023); ``mean`` subtracts the window's mean,
-            which carries less of the noise than one value does: for windows of whole seasons; ``mean_std``
-            standardises each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None:
-            ``mean_std`` where several series differ in level, else ``last``.
+        normalisation: per window. ``last`` subtracts the last value, so that a trend can extrapolate beyond the range
+            of the training split (like NLinear: Zeng et al., AAAI 2023); ``mean`` subtracts the mean of the window,
+            which is less noisy than one value: for windows of full seasons; ``mean_std`` standardises each window
+            (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None: ``mean_std`` if the levels of
+            several series differ, else ``last``.
         transform: ``log`` reads and forecasts logarithms, for positive values whose spread grows with their level;
-            ``none``. None: ``log`` where the training rows are such.
-        channels: ``joint``: the network reads all targets at once; ``separate``: one after the other, with the same
-            weights (as PatchTST: Nie et al., ICLR 2023).
-        base: what the network corrects: ``season``, a learned mean of seasonal naive forecasts, one for each of
-            ``spec.seasons`` (the last value where there is none), or ``none``, the centre of the normalisation. None:
-            ``season`` where several series differ in level.
-        linear: whether the linear forecast is fitted; see ``LinearMap``.
-        segment: steps that one recurrent step reads at once, through one linear embedding (Lin et al., SegRNN,
-            2023). None takes one season where the window holds at least four whole ones, else the longest segment of
-            which the window holds ten or more.
-        embedding_size: width of that embedding; None feeds the values themselves.
-        input_noise: standard deviation of white noise that is added to the targets' part of each normalised window, in
-            training: it acts as a penalty on steep networks (Bishop, Neural Computation 1995), where windows are few.
-        dropout: before the head, in training.
-        head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. What
-            is scored as the forecast (mae and so on), and what ``predict`` gives, is the median, or the mean.
-        quantiles: their levels: increasing, between 0 and 1, 0.5 among them. Of the gaussian head: those scored.
-        loss: ``mae``, ``mse`` or ``huber`` on values scaled by the training split; ``mase``, in units of each
-            window's own seasonal error; ``owa``, the mean of that and of the symmetric relative error, each divided by
-            the seasonal naive forecast's. None: ``owa`` where several positive series differ in level, ``mase`` where
-            they are not positive, else ``mae``. For the absolute error the quantile head takes the pinball loss; the
-            gaussian head is trained on the negative log-likelihood whatever the loss.
+            ``none``. None: ``log`` if the training split is like that.
+        channels: ``joint``: the network reads all targets together; ``separate``: one at a time, with shared weights
+            (like PatchTST: Nie et al., ICLR 2023).
+        base: the forecast that the network corrects: ``season``, a learned average of seasonal naive forecasts, one for
+            each of ``spec.seasons`` (the last value if there is none), or ``none``, the centre of the normalisation.
+            None: ``season`` if the levels of several series differ, else ``none``.
+        linear: whether to combine the network with ridge regression; see ``LinearMap``.
+        segment: time steps per recurrent step, through one linear embedding (Lin et al., SegRNN, 2023). None uses one
+            season if the window contains at least four full ones, else the longest segment of which the window
+            contains at least ten.
+        embedding_size: width of that embedding; None feeds the values directly.
+        input_noise: standard deviation of white noise added to the targets in each normalised window during training,
+            which regularises (Bishop, Neural Computation 1995) if there are few windows.
+        dropout: before the head, during training. None: 0.5 for a single series, 0 if the levels of several differ.
+        head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. The
+            point forecast, used for mae etc. and ``predict``, is then the median or the mean.
+        quantiles: their levels: increasing, between 0 and 1, including 0.5. For the gaussian head: those scored.
+        loss: ``mae``, ``mse`` or ``huber`` on scaled values; ``mase``, in units of the seasonal error of each window;
+            ``owa``, the average of ``mase`` and the symmetric relative error, each relative to the seasonal naive
+            forecast (see ``units.py``). None: ``owa`` if the levels of several positive series differ, ``mase`` if
+            they are not positive, else ``mae``. The quantile head uses the pinball loss in place of the absolute
+            error, the gaussian head always the negative log-likelihood.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -94,8 +94,8 @@ class Forecaster(SequenceModel):
     needs = "horizon"
     headline = Headline(
         "mae",
-        "mean absolute error, in the data's own units",
-        loss_unit="on values scaled to the training split's z-score",
+        "mean absolute error, in the units of the data",
+        loss_unit="on values standardised with the training split",
     )
     inspector_class = ForecasterInspector
     averaged = "parts"
@@ -115,7 +115,7 @@ class Forecaster(SequenceModel):
         segment: PositiveInt | None = None,
         embedding_size: PositiveInt | None = None,
         input_noise: NonNegativeFloat = 0.0,
-        dropout: Probability = 0.0,
+        dropout: Probability | None = 0.0,
         head: Literal["point", "quantile", "gaussian"] = "point",
         quantiles: Levels = LEVELS,
         loss: LossName | None = "mae",
@@ -133,18 +133,19 @@ class Forecaster(SequenceModel):
         self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
         self.logarithms = takes_logarithms(spec, transform, head)
         self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
-        self.together = 1 if channels == "separate" else len(spec.targets)  # targets that the network reads at once
-        # Standardised, a window has lost how its movements compare with its level; its ratio to the mean says it.
+        self.together = 1 if channels == "separate" else len(spec.targets)  # targets per pass of the network
+        # A standardised window does not show its variation relative to its level; the ratio to its mean does.
         self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and not self.logarithms
         width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
             raise RequestError(
-                "backbone.bidirectional=true: a forecast is read off the last step, of which the backward direction "
-                "has read nothing else; set it to false"
+                "backbone.bidirectional=true: a forecast uses the last step, where the backward direction has seen "
+                "only that step; set it to false"
             )
-        self.dropout, self.input_noise = nn.Dropout(dropout), input_noise
+        self.dropout = nn.Dropout((0.0 if several else 0.5) if dropout is None else dropout)
+        self.input_noise = input_noise
         self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
         self.head = nn.Linear(self.backbone.output_size, spec.horizon * self.together * self.kind.size)
         base = base or ("season" if several else "none")
@@ -152,59 +153,59 @@ class Forecaster(SequenceModel):
         self.base = SeasonalBase(seasons, spec.window, spec.horizon) if base == "season" else None
         place = spec.season if len(spec.targets) == 1 and not several else 1
         self.linear = LinearMap(spec.window, spec.horizon, place) if linear else None
-        self.register_buffer("share", torch.zeros(()))  # of the linear forecast
+        self.register_buffer("share", torch.zeros(()))  # weight of the linear forecast
         self.register_buffer("naive", torch.ones(2))  # relative and scaled error of the seasonal naive forecast
-        self._kept: list[tuple[Tensor, Tensor, Batch]] = []  # of the validation under way
+        self._kept: list[tuple[Tensor, Tensor, Batch]] = []  # outputs of the current validation
 
     # ------------------------------------------------------------------ the forecast
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; everything is scaled by ``spec``'s mean and deviation.
+        """Forecast from windows ``(B, window, C + F)``; all values are scaled with ``spec``.
 
-        Behind the C targets stand F covariates, which are not normalised per window (see ``WindowedData``). Steps
-        before a series begins are NaN. In training the network forecasts alone.
+        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``). Steps
+        before the start of a series are NaN. In training mode the forecast is that of the network alone.
 
         Returns:
-            ``(B, horizon, C)``, or, from the quantile head, ``(B, horizon, C, Q)``, one for each level, and from the
-            gaussian head ``(B, horizon, C, 2)``, mean and standard deviation.
+            ``(B, horizon, C)``; for the quantile head ``(B, horizon, C, Q)``, one per level; for the gaussian head
+            ``(B, horizon, C, 2)``, mean and standard deviation.
         """
         forecast, line = self.parts(inputs)
         return forecast if line is None else self.combined(forecast, line, self.share)
 
     def parts(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return what the network forecasts, as ``forward`` does, and the linear forecast ``(B, horizon, C)``."""
+        """Return the forecast of the network, shaped like that of ``forward``, and the linear one ``(B, horizon, C)``."""
         window, covariates, frame = self.normalised(inputs)
         forecast = self.from_normalised(window, covariates, frame)
         if self.training or self.linear is None or not self.linear.fitted:
             return forecast, None
         rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
-        return forecast, self._from_log(frame.restored(rows.transpose(1, 2)))
+        return forecast, self.from_log(frame.restored(rows.transpose(1, 2)))
 
     def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float) -> Tensor:
-        """Return the network's forecast, moved towards the linear one by a share of the way."""
+        """Return the weighted average of both forecasts; for distributions only the location moves."""
         return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
 
     def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
-        """Return normalised windows ``(B, W, C)``, their covariates ``(B, W, F)``, and the units of each window."""
+        """Return normalised windows ``(B, W, C)``, covariates ``(B, W, F)``, and the normalisation of each window."""
         columns, observed = len(self.spec.targets), None
         if self.spec.padded:
             observed = inputs[..., :columns].isfinite()
             inputs = inputs.nan_to_num(0.0)
-        values = self._to_log(inputs[..., :columns])
+        values = self.to_log(inputs[..., :columns])
         frame = frame_of(values, self.normalisation, observed)
         window = frame.normalised(values)
         window = window if observed is None else window.where(observed, 0.0)
         return window, inputs[..., columns:], frame
 
     def from_normalised(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
-        """Return what the network forecasts from what ``normalised`` gave."""
+        """Return the forecast of the network for the results of ``normalised``."""
         numbers = self._numbers(window, covariates, frame)
         if self.base is not None:
             numbers = self.kind.shifted(numbers, self.base(window, frame.observed))
-        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self._from_log)
+        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.from_log)
 
     def _numbers(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
-        """Return what the head takes, ``(B, horizon, C, size)``."""
+        """Return the output of the linear head, ``(B, horizon, C, size)``."""
         read = window
         if self.training and self.input_noise:
             read = read + self.input_noise * torch.randn_like(read)
@@ -224,32 +225,32 @@ class Forecaster(SequenceModel):
         return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
 
     def _ratio(self, window: Tensor, frame: Frame) -> Tensor:
-        """Return the log of each value over the mean of its window, 0 for steps before the series begins."""
+        """Return log(value / mean of its window), 0 for steps before the start of the series."""
         assert frame.centre is not None
-        mean, std = self._unit(window)
+        mean, std = self.scaler(window)
         level = frame.centre * std + mean
         ratio = (frame.restored(window) * std + mean) / level.where(level > 0, 1.0)
         logs = ratio.clamp(min=SMALLEST_RATIO).log()
         return logs if frame.observed is None else logs.where(frame.observed, 0.0)
 
-    def _unit(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation of the data's scaler, ``(C,)``."""
+    def scaler(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the scaler, ``(C,)``."""
         return like.new_tensor(self.spec.mean), like.new_tensor(self.spec.std)
 
-    def _to_log(self, values: Tensor) -> Tensor:
-        """Return scaled values as the network has them: their scaled logarithms, or unchanged without ``transform``."""
+    def to_log(self, values: Tensor) -> Tensor:
+        """Return the standardised logarithms of scaled values; without ``transform`` the values themselves."""
         if not self.logarithms:
             return values
-        mean, std = self._unit(values)
+        mean, std = self.scaler(values)
         centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
         lowest = (centre - DEVIATIONS * spread).exp()
         return ((values * std + mean).maximum(lowest).log() - centre) / spread
 
-    def _from_log(self, values: Tensor) -> Tensor:
-        """Return what ``_to_log`` was given."""
+    def from_log(self, values: Tensor) -> Tensor:
+        """Invert ``to_log``."""
         if not self.logarithms:
             return values
-        mean, std = self._unit(values)
+        mean, std = self.scaler(values)
         centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
         return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
 
@@ -257,47 +258,18 @@ class Forecaster(SequenceModel):
 
     @override
     def fit_closed_form(self, data: SequenceData) -> None:
-        samples = data.prepared.splits["train"]
-        assert isinstance(samples, WindowSamples)
-        assert isinstance(data, WindowedData)
-        columns = len(self.spec.targets)
-        stride = -(-len(samples) * columns // FITTED_WINDOWS)
-        batch = samples.batch(torch.arange(0, len(samples), stride, device=samples.starts.device))
-        inputs, targets = batch.inputs.double(), batch.targets.double()
-        full = inputs.isfinite().flatten(1).all(1)
-        inputs, targets = inputs[full], targets[full]
-        if not len(inputs):
-            return
-        self._measure_naive(inputs, targets)
-        if self.linear is None:
-            return
-        window, _, frame = self.normalised(inputs)
-        wanted = frame.normalised(self._to_log(targets))
-        profile = None
-        if self.linear.season > 1 and len(data.windows.training) == 1:
-            training = torch.from_numpy(data.windows.training[0]).double()
-            mean, std = self._unit(training)
-            profile = mean_season(self._to_log((training - mean) / std)[:, 0], self.linear.season)
-        windows, horizons = (part.transpose(1, 2).flatten(0, 1) for part in (window, wanted))  # in order of time
-        self.linear.fit(windows, horizons, profile, overlap=columns * -(-(self.spec.horizon - 1) // stride))
+        fit_closed_form(self, data)
 
-    def _measure_naive(self, inputs: Tensor, targets: Tensor) -> None:
-        """Set the units of the ``owa`` loss."""
-        history = inputs[..., : targets.shape[-1]]
-        naive = seasonal_naive(history, self.spec.season, self.spec.horizon)
-        relative, scaled = (part.mean() for part in self._errors(naive, (naive - targets).abs(), history, targets))
-        self.naive.copy_(torch.stack((relative, scaled)).clamp(min=1e-6))
-
-    def _errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """Return relative errors and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
+    def errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return relative errors, and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
         observed = history.isfinite() if self.spec.padded else None
         known = history if observed is None else history.nan_to_num(0.0)
-        mean, std = self._unit(truth)
+        mean, std = self.scaler(truth)
         scaled = scaled_error(error, seasonal_error(known, self.spec.season, observed))
         return relative_error(point * std + mean, truth * std + mean), scaled
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss on values in units of the training split's standard deviation, or of each window's error."""
+        """Return the loss on scaled values, or in units of each window."""
         if self.loss_name in ("mase", "owa") and self.kind.in_units:
             return self._losses(output, batch).mean()
         return self.kind.loss(output, batch.targets)
@@ -306,14 +278,14 @@ class Forecaster(SequenceModel):
         """Return the ``mase`` or ``owa`` loss of each sample, ``(B,)``."""
         history = batch.inputs[..., : batch.targets.shape[-1]]
         error = self.kind.errors(output, batch.targets)
-        relative, scaled = self._errors(self.kind.point(output), error, history, batch.targets)
+        relative, scaled = self.errors(self.kind.point(output), error, history, batch.targets)
         if self.loss_name == "mase":
             return scaled.mean((1, 2))
         return (relative.mean((1, 2)) / self.naive[0] + scaled.mean((1, 2)) / self.naive[1]) / 2
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Score one batch; while training, at the end, as the share of the linear forecast is not known before."""
+        """Score one batch; during training keep it, as the weight of the linear forecast is chosen at the end."""
         if self.trainer.state.fn != "fit" or self.linear is None or not self.linear.fitted:
             return super().validation_step(batch, batch_idx)
         forecast, line = self.parts(batch.inputs)
@@ -323,7 +295,7 @@ class Forecaster(SequenceModel):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Choose the share of the linear forecast, then compute the scores of the whole split."""
+        """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
             losses = torch.zeros(len(SHARES), dtype=torch.float64, device=self.device)
             for forecast, line, batch in self._kept:
@@ -352,10 +324,10 @@ class Forecaster(SequenceModel):
         return described(self)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
-        """Return what the metrics of quantiles or distributions are for a forecaster that knows signal and noise.
+        """Return the quantile or distribution metrics of a forecaster that knows signal and noise.
 
-        It says N(signal, noise^2). ``optimum`` is what it can expect, ``optimum_realised`` what it scores on the noise
-        drawn in the windows of the reported split; of data whose noise is not known, neither.
+        It forecasts N(signal, noise^2). ``optimum`` is its expected score, ``optimum_realised`` its score for the noise
+        drawn in the windows of the reported split; there are none if the noise is unknown.
         """
         table: dict[str, dict[str, float]] = {metric: {} for metric in self.kind.metrics}
         series = data.whole_series if isinstance(data, WindowedData) else None
@@ -372,7 +344,7 @@ class Forecaster(SequenceModel):
         return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
 
     def section(self, material: Material) -> Section:
-        """Return three forecasts, the error of each step, and the calibration of quantiles."""
+        """Return three forecasts, the error by step, and the calibration of quantiles."""
         from cellstate.model.forecasting import figures  # loads matplotlib
 
         return figures.section(material)
@@ -384,24 +356,24 @@ class Forecaster(SequenceModel):
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
-        """Return the ``horizon`` steps after each series: id, time (or step), targets, and their quantiles."""
+        """Return the forecast after each series: id, time (or step), targets, and their quantiles."""
         return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, known: Any = None) -> np.ndarray:
-        """Forecast from arrays or tensors in the data's own units.
+        """Forecast from unscaled arrays or tensors.
 
         Args:
             inputs: one history ``(T,)`` or ``(T, C)``, or several ``(B, T)`` or ``(B, T, C)``, of at least
-                ``spec.window`` steps, of which the last ``spec.window`` count; ``(T,)`` and ``(B, T)`` where there is
-                one target. Where there are covariates, their columns follow the targets, each at its own time: first
-                those of ``spec.past``, then those of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
+                ``spec.window`` steps, of which the last ``spec.window`` are used; ``(T,)`` and ``(B, T)`` for a single
+                target. Covariates follow the targets, at their actual time: first those of ``spec.past``, then those
+                of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
             known: the values of ``spec.known`` in the ``spec.horizon`` steps to forecast, ``(horizon, K)`` for one
-                history, ``(B, horizon, K)`` for several; None where there are no such columns.
+                history, ``(B, horizon, K)`` for several; None if there are no such columns.
 
         Returns:
-            ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension where a
-            single target was handed in without it.
+            ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension if
+            the input of a single target lacks it.
         """
         mean, std = torch.tensor(self.spec.mean).double(), torch.tensor(self.spec.std).double()
         point = self.kind.point(self._read(inputs, known)) * std + mean
@@ -409,21 +381,20 @@ class Forecaster(SequenceModel):
 
     @predicting
     def predict_quantiles(self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None) -> np.ndarray:
-        """Forecast quantiles from arrays or tensors in the data's own units.
+        """Forecast quantiles from unscaled arrays or tensors.
 
         Args:
-            inputs: as ``predict`` takes them.
+            inputs: as in ``predict``.
             levels: of the quantiles, between 0 and 1. The gaussian head gives any, the quantile head those that it
-                was trained on; None takes those of ``model.quantiles``.
-            known: as ``predict`` takes it.
+                was trained on; None uses those of ``model.quantiles``.
+            known: as in ``predict``.
 
         Returns:
-            What ``predict`` returns, with one dimension more at its end, for the levels in the order given:
-            ``(horizon, C, Q)`` for one history, ``(B, horizon, C, Q)`` for several; without C where a single target
-            was handed in without it.
+            as ``predict``, with an additional last dimension for the levels: ``(horizon, C, Q)`` for one history,
+            ``(B, horizon, C, Q)`` for several; without C if the input of a single target lacks it.
 
         Raises:
-            RequestError: the head is the point head, or a level is none that it can give.
+            RequestError: the head is the point head, or a level is not available.
         """
         mean, std = (torch.tensor(part).double().unsqueeze(-1) for part in (self.spec.mean, self.spec.std))
         quantiles = self.kind.quantiles(self._read(inputs, known), levels) * std + mean
@@ -431,21 +402,21 @@ class Forecaster(SequenceModel):
 
     @property
     def features(self) -> int:
-        """Columns that a history has: targets, and covariates where the data has them."""
+        """The number of columns of a history: targets and covariates."""
         return len(self.spec.targets) + len(self.spec.past) + len(self.spec.known)
 
     def _read(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return the forecast, scaled, in double precision and on the CPU, of what was given to predict from."""
+        """Return the scaled forecast for the arguments of ``predict``, in double precision on the CPU."""
         return self(self.windows(inputs, known).float().to(self.device)).double().cpu()
 
     def windows(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return what ``forward`` takes, ``(B, window, C + F)``, scaled, in double precision and on the CPU.
+        """Return the input of ``forward``, ``(B, window, C + F)``, scaled, in double precision on the CPU.
 
         Args:
-            inputs: as ``predict`` takes them.
-            known: as ``predict`` takes it.
+            inputs: as in ``predict``.
+            known: as in ``predict``.
 
         Raises:
-            RequestError: they do not fit.
+            RequestError: their shapes do not match.
         """
         return scaled_windows(self.spec, as_sequences(inputs, self.features).cpu(), known)

@@ -12,13 +12,12 @@ from cellstate.config.types import PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError, UnsupportedError
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.precision import at_least_single
-from cellstate.metrics.tokens import IGNORED, TokenScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.inputs import predicting
 from cellstate.model.language.dropout import VariationalDropout
 from cellstate.model.language.inspector import LanguageModelInspector
 from cellstate.model.language.sampling import choose
+from cellstate.model.tokens import TokenModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class LanguageModel(SequenceModel):
+class LanguageModel(TokenModel):
     """Predicts the next token of a stream, trained by truncated backpropagation through time.
 
     The state that the backbone ends a batch with begins the next one, cut off from its gradient, except in rows
@@ -48,7 +47,6 @@ class LanguageModel(SequenceModel):
         scheduler: called with the optimiser and ``total_steps``.
     """
 
-    needs = "vocabulary"
     headline = Headline("bpc", "bits a character", loss_unit="nats a character")
     inspector_class = LanguageModelInspector
     writes_text = True
@@ -132,25 +130,6 @@ class LanguageModel(SequenceModel):
         self._carried["eval"] = None
 
     on_test_epoch_start = on_validation_epoch_start
-
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a token; 0 where every target is IGNORED, as one process's may be."""
-        total = nn.functional.cross_entropy(
-            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return total / self.loss_weight(batch).clamp(min=1)
-
-    def loss_weight(self, batch: Batch) -> Tensor:
-        """Targets of the batch that count, ``()``."""
-        return (batch.targets != IGNORED).sum()
-
-    def new_scores(self) -> TokenScores:
-        """Return empty scores."""
-        return TokenScores(self.device)
-
-    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
 
     def section(self, material: Material) -> Section:
         """Return what the model writes, a text by surprise, and the bits by position."""

@@ -11,15 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cellstate.config.types import PositiveInt, Probability
-from cellstate.data.batch import UNKNOWN, Batch, DataSpec
+from cellstate.data.batch import UNKNOWN, DataSpec
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.precision import at_least_single
-from cellstate.metrics.tokens import IGNORED, TokenScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.inputs import predicting
 from cellstate.model.next_state import prediction
 from cellstate.model.next_state.inspector import NextStateInspector
+from cellstate.model.tokens import TokenModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class NextState(SequenceModel):
+class NextState(TokenModel):
     """Predicts what follows at every position of a sequence; every sequence begins with an empty memory.
 
     Args:
@@ -41,7 +40,6 @@ class NextState(SequenceModel):
         scheduler: called with the optimiser and ``total_steps``.
     """
 
-    needs = "vocabulary"
     headline = Headline(
         "loss",
         "cross-entropy, nats a state",
@@ -85,25 +83,6 @@ class NextState(SequenceModel):
         embedded = [embedding(features[..., number]) for number, embedding in enumerate(self.embeddings)]
         outputs, _ = self.backbone(self.dropout(torch.cat(embedded, dim=-1)), lengths=lengths)
         return self.head(self.dropout(outputs))
-
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a target; 0 where every target is IGNORED, as one process's may be."""
-        total = nn.functional.cross_entropy(
-            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return total / self.loss_weight(batch).clamp(min=1)
-
-    def loss_weight(self, batch: Batch) -> Tensor:
-        """Targets of the batch that count, ``()``."""
-        return (batch.targets != IGNORED).sum()
-
-    def new_scores(self) -> TokenScores:
-        """Return empty scores."""
-        return TokenScores(self.device, self.spec.answer)
-
-    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
 
     def section(self, material: Material) -> Section:
         """Return what is expected after each state and along a few sequences."""

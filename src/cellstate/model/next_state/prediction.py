@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cellstate.data.files.state_file import Layout, read_sequences
+from cellstate.data.files.state_file import ONE_PER_LINE, Layout, read_sequences
 from cellstate.data.files.states import StatesData
 from cellstate.errors import RequestError
 from cellstate.model.inputs import ROWS
@@ -31,7 +31,7 @@ def predict_file(model: NextState, data: SequenceData, path: str) -> pl.DataFram
     """Return the likeliest next state of each sequence and the probability of every state, by line or number."""
     found = read_states(data, path)
     sequences, key = found.sequences, pl.Series("sequence", np.arange(1, len(found.sequences) + 1))
-    if found.described == "a sequence a line":
+    if found.described == ONE_PER_LINE:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
         key = pl.Series("line", [number for number, line in enumerate(lines, start=1) if line.split()])
     for number, sequence in enumerate(sequences):

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellstate.config.types import Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.regression import RegressionScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
-from cellstate.model.inputs import as_sequences, predicting
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
+from cellstate.model.inputs import predicting
 from cellstate.model.losses import LOSSES
-from cellstate.model.pooling import Pooling, PoolingKind
+from cellstate.model.pooled import PooledModel
+from cellstate.model.pooling import PoolingKind
 from cellstate.model.regression import prediction
 from cellstate.model.regression.inspector import RegressorInspector
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class Regressor(SequenceModel):
+class Regressor(PooledModel):
     """Gives each sequence the values that ``spec.targets`` names.
 
     The network reads the sequence as it is and emits z-scores, y = (value - mean) / std with ``spec.mean`` and
@@ -69,21 +69,21 @@ class Regressor(SequenceModel):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler)
         if spec.horizon:  # its targets are columns to forecast, (B, horizon, C)
             raise RequestError(
                 f"model={type(self).__name__}: this data asks for a forecast of {spec.horizon} steps, not for values "
                 "of a whole sequence; set model=forecaster"
             )
-        self.backbone = backbone(input_size=spec.input_size)
-        self.pooling, self.loss_name = Pooling(self.backbone, pooling), loss
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, len(spec.targets))
-
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return z-scores ``(B, K)`` for sequences ``(B, T, F)``."""
-        outputs, _ = self.backbone(inputs, lengths=lengths)
-        return self.head(self.dropout(self.pooling(outputs, lengths)))
+        super().__init__(
+            spec,
+            backbone,
+            len(spec.targets),
+            pooling=pooling,
+            dropout=dropout,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
+        self.loss_name = loss
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss in units of the training split's standard deviation, mean over samples and targets."""
@@ -92,10 +92,6 @@ class Regressor(SequenceModel):
     def new_scores(self) -> RegressionScores:
         """Return empty scores."""
         return RegressionScores(self.spec, self.loss_name)
-
-    def update_scores(self, scores: RegressionScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
 
     def section(self, material: Material) -> Section:
         """Return predicted against true, and the residuals."""
@@ -129,12 +125,7 @@ class Regressor(SequenceModel):
         Raises:
             RequestError: the inputs are no array of numbers, or do not fit.
         """
-        spec, rows = self.spec, as_sequences(inputs, self.spec.input_size)
-        if spec.input_mean:  # in double precision: a feature around 10^9 keeps its detail
-            rows = (rows - rows.new_tensor(spec.input_mean)) / rows.new_tensor(spec.input_std)
-        valid = None if lengths is None else torch.as_tensor(lengths, device=self.device)
-        scores = self(rows.float().to(self.device), valid).cpu().double().numpy()
-        values = scores * np.asarray(spec.std) + np.asarray(spec.mean)
-        given = np.shape(inputs)
-        alone = len(given) == 1 or (len(given) == 2 and given[-1] == spec.input_size)
-        return values[0] if alone else values
+        rows, valid = self._rows(inputs, lengths)
+        scores = self(rows, valid).cpu().double().numpy()
+        values = scores * np.asarray(self.spec.std) + np.asarray(self.spec.mean)
+        return values[0] if self._is_single(inputs) else values
