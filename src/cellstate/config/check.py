@@ -18,7 +18,7 @@ from cellstate.config.signatures import FILLED_IN, argument_problems, shown, val
 from cellstate.errors import RequestError, did_you_mean
 
 KEYS = (  # of the config of a run
-    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("experiment", "debug", "seed", "ensemble", "data", "model", "backbone", "optimizer", "scheduler"),
     *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
     *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
@@ -28,6 +28,7 @@ HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "l
 # What a preset sets wherever there is such a key: not every network, optimiser or model has each of them.
 WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
 LARGEST_SEED = 2**32 - 1  # what numpy takes
+LARGEST_ENSEMBLE = 100
 
 
 def plain(config: Any) -> Any:
@@ -138,6 +139,9 @@ def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run resumes with run=FOLDER"
     if not isinstance(values.get("ledger"), str) or not values["ledger"]:
         yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
+    size = values.get("ensemble", 1)
+    if not (isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST_ENSEMBLE):
+        yield f"ensemble={shown(size)}: should be a whole number from 1 to {LARGEST_ENSEMBLE}"
     for key in ("report", "quiet", "test"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"

@@ -106,7 +106,7 @@ def inspect_checkpoint(
     book = Ledger(ledger)
     if split == "test" and file is None:
         book.check()
-    model = stored.model()
+    model = stored.model().opened
     refuse_what_cannot_be_opened(model, checkpoint)
     looked = None
     with quiet_libraries():

@@ -107,6 +107,8 @@ class SequenceModel(L.LightningModule):
     """What runs of this kind of model are judged by."""
     inspector_class: ClassVar[type[Inspector]] = Inspector
     """Who answers ``cellstate inspect`` for this kind of model."""
+    averaged: ClassVar[str | None] = None
+    """The method whose results an ensemble averages; None: they cannot be averaged."""
     writes_text: ClassVar[bool] = False
     """Whether ``generate`` writes text."""
 
@@ -154,6 +156,10 @@ class SequenceModel(L.LightningModule):
         """Return what the head gives for a batch; models that carry state override this."""
         return self(batch.inputs, batch.lengths)
 
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the loss that is minimised, a mean over the samples of a batch."""
+        return self.loss(self.compute_output(batch), batch)
+
     def loss_weight(self, batch: Batch) -> int | Tensor:
         """Return how many samples the mean of ``loss`` is over."""
         return len(batch.inputs)
@@ -170,6 +176,15 @@ class SequenceModel(L.LightningModule):
     def facts(self) -> tuple[str, ...]:
         """Return what the model decided by the data, a line each."""
         return ()
+
+    def average(self, results: list[Any]) -> Any:
+        """Return the average of what the method ``averaged`` of several models returned, for an ensemble."""
+        return torch.stack(results).mean(0)
+
+    @property
+    def opened(self) -> SequenceModel:
+        """The model that ``cellstate inspect`` opens: itself, but for an ensemble."""
+        return self
 
     @property
     def inspector(self) -> Inspector:
@@ -232,7 +247,7 @@ class SequenceModel(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
         """Return the loss of one batch, or of this process's share of it, weighted so that all shares count rightly."""
-        loss, weight = self.loss(self.compute_output(batch), batch), self.loss_weight(batch)
+        loss, weight = self.training_loss(batch), self.loss_weight(batch)
         self._mean_loss.add(loss, weight)
         share = share_of(weight, self.device)
         return loss if share is None else loss * share.to(loss.dtype)

@@ -13,16 +13,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
 from cellstate.checkpoint.record import KEY
 from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, own_classes, resolved
-from cellstate.config.signatures import FILLED_IN, argument_problems
+from cellstate.config.check import LARGEST_ENSEMBLE
+from cellstate.config.signatures import FILLED_IN, argument_problems, value_problems
 from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
+from cellstate.model.ensemble import ensemble_of
 from cellstate.model.size import refuse_misfit
 
 DATA = own_classes("data", data, SequenceData)
@@ -124,8 +128,8 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
     except RequestError as error:
         raise RecordError(*(f"the checkpoint's {problem}; it was changed" for problem in error.problems)) from error
 
-    def build() -> SequenceModel:
-        return model_class(spec, backbone=partial(backbone_class, **backbone_arguments), **arguments)
+    member = partial(model_class, spec, backbone=partial(backbone_class, **backbone_arguments), **arguments)
+    build = partial(ensemble_of, member, recorded_size(config))
 
     with refusing("model"):
         ours = backbone_class in BACKBONES.objects and model_class in MODELS.objects
@@ -133,6 +137,18 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
         rebuilt = build()
         rebuilt.load_state_dict(checkpoint["state_dict"])
     return rebuilt.eval()
+
+
+def recorded_size(config: Mapping[str, Any]) -> int:
+    """Return how many networks the recorded model averages.
+
+    Raises:
+        RequestError: it is not a number of networks.
+    """
+    size = config.get("ensemble", 1)
+    if problems := list(value_problems("ensemble", size, Annotated[int, Field(ge=1, le=LARGEST_ENSEMBLE)])):
+        raise RecordError(*(f"the checkpoint's config: {problem}; {CHANGED}" for problem in problems))
+    return size
 
 
 @contextmanager

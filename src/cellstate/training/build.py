@@ -21,6 +21,7 @@ from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.model.ensemble import ensemble_of
 from cellstate.training.settings import Part, Settings
 
 
@@ -39,7 +40,8 @@ def model_builder(settings: Settings, data: SequenceData) -> Callable[[], Sequen
     optimization = {"optimizer": settings.optimizer.factory()}
     if settings.scheduler is not None:
         optimization["scheduler"] = settings.scheduler.factory()
-    return partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
+    build = partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
+    return partial(ensemble_of, build, settings.ensemble)
 
 
 def build_model(settings: Settings, data: SequenceData) -> SequenceModel:

@@ -51,6 +51,7 @@ class Settings:
     Attributes:
         experiment: its name, the first part of the run folder's path.
         seed: of everything that is drawn.
+        ensemble: how many networks are trained side by side and averaged.
         data, model, backbone, optimizer, trainer: what is built.
         scheduler: of the learning rate; None keeps it constant.
         debug: the preset of ``debug=NAME``; None for a run whose scores are results.
@@ -65,6 +66,7 @@ class Settings:
 
     experiment: str
     seed: int
+    ensemble: int
     data: Part
     model: Part
     backbone: Part
@@ -88,6 +90,7 @@ class Settings:
         return cls(
             experiment=values["experiment"],
             seed=values["seed"],
+            ensemble=values.get("ensemble", 1),
             data=Part(values["data"]),
             model=Part(values["model"]),
             backbone=Part(values["backbone"]),

@@ -1,4 +1,4 @@
-"""What a forecaster decides by facts of the training rows, and how it says so."""
+"""What a forecaster chooses from statistics of the training split, and how the run prints it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOSSES = {
 
 
 def takes_logarithms(spec: DataSpec, transform: str | None, head: str) -> bool:
-    """Say whether the network reads and forecasts logarithms.
+    """Return whether the network reads and forecasts logarithms.
 
     Raises:
-        RequestError: it is asked for, and values are not all positive, or the head forecasts no logarithms.
+        RequestError: they are requested, and not all values are positive or the head does not support them.
     """
     if transform is None:
         return spec.log_suits and head != "gaussian"
@@ -35,19 +35,21 @@ def takes_logarithms(spec: DataSpec, transform: str | None, head: str) -> bool:
     if not spec.log_std:
         raise RequestError("model.transform=log: the training rows are not all positive; set model.transform=none")
     if head == "gaussian":
-        raise RequestError("model.transform=log: the exponential of a normal distribution is none; set another head")
+        raise RequestError(
+            "model.transform=log: not with model.head=gaussian, as the exponential of a normal variable is not normal; use quantile"
+        )
     return True
 
 
 def default_segment(spec: DataSpec) -> int:
-    """Return one season where the window holds at least four whole ones, else the longest that gives ten or more."""
+    """Return one season if the window contains at least four, else the longest segment that it contains ten times."""
     if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
         return spec.season
     return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
 
 
 def described(model: Forecaster) -> tuple[str, ...]:
-    """Return a line on how windows are normalised, what is corrected and what is minimised."""
+    """Return a line on normalisation, base, linear map and loss."""
     parts = [NORMALISED[model.normalisation]]
     if model.logarithms:
         parts[0] = "logarithms, " + parts[0]

@@ -1,4 +1,4 @@
-"""What a forecaster fits in closed form, on the training split, before its network is trained."""
+"""What a forecaster fits in closed form before its network is trained."""
 
 from __future__ import annotations
 

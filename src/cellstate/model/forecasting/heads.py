@@ -59,6 +59,10 @@ class Head(ABC):
     def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
         """Return the error of each value ``(B, horizon, C)`` against ``truth (B, horizon, C)``."""
 
+    def average(self, forecasts: Tensor) -> Tensor:
+        """Return one forecast for those of several networks ``(K, ...)``."""
+        return forecasts.mean(0)
+
     def shifted(self, numbers: Tensor, by: Tensor) -> Tensor:
         """Return what ``placed`` takes, with locations moved ``by (B, horizon, C)``."""
         return numbers + by.unsqueeze(-1)
@@ -204,6 +208,13 @@ class GaussianHead(Head):
     @override
     def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
         return (forecast[..., 0] - truth).abs()
+
+    @override
+    def average(self, forecasts: Tensor) -> Tensor:
+        """Return mean and deviation of the mixture: its variance is E[std^2 + mean^2] - E[mean]^2."""
+        means, stds = forecasts.unbind(-1)
+        variance = (stds.square() + means.square()).mean(0) - means.mean(0).square()
+        return torch.stack((means.mean(0), variance.clamp(min=MINIMUM_STD**2).sqrt()), dim=-1)
 
     @override
     def shifted(self, numbers: Tensor, by: Tensor) -> Tensor:

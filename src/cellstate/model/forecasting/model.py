@@ -173,13 +173,18 @@ class Forecaster(SequenceModel):
         return forecast if line is None else self.combined(forecast, line, self.share)
 
     def parts(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the forecast of the network, shaped like that of ``forward``, and the linear one ``(B, horizon, C)``."""
+        """Return the forecast of the network, shaped as by ``forward``, and the linear one ``(B, horizon, C)``."""
         window, covariates, frame = self.normalised(inputs)
         forecast = self.from_normalised(window, covariates, frame)
         if self.training or self.linear is None or not self.linear.fitted:
             return forecast, None
         rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
         return forecast, self.from_log(frame.restored(rows.transpose(1, 2)))
+
+    @override
+    def average(self, results: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+        forecasts, lines = zip(*results, strict=True)
+        return self.kind.average(torch.stack(forecasts)), None if lines[0] is None else torch.stack(lines).mean(0)
 
     def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float) -> Tensor:
         """Return the weighted average of both forecasts; for distributions only the location moves."""

@@ -1,4 +1,4 @@
-"""Instance normalisation: every window is brought to units of its own, and its forecast back from them.
+"""Instance normalisation: every window is scaled by its own statistics, and its forecast scaled back.
 
 Kim et al., Reversible Instance Normalization, ICLR 2022 (without its affine part); subtracting the last value:
 Zeng et al., Are Transformers Effective for Time Series Forecasting?, AAAI 2023.
@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 Normalisation = Literal["last", "mean", "mean_std", "none"]
-SMALLEST = 1e-5  # of a spread, as a share of the window's level: below it is rounding
+SMALLEST = 1e-5  # lower bound of a spread relative to the level, where rounding begins
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The units of each window: a value is ``normalised * spread + centre``.
+    """The normalisation of each window: value = normalised * spread + centre.
 
     Attributes:
-        centre: ``(N, 1, C)``; None: nothing was subtracted.
-        spread: ``(N, 1, C)``; None: nothing was divided by.
-        observed: ``(N, W, C)`` bool, False for steps before the series begins; None: there are none.
+        centre: ``(N, 1, C)``; None: 0.
+        spread: ``(N, 1, C)``; None: 1.
+        observed: ``(N, W, C)`` bool, False for steps before the start of the series; None: all True.
     """
 
     centre: Tensor | None = None
@@ -31,23 +31,23 @@ class Frame:
     observed: Tensor | None = None
 
     def normalised(self, values: Tensor) -> Tensor:
-        """Return values ``(N, T, C)`` in the units of their window."""
+        """Normalise values ``(N, T, C)``."""
         values = values if self.centre is None else values - self.centre
         return values if self.spread is None else values / self.spread
 
     def restored(self, values: Tensor) -> Tensor:
-        """Return values ``(N, T, C)`` in the units that the window was given in."""
+        """Invert ``normalised``."""
         values = values if self.spread is None else values * self.spread
         return values if self.centre is None else values + self.centre
 
     def take(self, rows: Tensor | slice) -> Frame:
-        """Return the units of some of the windows."""
+        """Return the normalisation of some of the windows."""
         parts = (None if part is None else part[rows] for part in (self.centre, self.spread, self.observed))
         return Frame(*parts)
 
 
 def frame_of(values: Tensor, kind: Normalisation, observed: Tensor | None = None) -> Frame:
-    """Return the units of windows ``(N, W, C)``; steps that were not observed do not count, and must be finite."""
+    """Return the normalisation of windows ``(N, W, C)``; steps that were not observed are ignored, but finite."""
     if kind == "none":
         return Frame(observed=observed)
     if kind == "last":
@@ -60,4 +60,5 @@ def frame_of(values: Tensor, kind: Normalisation, observed: Tensor | None = None
     squares = (kept - centre).square()
     squares = squares if observed is None else squares.where(observed, 0.0)
     spread = (squares.sum(1, keepdim=True) / count).sqrt()
-    return Frame(centre, spread + SMALLEST * centre.abs() + torch.finfo(values.dtype).tiny, observed)
+    smallest = (SMALLEST * centre.abs()).clamp(min=torch.finfo(values.dtype).tiny)
+    return Frame(centre, spread.maximum(smallest), observed)

@@ -1,4 +1,4 @@
-"""The seasonal naive forecast as a base that a network corrects, learned where several seasons compete."""
+"""Seasonal naive forecasts as a base for a network to correct."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 
 class SeasonalBase(nn.Module):
-    """A weighted mean of seasonal naive forecasts, one for each season that the window holds.
+    """A weighted mean of seasonal naive forecasts, one for each season that fits into the window.
 
     Step h (from 0) of season s repeats the value ``s (h // s + 1)`` steps before it. The weights are a softmax, learned
-    with the network; a season that a padded window does not reach has none. Without any, the last value is repeated.
+    with the network; seasons before the start of a padded window get no weight. Without any, the last value is repeated.
 
     Args:
-        seasons: steps a season, such as 24 and 168; those longer than ``window`` are left out.
-        window: steps that are read.
-        horizon: steps to forecast.
+        seasons: steps per season, such as 24 and 168; those longer than ``window`` are ignored.
+        window: input steps.
+        horizon: output steps.
     """
 
     rows: Tensor

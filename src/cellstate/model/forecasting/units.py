@@ -1,4 +1,4 @@
-"""Losses in units of each window's own seasonal error, so that series count alike whatever their level.
+"""Losses in units of the seasonal error of each window, so that all series have the same weight whatever their level.
 
 With q the mean |y_t - y_(t - season)| within a window, |e| / q is what MASE (Hyndman & Koehler 2006) measures over a
 whole series. ``owa`` is the mean of that and of the symmetric relative error 2 |e| / (|y| + |forecast|), each divided
@@ -11,14 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MOST = 20.0  # seasonal errors, beyond which a single value counts no more: a flat window has a tiny q
-FLAT = 1e-5  # of a window's level: a q below it is rounding, and the window says nothing
+MOST = 20.0  # seasonal errors at which a scaled error is clipped: q of a flat window is tiny
+FLAT = 1e-5  # relative to the level: a smaller q is rounding, and the window is ignored
 
 
 def seasonal_error(window: Tensor, season: int, observed: Tensor | None = None) -> Tensor:
     """Return the mean |y_t - y_(t - season)| of windows ``(N, W, C)``, ``(N, 1, C)``; 0 where there is none.
 
-    Steps that were not observed do not count. A window of one season or less is measured from step to step.
+    Steps that were not observed are ignored. For windows of at most one season the lag is 1.
     """
     lag = season if window.shape[1] > season else 1
     changes = (window[:, lag:] - window[:, :-lag]).abs()
