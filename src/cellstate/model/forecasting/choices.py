@@ -35,9 +35,7 @@ def takes_logarithms(spec: DataSpec, transform: str | None, head: str) -> bool:
     if not spec.log_std:
         raise RequestError("model.transform=log: the training rows are not all positive; set model.transform=none")
     if head == "gaussian":
-        raise RequestError(
-            "model.transform=log: not with model.head=gaussian, as the exponential of a normal variable is not normal; use quantile"
-        )
+        raise RequestError("model.transform=log: model.head=gaussian forecasts no logarithms; set model.head=quantile")
     return True
 
 

@@ -12,7 +12,7 @@ class SeasonalBase(nn.Module):
     """A weighted mean of seasonal naive forecasts, one for each season that fits into the window.
 
     Step h (from 0) of season s repeats the value ``s (h // s + 1)`` steps before it. The weights are a softmax, learned
-    with the network; seasons before the start of a padded window get no weight. Without any, the last value is repeated.
+    with the network; seasons before the start of a padded window get no weight. Without a season: the last value.
 
     Args:
         seasons: steps per season, such as 24 and 168; those longer than ``window`` are ignored.
