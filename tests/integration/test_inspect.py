@@ -113,7 +113,7 @@ def test_the_table_of_a_stacked_bidirectional_network_is_whole_on_any_terminal(
     assert len(re.findall(r"\d+ / \d+ %", table)) == 12
 
 
-def sliced(self, window):
+def sliced(self, window, covariates, frame):  # noqa: ARG001
     """The fault: step j of the forecast is read off the output of j steps before the end."""
     outputs, _ = self.backbone(self.embedding(window.reshape(len(window), -1, self.segment * window.shape[-1])))
     first = self.head.weight[: self.kind.size]

@@ -33,7 +33,7 @@ def built(*words):
 class SlicesLastOutputs(Forecaster):
     """The fault: step j of the forecast is read off the output of j steps before the end."""
 
-    def _numbers(self, window):
+    def _numbers(self, window, covariates, frame):  # noqa: ARG002
         segments = window.reshape(len(window), -1, self.segment * window.shape[-1])
         outputs, _ = self.backbone(self.embedding(segments))
         head = self.head.weight[: self.kind.size]
