@@ -236,7 +236,7 @@ def test_inspect_says_how_weights_of_a_plain_script_are_opened(cellstate: Comman
     assert answer.status == 2
     (line,) = answer.errors
     assert line.startswith("cellstate: error: my model.pt: no")
-    assert "cellstate.inspection.analysis.load_plain: see docs/inspection.md" in line
+    assert "cellstate.inspection.analysis.load_plain, see docs/inspection.md" in line
     assert [file.name for file in Path().iterdir()] == ["my model.pt"]
 
 

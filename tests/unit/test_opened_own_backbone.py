@@ -63,8 +63,8 @@ def test_states_and_gradients_are_those_of_the_known_equations(
 @pytest.mark.parametrize(
     ("network", "complaint"),
     [
-        (Projected(GRU(3, 5)), "the outputs of a Projected are not the hidden states of its top layer"),
-        (Wrapped(GRU(3, 5, bidirectional=True)), "a Wrapped reads in both directions"),
+        (Projected(GRU(3, 5)), "the outputs of Projected are not the hidden states of its top layer"),
+        (Wrapped(GRU(3, 5, bidirectional=True)), "Wrapped is bidirectional"),
     ],
 )
 def test_what_cannot_be_told_without_equations_is_refused(network: Backbone, complaint: str) -> None:

@@ -93,7 +93,7 @@ def test_windows_that_show_the_future_fail_loudly():
     model, samples = built("data.horizon=4", "data.window=16", "model=lstm_forecaster")
     leaky = ShowsTheFuture(samples.values, samples.starts[:-2], samples.window, samples.horizon)
     with pytest.raises(
-        ReceptiveFieldError, match="see the future: step 1 depends on what comes 1 step after the newest"
+        ReceptiveFieldError, match="see the future: step 1 depends on the value 1 step after the newest"
     ):
         check_forecaster(model, leaky)
     field = data_field(model, leaky)

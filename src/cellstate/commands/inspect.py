@@ -90,7 +90,7 @@ def show(found: Inspection, *, walk: bool, ledger: str) -> None:
     """Print the tables, the walk if asked for, and the ledger's count of evaluations on the test split."""
     from rich.console import Console
 
-    from cellstate.inspection.spoken import lines_of_walk, tables
+    from cellstate.inspection.summary import lines_of_walk, tables
     from cellstate.runs.ledger import spoken
 
     console = Console(highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What single units do over time: which keep and which forget, for how long, and which gates are saturated."""
+"""Statistics of single units over time: time constants, gate saturation and activity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOW, HIGH = 0.1, 0.9  # below and above, a gate counts as shut or open (Karpathy
 
 @dataclass(frozen=True)
 class Saturation:
-    """How large a share of all valid steps each unit's gate is shut and open, ``(H,)`` each."""
+    """Shares of valid steps in which each unit's gate is shut and open, ``(H,)`` each."""
 
     shut: Tensor  # below LOW
     open: Tensor  # above HIGH
@@ -22,12 +22,12 @@ class Saturation:
 
 @dataclass(frozen=True)
 class Units:
-    """What the units of one layer and direction do, over all valid steps of all sequences."""
+    """Statistics of the units of one layer and direction, over all valid steps of all sequences."""
 
     name: str  # of the layer and direction: l0, l0_reverse ...
     saturation: dict[str, Saturation]  # of each gate, candidates left out
-    time_constant: Tensor | None  # (H,), steps; None where no gate keeps
-    activity: dict[str, Tensor]  # of h, c and every gate: standard deviation over time and sequences, (H,)
+    time_constant: Tensor | None  # (H,), steps; None without a forget or update gate
+    activity: dict[str, Tensor]  # h, c and every gate -> standard deviation over time and sequences, (H,)
 
 
 def saturation(gate: Tensor, valid: Tensor, low: float = LOW, high: float = HIGH) -> Saturation:
@@ -40,24 +40,24 @@ def saturation(gate: Tensor, valid: Tensor, low: float = LOW, high: float = HIGH
 
 
 def time_constants(keeping: Tensor, valid: Tensor) -> Tensor:
-    """Return for how many steps each unit keeps what it holds, ``(H,)``: until exp(-1) of it is left.
+    """Return the steps in which each unit's state decays to exp(-1), ``(H,)``.
 
-    What is left after k steps is f_1 ... f_k = exp(k * mean log f), so that
+    The share that remains after k steps is f_1 ... f_k = exp(k * mean log f), so that
 
         tau = -1 / mean log f
 
-    infinite for a gate that is never below 1. Where f is constant, it is the -1 / log f of a leaky integrator; the
-    1 / (1 - f) of Tallec & Ollivier (2018) is its approximation for f near 1.
+    infinite for a gate that is always 1. For constant f it is the -1 / log f of a leaky integrator; the 1 / (1 - f) of
+    Tallec & Ollivier (2018) is its approximation for f near 1.
 
     Args:
-        keeping: the gate that keeps, ``(B, T, H)``: an LSTM's forget gate or a GRU's update gate.
+        keeping: an LSTM's forget gate or a GRU's update gate, ``(B, T, H)``.
         valid: ``(B, T)`` bool.
     """
     return 1 / keeping[valid].double().log().mean(0).abs()  # no log is above 0
 
 
 def describe_units(states: LayerStates) -> Units:
-    """Return what the units of one layer and direction do."""
+    """Return the statistics of the units of one layer and direction."""
     valid = states.valid
     named = states.named()
     gates = {name: gate for name, gate in states.gates.items() if name != "candidate"}
@@ -70,11 +70,11 @@ def describe_units(states: LayerStates) -> Units:
 
 
 def order_by_memory(units: Units) -> Tensor:
-    """Return the indices of the units, those that keep longest first, ``(H,)``.
+    """Return the indices of the units by decreasing time constant, ``(H,)``.
 
     Raises:
-        ValueError: the network has no gate that keeps.
+        ValueError: the network has no forget or update gate.
     """
     if units.time_constant is None:
-        raise ValueError("a simple recurrent network has no gate that keeps: its units cannot be ordered by memory")
+        raise ValueError("a network without forget or update gates has no time constants to sort its units by")
     return torch.argsort(units.time_constant, descending=True, stable=True)
