@@ -340,7 +340,7 @@ def test_all_wrong_words_are_told_at_once(train: Command) -> None:
 def test_a_grid_needs_values(train: Command) -> None:
     refused(
         train("-m", "optimizer.lr=interval(0.1,1)"),
-        "optimizer.lr=interval(0.1,1): lists no values; write optimizer.lr=VALUE,VALUE, or search with sweep=search",
+        "optimizer.lr=interval(0.1,1): is not a list of values; write optimizer.lr=VALUE,VALUE, or use sweep=search",
     )
 
 

@@ -175,8 +175,8 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
     ("words", "line"),
     every_third(
         [
-            ((), "nothing to compare: give something several values, such as backbone=rnn,lstm,gru"),
-            (("data.length=8,12",), "nothing to compare: give something several values"),
+            ((), "nothing to compare: give a key several values, such as backbone=rnn,lstm,gru"),
+            (("data.length=8,12",), "nothing to compare: give a key several values"),
             (("backbone=rnn,lsm",), "backbone=lsm"),
             (("backbone=rnn,gru", "test=true"), "test=true: a multirun leaves the test split locked"),
             (
@@ -191,12 +191,12 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
             (("backbone=rnn,gru", "comparison.units=trainer.max_epochs"), "comparison.units=trainer.max_epochs: "),
             (
                 ("backbone=rnn,gru", "comparison.units=model.pooling"),
-                "comparison.units=model.pooling: is no whole number",
+                "comparison.units=model.pooling: is not an integer",
             ),
             (("backbone=rnn,gru", "comparison.tune={optimizer.lr:[1]}"), "comparison.tune: optimizer.lr needs several"),
             (
                 ("backbone=rnn,gru", "comparison.generalise={data.lenght:[8,9]}"),
-                "has no number data.lenght; did you mean",
+                "unknown key data.lenght; did you mean",
             ),
             (
                 ("backbone=rnn,gru", "comparison.generalise={data.length:[8,2]}"),
@@ -204,12 +204,12 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
             ),
             (
                 ("backbone=rnn,gru", "comparison.generalise={data.length:[8]}"),
-                "one key of the data with several numbers",
+                "one data key with several numbers",
             ),
             (("backbone=rnn,gru", "comparison.metric=acuracy"), "did you mean 'accuracy'?"),
             (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: a comparison has its own; leave it out"),
             (("backbone=rnn,gru", "comparison=memry"), "comparison=memry"),
-            (("backbone=rnn,gru", "comparison=memory,text"), "comparison: is one at a time"),
+            (("backbone=rnn,gru", "comparison=memory,text"), "comparison: cannot be swept"),
         ],
         0,
     ),

@@ -140,7 +140,7 @@ def test_a_preset_in_a_sweep_locks_the_test_split_and_has_its_own_folder(cellsta
         (["debug=overfit", "trainer.accelerator=cpu", "trainer.devices=2"],
          "debug=overfit: takes one process, not 2; set trainer.devices=1"),
         (["debug=profile", "trainer.max_steps=30"], "trainer.max_steps=30: debug=profile takes 79 steps or more"),
-        (["-m", "debug=fast,none"], "debug: has one value for all jobs, as theirs is another folder; give one"),
+        (["-m", "debug=fast,none"], "debug: cannot be swept, as debug runs have another folder; choose one value"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_refused_in_one_line(cellstate, working_folder, words, problem):

@@ -111,7 +111,7 @@ def test_a_search_killed_while_it_proposes_goes_on_with_the_very_same_trial(
     monkeypatch.setattr(optuna.trial.Trial, "_suggest", killed)
     answer = search(*words)
     assert answer.status == 1
-    assert "interrupted with 2 of 4 trials finished, 1 begun; the same command goes on" in answer.stderr
+    assert "interrupted with 2 of 4 trials finished, 1 started; repeat the command to resume" in answer.stderr
     monkeypatch.setattr(optuna.trial.Trial, "_suggest", suggest)
     assert search(*words).status == 0
     assert proposed() == proposed(Path("outputs/sweeps/whole"))
@@ -197,7 +197,7 @@ def test_a_search_whose_trials_are_all_refused_is_given_up(search: Search) -> No
     answer = search(RATES, "trainer.accelerator=tpu", "sweep.n_trials=20")
     assert answer.status == 2
     assert len(study().trials) == 3
-    assert answer.errors[-1] == ("cellstate: error: the first 3 trials were refused: mend what they have in common")
+    assert answer.errors[-1] == ("cellstate: error: the first 3 trials were rejected: fix what they have in common")
     assert "3 trials, first trial 0" in answer.errors[0]
     assert "trainer: " in answer.errors[0]
 
@@ -255,7 +255,7 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
     )
     answer = train(*words, space, "backbone.num_layers=2")
     assert answer.status == 0, answer.stderr
-    assert "backbone.num_layers=2 is given, and so not searched" in answer.stderr
+    assert "backbone.num_layers=2 is fixed, and not searched" in answer.stderr
     assert [set(params) for params in proposed()] == [{"backbone.dropout"}] * 3
     assert {row["overrides"]["backbone.num_layers"] for row in content()["jobs"]} == {2}
 
@@ -263,11 +263,11 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([], "sweep.space: holds nothing to search; choose a search with sweep=NAME"),
+        ([], "sweep.space: is empty; choose a search with sweep=NAME"),
         (["sweep.space={optimizer: {lrr: {low: 0.1, high: 1}}}"], "optimizer.lrr: unknown key; did you mean 'optim"),
         (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
         (["sweep.space={backbone: {num_layers: [0, 2]}}"], "backbone.num_layers=0: should be greater than 0"),
-        (["seed=0,1", RATES], "seed=0,1: the best of several would be the luckiest"),
+        (["seed=0,1", RATES], "seed=0,1: selecting the best of several would be biased"),
         ([RATES, "+sweep.trials=5"], "sweep.trials: unknown key; did you mean 'n_trials'?"),
         (
             [RATES, "sweep.storage=sqlite:////no/such/folder/s.db"],
@@ -275,15 +275,15 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
         ),
         (
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.layers: 2}}}}"],
-            "sweep.space: 'when' asks about backbone.layers, which is no key",
+            "sweep.space: 'when' refers to the unknown key backbone.layers",
         ),
         (
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.num_layer: 2}}}}"],
-            "sweep.space: 'when' asks about backbone.num_layer, which is no key; did you mean 'backbone.num_layers'?",
+            "sweep.space: 'when' refers to the unknown key backbone.num_layer; did you mean 'backbone.num_layers'?",
         ),
         (
             [RATES, "sweep.storage=no/such/folder/study.log"],
-            "sweep.storage=no/such/folder/study.log: there is no folder no/such/folder; make it, or name another",
+            "sweep.storage=no/such/folder/study.log: folder no/such/folder does not exist; create it, or choose",
         ),
     ],
 )
@@ -308,13 +308,12 @@ def test_a_study_of_another_space_or_config_is_not_gone_on_with(search: Search) 
     assert search(RATES, "sweep.n_trials=1").status == 0
     other = search("optimizer.lr=tag(log,interval(1e-4,1e-2))", "sweep.n_trials=2")
     assert other.status == 2
-    assert (
-        "sweep.space optimizer.lr was {low: 0.0001, high: 0.1, log: true} and is {low: 0.0001, high: 0.01, log: true}"
-        in (other.stderr)
+    assert "optimizer.lr was {low: 0.0001, high: 0.1, log: true} and is now {low: 0.0001, high: 0.01, log: true}" in (
+        other.stderr
     )
     other = search(RATES, "sweep.n_trials=2", "data.length=21")
     assert other.status == 2
-    assert "begin another with sweep.name=NAME, or put it back" in other.stderr
+    assert "start another with sweep.name=NAME, or undo it" in other.stderr
     assert len(study().trials) == 1
 
 
@@ -377,7 +376,7 @@ def test_a_metric_that_the_task_does_not_have_is_told_before_anything_is_run(
 ) -> None:
     answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accurcy")
     assert (answer.status, len(answer.errors)) == (2, 1)
-    assert "sweep.objective=val/accurcy: there is no such metric; did you mean 'val/accuracy'?" in answer.stderr
+    assert "sweep.objective=val/accurcy: unknown metric; did you mean 'val/accuracy'?" in answer.stderr
     assert (trained, Path("outputs").exists()) == ([], False)
     answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accuracy")
     assert answer.status == 0, answer.stderr
@@ -402,13 +401,13 @@ def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
     monkeypatch.setattr(experiment, "fit", fit)
     answer = train(*words)
     assert answer.status == 0, answer.stderr
-    assert "no trial is lost: sweep.objective was val/f1 and is val/loss" in answer.stderr
+    assert "replaced an unused study: sweep.objective was val/f1 and is now val/loss" in answer.stderr
     assert study().direction == optuna.study.StudyDirection.MINIMIZE
     assert [trial.state for trial in study().trials] == [TrialState.COMPLETE] * 2
     assert proposed()[:1] == before
     refused = train(*words, "sweep.objective=val/f1")  # now there is something to lose
     assert refused.status == 2
-    assert "sweep.objective was val/loss and is val/f1; begin another" in refused.stderr
+    assert "sweep.objective was val/loss and is now val/f1; start another" in refused.stderr
     assert len(study().trials) == 2
 
 
@@ -455,7 +454,7 @@ def test_a_trial_that_takes_the_result_of_another_says_of_which(train: Command) 
     for number, params in enumerate(proposed()):
         (line,) = [line for line in answer.stderr.splitlines() if f"  trial {number}  " in line]
         was = first.setdefault(params["backbone.hidden_size"], number)
-        assert (f"as trial {was}" in line) == (was != number) != (" s" in line.partition("val/loss")[2])
+        assert (f"result of trial {was}" in line) == (was != number) != (" s" in line.partition("val/loss")[2])
 
 
 @pytest.mark.parametrize("sampler", list(SAMPLERS))
@@ -473,7 +472,7 @@ def test_a_sampler_works_or_names_its_package_before_anything_is_run(
     if needed is None:
         assert answer.status == 0, answer.stderr
     else:
-        assert answer.errors == [f"cellstate: error: sweep.sampler={sampler}: needs a package; pip install {needed}"]
+        assert answer.errors == [f"cellstate: error: sweep.sampler={sampler}: requires a package; pip install {needed}"]
         assert (answer.status, Path("outputs").exists()) == (2, False)
 
 
@@ -485,7 +484,7 @@ def test_nothing_of_optuna_is_on_the_screen_and_a_trial_has_a_line(train: Comman
     assert [line.partition("  ")[0] for line in lines[2:]] == [f"{place}/5" for place in range(1, 6)]
     assert all("val/loss" in line for line in lines[2:])
     best = study().best_trial
-    assert f"the best parameters: trial {best.number}" in answer.stdout
+    assert f"best parameters: trial {best.number}" in answer.stdout
     assert "cellstate train --config-dir outputs/sweeps/mine experiment=best" in answer.stdout
     with (PLACE / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))

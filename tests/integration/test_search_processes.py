@@ -128,7 +128,7 @@ def test_ctrl_c_saves_the_trial_and_the_same_command_goes_on_with_it(cellstate: 
         child.send_signal(signal.SIGINT)
         told = child.communicate()[0]
     assert child.returncode == 1
-    assert "cellstate: error: interrupted with 0 of 2 trials finished, 1 begun; the same command goes on" in told
+    assert "cellstate: error: interrupted with 0 of 2 trials finished, 1 started; repeat the command to resume" in told
     (trial,) = study().trials
     assert trial.state == TrialState.RUNNING
     row = json.loads((PLACE / "sweep.json").read_text())["jobs"][0]

@@ -65,7 +65,7 @@ def test_a_repeated_sweep_runs_nothing_and_one_with_more_values_runs_those(sweep
     trained.clear()
     answer = sweep("seed=range(2)", "backbone=gru,rnn", "quiet=false", "report=false")  # the same jobs in other words
     assert (answer.status, trained) == (0, [])
-    assert "4 jobs, 4 of them complete already" in answer.stderr
+    assert "4 jobs, 4 already complete" in answer.stderr
     assert snapshot(PLACE) == before
 
     assert sweep("backbone=gru,rnn,lstm", "seed=range(3)").status == 0
@@ -133,7 +133,7 @@ def test_a_job_that_was_interrupted_goes_on_from_its_checkpoint(sweep: Sweep, mo
     monkeypatch.setattr(Checkpoints, "_save_last", stopped)
     answer = sweep(*words)
     assert answer.status == 1
-    assert "interrupted with 1 of 3 jobs complete, 1 begun; the same command goes on" in answer.stderr
+    assert "interrupted with 1 of 3 jobs complete, 1 started; repeat the command to resume" in answer.stderr
     assert statuses() == ["completed", "interrupted", "pending"]
     assert "pending" in answer.stdout
 
@@ -186,12 +186,12 @@ def test_a_job_that_another_process_works_on_is_left_to_it_and_waited_for(
             {"seed": 2},
         ]
         assert attempts == ["2"]
-        folder.conclude(claim)
+        folder.release(claim)
 
     attempts = []
     work = SweepTask.work
     monkeypatch.setattr(SweepTask, "work", lambda *parts: (attempts.append(str(parts[1].seed)), work(*parts)))
-    monkeypatch.setattr(display, "waiting", given_up)
+    monkeypatch.setattr(display, "print_waiting", given_up)
     answer = sweep("seed=1,2", UNFIT)
     assert attempts == ["2", "1"]  # what the other one left is taken up
     assert [row["status"] for row in jobs()] == ["completed", "failed", "failed"]
@@ -211,9 +211,9 @@ def test_ctrl_c_leaves_to_another_command_what_it_works_on(sweep: Sweep, monkeyp
     monkeypatch.setattr(sweeper, "time", stop)
     answer = sweep("seed=0,1")
     assert answer.status == 1
-    assert "1 job is still run by another command; waiting for it, Ctrl-C leaves" in answer.stderr
-    assert "interrupted with 1 of 2 jobs complete, 1 still run by another command; the same command" in answer.stderr
-    folder.conclude(claim)
+    assert "1 job is still running in another command; waiting for it, press Ctrl-C to quit" in answer.stderr
+    assert "interrupted with 1 of 2 jobs complete, 1 running in another command; repeat the command" in answer.stderr
+    folder.release(claim)
 
 
 def test_a_job_that_is_gone_on_with_by_itself_is_left_alone_and_waited_for(
@@ -230,7 +230,7 @@ def test_a_job_that_is_gone_on_with_by_itself_is_left_alone_and_waited_for(
         manifest.write_text(done)
         lock.release()
 
-    monkeypatch.setattr(display, "waiting", over)
+    monkeypatch.setattr(display, "print_waiting", over)
     trained.clear()
     assert (sweep("seed=0").status, statuses(), trained) == (0, ["completed"], [])
 
@@ -293,10 +293,10 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["sweep.name=a/b"], "sweep.name=a/b: should be the name of a folder, of letters, digits and . _ + -"),
-        (["sweep.name=a,b"], "sweep: has one value for all jobs; give one"),
-        (["run=somewhere"], "run: goes on with one run; leave out -m, or repeat the sweep's own command"),
-        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: a job's folder is named by its config; leave it out"),
+        (["sweep.name=a/b"], "sweep.name=a/b: should be a folder name of letters, digits and . _ + -"),
+        (["sweep.name=a,b"], "sweep: cannot be swept; choose one value"),
+        (["run=somewhere"], "run: resumes a single run; remove -m, or repeat the command of the sweep"),
+        (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: a job's folder is named by its config; remove it"),
         (["sweep.verbose=often"], "sweep.verbose=often: should be true or false"),
         (["backbone.hidden_size=0,8"], "backbone.hidden_size=0: should be greater than 0"),
         (["seed=a,2"], "seed=a: should be a whole number"),
@@ -330,7 +330,7 @@ def test_a_list_that_cannot_be_written_any_more_is_told(sweep: Sweep, monkeypatc
     assert answer.status == 1
     lines = [line for line in answer.errors if line.startswith("cellstate: error")]
     assert lines[0].endswith("sweep.json: cannot be written (No space left on device); free some space and try again")
-    assert lines[1:] == ["cellstate: error: 1 of 2 jobs are not finished; the same command goes on with them"]
+    assert lines[1:] == ["cellstate: error: 1 of 2 jobs are not finished; repeat the command to resume them"]
 
 
 # ---------------------------------------------------------------------- what is reached
@@ -401,7 +401,9 @@ def test_a_traceback_is_shown_if_asked_for(sweep: Sweep, monkeypatch: pytest.Mon
     answer = sweep("seed=0,1")
     assert answer.status == 1
     told = [line for line in answer.errors if "error" in line]
-    assert [line.partition("): ")[2] for line in told] == ["KeyError: 'lost'; HYDRA_FULL_ERROR=1 shows where"] * 2
+    assert [line.partition("): ")[2] for line in told] == [
+        "KeyError: 'lost'; HYDRA_FULL_ERROR=1 shows the traceback"
+    ] * 2
     assert "Traceback" not in answer.stderr
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     assert "in broken" in sweep("seed=0,1").stderr

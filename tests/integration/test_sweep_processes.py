@@ -154,7 +154,7 @@ def test_joblib_told_to_stop_saves_the_running_jobs_and_begins_no_more(cellstate
         child.send_signal(signal.SIGINT)
         told = child.communicate()[0]
     assert child.returncode == 1
-    assert "cellstate: error: interrupted with 0 of 4 jobs complete, 2 begun; the same command goes on" in told
+    assert "cellstate: error: interrupted with 0 of 4 jobs complete, 2 started; repeat the command to resume" in told
     assert [row["status"] for row in jobs()] == ["interrupted", "interrupted", "pending", "pending"]
     assert all(manifest["status"] == "interrupted" for manifest in manifests().values())
     folder = PLACE / jobs()[0]["folder"]

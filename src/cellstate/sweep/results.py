@@ -1,4 +1,4 @@
-"""What a sweep's jobs reached, and what the repetitions of one experiment reached together."""
+"""Results of a sweep's jobs, and statistics over the repetitions of an experiment."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from cellstate.metrics.statistics import summarise
 
 SCORES = ("val", "test")
-# What a row says of a completed job, from its metrics.json, and of any other.
+# Fields of a row that a completed job fills from its metrics.json.
 UNKNOWN = {"val": {}, "test": {}, "best": None, "parameters": None, "epochs": None, "steps": None, "seconds": None}
 
 
 def new_row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a job that nothing was done for."""
+    """Return the row of a job that has not been started."""
     return {**job, "status": "pending", "reason": None, "failure": None, "changed": None, "resumed": 0, **UNKNOWN}
 
 
 def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a row says of a job's run.
+    """Return the fields of a row that describe a job's run.
 
     Args:
-        folder: its run folder, which may not be there.
+        folder: its run folder, which may not exist.
         held: whether a process is working on it.
-        failure: what the last attempt failed with, as the row keeps it.
+        failure: of the last attempt, as in the row.
     """
     manifest = _read(folder / "manifest.json")
     facts = {"reason": None, "resumed": len(manifest.get("resumed", [])), **UNKNOWN}
@@ -46,10 +46,10 @@ def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[
 
 
 def groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a group for all jobs that differ in their repetition alone, with the statistics of what they reached.
+    """Return a group for all jobs that differ only in their repetition, with statistics of their results.
 
-    Each has ``overrides`` (without those that repeat), ``jobs`` (their folders), ``n`` (how many are complete),
-    ``missing`` (repetitions that other groups have and that are neither complete nor running here), ``parameters``,
+    Each has ``overrides`` (without seeds and folds), ``jobs`` (their folders), ``n`` (number of complete jobs),
+    ``missing`` (repetitions of other groups that are neither complete nor running here), ``parameters``,
     ``seconds`` of training, and for each split metric -> mean, std, low, high, n.
     """
     together: dict[str, list[Mapping[str, Any]]] = {}
@@ -77,7 +77,7 @@ def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Ma
 
 
 def _expected(members: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return all repetitions of the sweep that are of the same kind as those of a group."""
+    """Return all repetitions in the sweep with the same keys as those of a group."""
     kinds = [set(row["repeat"]) for row in members]
     found: list[Mapping[str, Any]] = []
     for row in rows:
@@ -97,14 +97,14 @@ def _summary(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def finite(value: Any) -> Any:
-    """Return a value of a JSON file with null for numbers that JSON does not have."""
+    """Return a value for a JSON file, with null for NaN and infinity."""
     if isinstance(value, Mapping):
         return {key: finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; nothing where it is not there, or half of it is."""
+    """Return the content of a JSON file; empty if it is missing or incomplete."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError):

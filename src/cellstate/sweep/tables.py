@@ -1,4 +1,4 @@
-"""``sweep.csv``, a row a job, and ``groups.csv``, a row for all repetitions of an experiment."""
+"""``sweep.csv``, a row per job, and ``groups.csv``, a row for all repetitions of an experiment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cellstate.sweep.results import SCORES
 
 
 def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write both files, each as a whole.
+    """Write both files.
 
     Raises:
         RunError: the disk is full, or cannot be written.
@@ -45,7 +45,7 @@ def _group_cells(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file as a whole; a row may lack columns that others have.
+    """Write a CSV file atomically; rows may lack columns.
 
     Raises:
         RunError: the disk is full, or cannot be written.
@@ -61,7 +61,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns of all rows; those that some rows lack stand where the others have them."""
+    """Return the columns of all rows, each in its place among the columns of its row."""
     columns: list[str] = []
     for row in rows:
         place = 0
