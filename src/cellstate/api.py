@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.checkpoint.trust import Trust
-from cellstate.config.compose import compose, refuse_search
+from cellstate.config.compose import compose, reject_search
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.inspection import Inspection, inspect, inspect_network
@@ -52,7 +52,7 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
     if isinstance(overrides, str):
         raise RequestError(f"overrides={overrides!r}: give a list of words, such as [{overrides!r}]")
     config, folder = compose("train", [*overrides, f"quiet={str(quiet).lower()}"], config_dir=config_dir)
-    refuse_search(config)
+    reject_search(config)
     try:
         return run(config, folder)
     except RequestError:

@@ -255,8 +255,8 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
         ("checkpoint=empty", "checkpoint=empty: the folder holds no checkpoints/best.ckpt"),
         (
             "checkpoint=null",
-            "checkpoint: a value is needed; give checkpoint=FILE, "
-            "a checkpoint file, or a run folder, whose best one is taken",
+            "checkpoint: a value is required; set checkpoint=FILE, "
+            "a checkpoint file, or a run folder, whose best checkpoint is used",
         ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),

@@ -134,7 +134,7 @@ def test_a_preset_in_a_sweep_locks_the_test_split_and_has_its_own_folder(cellsta
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["debug=fsat"], "debug=fsat: there is no such debug; did you mean 'fast'?"),
+        (["debug=fsat"], "debug=fsat: unknown debug; did you mean 'fast'?"),
         (["debug=overfit", "debug.stesp=9"], "debug.stesp: unknown key; did you mean 'debug.steps'?"),
         (["debug=overfit", "debug.tolerance=2"], "debug.tolerance=2: should be less than 1"),
         (["debug=overfit", "trainer.accelerator=cpu", "trainer.devices=2"],

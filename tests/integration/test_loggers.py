@@ -224,7 +224,7 @@ def test_any_combination_is_a_list(working_folder: Path) -> None:  # noqa: ARG00
     config, _ = compose("train", ["logger=[wandb,csv,mlflow]", "logger.wandb.project=mine"])
     assert list(config.logger) == ["wandb", "csv", "mlflow"]
     assert config.logger.wandb.project == "mine"
-    with pytest.raises(RequestError, match=r"there is no such logger; did you mean 'csv'"):
+    with pytest.raises(RequestError, match=r"unknown logger; did you mean 'csv'"):
         compose("train", ["logger=[wandb,csw]"])
 
 

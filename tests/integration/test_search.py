@@ -265,7 +265,7 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
     [
         ([], "sweep.space: is empty; choose a search with sweep=NAME"),
         (["sweep.space={optimizer: {lrr: {low: 0.1, high: 1}}}"], "optimizer.lrr: unknown key; did you mean 'optim"),
-        (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
+        (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: unknown backbone; did you mean 'lstm'?"),
         (["sweep.space={backbone: {num_layers: [0, 2]}}"], "backbone.num_layers=0: should be greater than 0"),
         (["seed=0,1", RATES], "seed=0,1: selecting the best of several would be biased"),
         ([RATES, "+sweep.trials=5"], "sweep.trials: unknown key; did you mean 'n_trials'?"),
@@ -301,7 +301,9 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_run(
 def test_a_search_is_no_single_run(train: Command) -> None:
     answer = train("sweep=search")
     assert answer.status == 2
-    assert answer.stderr == "cellstate: error: sweep: is a search, which is many runs; give it to cellstate train -m\n"
+    assert (
+        answer.stderr == "cellstate: error: sweep: is a search, which consists of many runs; use cellstate train -m\n"
+    )
 
 
 def test_a_study_of_another_space_or_config_is_not_gone_on_with(search: Search) -> None:

@@ -303,8 +303,8 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
         (["optimizer.lr=-1,0.1"], "optimizer: Invalid learning rate: -1"),
         (["data.length=x"], "data.length=x: should be "),
         (["hydra.sweep.dir=/dev/null"], "hydra.sweep.dir=/dev/null: no run can be written there"),
-        (["backbone=gru,lstn"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
-        (["hydra/launcher=cloud"], "hydra/launcher=cloud: there is no such hydra/launcher; there are: "),
+        (["backbone=gru,lstn"], "backbone=lstn: unknown backbone; did you mean 'lstm'?"),
+        (["hydra/launcher=cloud"], "hydra/launcher=cloud: unknown hydra/launcher; there are: "),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_before_anything_is_written(

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cellstate.config.application import parse, run_application
-from cellstate.config.compose import in_sweep, lock_in_sweep, of_one_run, refuse_search
+from cellstate.config.compose import in_sweep, lock_in_sweep, of_one_run, reject_search
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
@@ -37,7 +37,7 @@ def task(config: DictConfig) -> None:
             refuse_test(hydra.overrides.task)
             lock_in_sweep(config)
         elif config.run is None:
-            refuse_search(config)
+            reject_search(config)
         if config.run is not None:
             refuse_changes(hydra.overrides.task)
         # torch is loaded here, after the config is known to be well-formed
