@@ -324,7 +324,7 @@ def test_numbers_that_do_not_come_out_again_are_told(cellstate: Command, good: P
     assert answer.status == 1
     assert "reproduced: 7 of 8 metrics identical" in answer.stdout
     (line,) = answer.errors
-    assert "1 of 8 metrics differ from what was recorded, such as test/loss" in line
+    assert "1 of 8 metrics differ from the recorded ones, such as test/loss" in line
 
 
 def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
             ((), "nothing to compare: give a key several values, such as backbone=rnn,lstm,gru"),
             (("data.length=8,12",), "nothing to compare: give a key several values"),
             (("backbone=rnn,lsm",), "backbone=lsm"),
-            (("backbone=rnn,gru", "test=true"), "test=true: a multirun leaves the test split locked"),
+            (("backbone=rnn,gru", "test=true"), "test=true: the test split is locked in a multirun"),
             (
                 ("backbone=rnn,gru", "comparison.match=size"),
                 "comparison.match=size: should be parameters, time, or null",
@@ -207,7 +207,7 @@ def test_the_test_split_is_scored_once_when_all_is_done(comparing: Command) -> N
                 "one data key with several numbers",
             ),
             (("backbone=rnn,gru", "comparison.metric=acuracy"), "did you mean 'accuracy'?"),
-            (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: a comparison has its own; leave it out"),
+            (("backbone=rnn,gru", "hydra/sweeper=grid"), "hydra/sweeper: is fixed for comparisons; remove it"),
             (("backbone=rnn,gru", "comparison=memry"), "comparison=memry"),
             (("backbone=rnn,gru", "comparison=memory,text"), "comparison: cannot be swept"),
         ],

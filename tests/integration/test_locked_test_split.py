@@ -289,7 +289,7 @@ def test_a_multirun_that_asks_for_the_test_split_is_refused_in_one_line(train: C
     answer = train(*words, "hydra.sweep.dir=sweep")
     assert answer.status == 2
     (line,) = [line for line in answer.errors if "error" in line]
-    assert "a multirun leaves the test split locked" in line
+    assert "the test split is locked in a multirun" in line
     assert "cellstate evaluate checkpoint=FOLDER" in line
     assert not list(Path().rglob("metrics.json"))
 

@@ -146,8 +146,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("precision=64", "precision=64-true in place of 32-true"),
-        ("precision=bf16-mixed", "precision=bf16-mixed in place of 32-true"),
+        ("precision=64", "precision=64-true instead of 32-true"),
+        ("precision=bf16-mixed", "precision=bf16-mixed instead of 32-true"),
     ],
 )
 def test_an_override_shows_the_differences_and_is_no_failure(
@@ -224,7 +224,7 @@ def test_a_gpu_that_is_not_there_is_told_in_one_line(cellstate: Command, good: P
 def test_a_gpu_gives_nearly_the_same(cellstate: Command, good: Path) -> None:
     answer = cellstate("evaluate", f"checkpoint={good}", "accelerator=gpu")
     assert answer.status == 0, answer.stderr
-    assert "accelerator=cuda in place of cpu" in answer.stdout
+    assert "accelerator=cuda instead of cpu" in answer.stdout
     for _, recorded, now in package.evaluate(good, accelerator="gpu").compared:
         assert now == pytest.approx(recorded, abs=1e-4)
 
@@ -246,10 +246,10 @@ def test_a_difference_without_an_override_fails_and_names_what_else_differs(cell
     record["versions"]["torch"] = "1.0"
     checkpoint.write(content, Path("other.ckpt"))
     for file, reason in (
-        ("same_machine.ckpt", "processor, threads and versions are those of the record"),
+        ("same_machine.ckpt", "processor, threads and versions are as recorded"),
         (
             "other.ckpt",
-            "the likely reason: another processor (Babbage 1840?[31m then",
+            "likely cause: another processor (Babbage 1840?[31m then",
         ),
         ("other.ckpt", f"another torch (1.0 then, {torch.__version__} now)"),
     ):
