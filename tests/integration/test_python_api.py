@@ -78,7 +78,7 @@ def test_data_prints_what_there_is_to_know_of_it(run: cellstate.Run) -> None:
 
 
 def test_one_string_of_overrides_is_refused_with_the_list_that_was_meant() -> None:
-    with pytest.raises(RequestError, match=r"give a list of words, such as \['seed=3'\]"):
+    with pytest.raises(RequestError, match=r"should be a list of strings, such as \['seed=3'\]"):
         cellstate.train("seed=3")
 
 

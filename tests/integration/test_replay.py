@@ -193,7 +193,7 @@ def test_the_batch_size_of_a_text_cuts_no_evaluated_stream(working_folder: Path)
 @pytest.mark.parametrize(
     ("word", "complaint"),
     [
-        ("precision=8", "precision=8: there is no such precision; there are: 16-mixed, 16-true, 32-true"),
+        ("precision=8", "precision=8: there is no such precision; available: 16-mixed, 16-true, 32-true"),
         ("precision=bf16-mixd", "precision=bf16-mixd: there is no such precision; did you mean 'bf16-mixed'?"),
         ("precision=[16]", "precision=[16]: should be"),
         ("accelerator=tpu", "accelerator=tpu: should be one of cpu, gpu, auto"),

@@ -304,7 +304,7 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
         (["data.length=x"], "data.length=x: should be "),
         (["hydra.sweep.dir=/dev/null"], "hydra.sweep.dir=/dev/null: no run can be written there"),
         (["backbone=gru,lstn"], "backbone=lstn: unknown backbone; did you mean 'lstm'?"),
-        (["hydra/launcher=cloud"], "hydra/launcher=cloud: unknown hydra/launcher; there are: "),
+        (["hydra/launcher=cloud"], "hydra/launcher=cloud: unknown hydra/launcher; available: "),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_before_anything_is_written(

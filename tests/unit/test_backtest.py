@@ -129,7 +129,7 @@ def test_what_cannot_be_backtested_is_refused_with_one_line():
         (lambda: roll(model, series(16)), "a series of 16 rows is too short .* take 17"),
         (lambda: roll(model, np.zeros((2, 40, 2))), "rolls over one series, these are 2"),
         (lambda: roll(model, SeasonalData(length=300)), "not what this model was trained on: it has another targets"),
-        (lambda: cellstate.backtest(model), "a model alone does not hold its data"),
+        (lambda: cellstate.backtest(model), "a model does not contain its data"),
     ):
         with pytest.raises(RequestError, match=said):
             asked()
