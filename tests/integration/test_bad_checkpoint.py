@@ -256,7 +256,7 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
         (
             "checkpoint=null",
             "checkpoint: a value is required; set checkpoint=FILE, "
-            "a checkpoint file, or a run folder, whose best checkpoint is used",
+            "a checkpoint file, or a run folder, whose best one is used",
         ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),

@@ -55,7 +55,7 @@ for words in (["generate", "--help"], ["generate", "--cfg", "job", "prompt=To be
         "cellstate: error: lenght: unknown key; did you mean 'length'?",
         "cellstate: error: length=-3: should be greater than or equal to 0",
         "cellstate: error: checkpoint: a value is required; set checkpoint=FILE, a checkpoint file, or a run folder, "
-        "whose best checkpoint is used",
+        "whose best one is used",
     ]
     assert list(working_folder.iterdir()) == []
 

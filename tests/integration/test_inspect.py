@@ -161,7 +161,7 @@ def test_nothing_is_written_over(cellstate: Command, folder):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ((), "checkpoint: a value is needed"),
+        ((), "checkpoint: a value is required"),
         (("checkpoint=none.ckpt",), "none.ckpt"),
         (("checkpoint={run}", "split=tset"), "split"),
         (("checkpoint={run}", "sequences=0"), "sequences"),

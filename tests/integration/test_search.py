@@ -283,7 +283,7 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
         ),
         (
             [RATES, "sweep.storage=no/such/folder/study.log"],
-            "sweep.storage=no/such/folder/study.log: folder no/such/folder does not exist; create it, or choose",
+            "sweep.storage=no/such/folder/study.log: folder no/such/folder does not exist; create or change it",
         ),
     ],
 )

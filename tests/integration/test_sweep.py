@@ -299,7 +299,7 @@ def test_a_job_that_is_refused_leaves_no_folder_and_does_not_stop_the_others(swe
         (["hydra.sweep.subdir=x"], "hydra.sweep.subdir: a job's folder is named by its config; remove it"),
         (["sweep.verbose=often"], "sweep.verbose=often: should be true or false"),
         (["backbone.hidden_size=0,8"], "backbone.hidden_size=0: should be greater than 0"),
-        (["seed=a,2"], "seed=a: should be a whole number"),
+        (["seed=a,2"], "seed=a: should be an integer"),
         (["optimizer.lr=-1,0.1"], "optimizer: Invalid learning rate: -1"),
         (["data.length=x"], "data.length=x: should be "),
         (["hydra.sweep.dir=/dev/null"], "hydra.sweep.dir=/dev/null: no run can be written there"),

@@ -71,7 +71,7 @@ def test_a_condition_is_asked_after_what_it_asks_about() -> None:
     [
         ({"lr": {"low": 1.0, "high": 0.1}}, "sweep.space.lr: low=1.0 is above high=0.1"),
         ({"lr": {"low": 0, "high": 1, "log": True}}, "sweep.space.lr.low=0: has no logarithm"),
-        ({"lr": {"low": 0.1, "hgih": 1}}, "sweep.space.lr.hgih=1: is no parameter"),
+        ({"lr": {"low": 0.1, "hgih": 1}}, "sweep.space.lr.hgih=1: is not a parameter"),
         ({"lr": {"low": 0.1}}, "sweep.space.lr.high: should be a number"),
         ({"lr": {"low": 0.1, "high": "much"}}, "sweep.space.lr.high=much: should be a number"),
         ({"lr": {"low": 0.1, "high": float("nan")}}, "sweep.space.lr: low=0.1 is above high=nan"),

@@ -28,11 +28,7 @@ def run(
     ledger: options.Ledger = options.LEDGER,
     trust: options.Trust = (),
 ) -> None:
-    """Score a checkpoint again, and check that its recorded scores are reproduced.
-
-    Raises:
-        RunError: the scores are not reproduced.
-    """
+    """Score a checkpoint again, and check that its recorded scores are reproduced."""
     from cellstate.scoring.evaluate import evaluate
 
     result = evaluate(

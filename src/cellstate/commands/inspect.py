@@ -42,12 +42,7 @@ def run(
     ledger: options.Ledger = options.LEDGER,
     trust: options.Trust = (),
 ) -> None:
-    """Inspect a trained network: its gates and states, gradients, memory, and every step of a sequence.
-
-    Raises:
-        RequestError: invalid arguments.
-        RunError: a forecast does not see the newest input, or sees the future; all results are written before.
-    """
+    """Inspect a trained network: its gates and states, gradients, memory, and every step of a sequence."""
     if checkpoint is None and not walk:
         raise RequestError(
             "checkpoint: a value is required; set checkpoint=FILE, a checkpoint file or a run folder; walk=true alone "
@@ -56,9 +51,9 @@ def run(
     if checkpoint is None and input is not None:
         raise RequestError("input: requires a checkpoint; the network of three units has its own input")
     from cellstate.inspection import inspect
-    from cellstate.inspection.folder import refuse_taken, writing
+    from cellstate.inspection.folder import check_empty, writing
 
-    refuse_taken(output)
+    check_empty(output)
     found = inspect(
         checkpoint,
         input=input,

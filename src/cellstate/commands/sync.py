@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 def run(words: list[str]) -> int:
     """Run the command."""
     parser = Parser("cellstate sync", description="Upload the runs that W&B logged offline.")
-    parser.add_argument(
-        "folder", nargs="*", default=["outputs"], help="folders to search recursively; default: outputs"
-    )
+    parser.add_argument("folder", nargs="*", default=["outputs"], help="folders to search; default: outputs")
     parser.add_argument("--dry-run", action="store_true", help="only list the runs to upload")
     parser.add_argument("--online", action="store_true", help="also upload runs logged online that lost the connection")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; default: 600")
@@ -46,12 +44,7 @@ def run(words: list[str]) -> int:
 
 
 def require_server(count: int) -> None:
-    """Check for an API key and a reachable server before anything is uploaded.
-
-    Raises:
-        RequestError: no API key.
-        RunError: the server does not respond.
-    """
+    """Check for an API key and a reachable server before anything is uploaded."""
     from cellstate.logger.credentials import has_key, host
     from cellstate.logger.uploading import unreachable
 
@@ -63,11 +56,7 @@ def require_server(count: int) -> None:
 
 
 def upload_all(waiting: list[OfflineRun], seconds: float) -> int:
-    """Upload runs one by one, a line each; a failure does not stop the others.
-
-    Raises:
-        RunError: one line for each failure.
-    """
+    """Upload runs one by one, a line each; a failure does not stop the others."""
     from cellstate.logger.uploading import upload
 
     failed = []

@@ -75,9 +75,6 @@ def check(config: DictConfig) -> None:
 
     Keys of a ``debug`` preset that do not apply are removed first.
 
-    Args:
-        config: the composed config of a run.
-
     Raises:
         RequestError: one line for each unknown key, wrong type and value out of range.
     """

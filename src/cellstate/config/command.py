@@ -121,11 +121,7 @@ class Command:
         return {"app_name": f"cellstate {self.name}", "header": header, "footer": "", "template": template}
 
     def task(self, config: DictConfig) -> None:
-        """Check all values, and call the function.
-
-        Raises:
-            RequestError: one line for each unknown, missing or invalid key.
-        """
+        """Check all values, and call the function."""
         values: dict[str, Any] = plain(config)
         self.check(values)
         sections = {option.key.partition(".")[0] for option in self.options if "." in option.key}

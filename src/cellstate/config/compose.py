@@ -39,12 +39,7 @@ def experiment_folder(*, _root_: DictConfig) -> str:
 
 
 def own_folder(sources: Sequence[Mapping[str, Any]], experiment: str) -> Path | None:
-    """Return the user's config folder that contains an experiment; None for one of cellstate's.
-
-    Args:
-        sources: ``hydra.runtime.config_sources``, in the order of Hydra's search path.
-        experiment: its name.
-    """
+    """Return the user's config folder that contains an experiment; None for one of cellstate's."""
     for source in sources:
         place = Path(source["path"]).resolve()
         if source["schema"] == "file" and (place / "experiment" / f"{experiment}.yaml").is_file():

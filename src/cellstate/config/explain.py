@@ -29,14 +29,7 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # in OmegaConf's grammar, to another 
 
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str], *, multirun: bool = False) -> Exception:
-    """Return a RequestError for an error of Hydra; other errors are returned unchanged.
-
-    Args:
-        error: raised by Hydra.
-        config_name: the primary config.
-        overrides: of the command line, including ``hydra.searchpath`` for a user's folder.
-        multirun: whether a key may have several values.
-    """
+    """Return a RequestError for an error of Hydra; other errors are returned unchanged."""
     if isinstance(error, MarkedYAMLError):
         return RequestError(_bad_yaml(error))
     of_hydra = isinstance(error, (HydraException, OmegaConfBaseException))

@@ -21,13 +21,12 @@ from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LEDGER = "outputs/ledger.csv"
-PYTHON = {"null": "None", "true": "True", "false": "False"}
+PYTHON = {"null": "None", "true": "True", "false": "False"}  # YAML -> Python
+CONSTANT = re.compile(r"\b(null|true|false)\b")
 
 # ---------------------------------------------------------------------- checkpoints and data
 
-Checkpoint = Annotated[
-    str | Path, Field(description="a checkpoint file, or a run folder, whose best checkpoint is used")
-]
+Checkpoint = Annotated[str | Path, Field(description="a checkpoint file, or a run folder, whose best one is used")]
 Trust = Annotated[
     str | Sequence[str], Field(description="extra packages whose classes may be loaded, in addition to cellstate")
 ]
@@ -63,9 +62,7 @@ Accelerator = Annotated[
 ]
 Devices = Annotated[
     int | None,
-    Field(
-        description="number of devices, with a process each; null: as in a run on the CPU, if this machine has as many"
-    ),
+    Field(description="number, with a process each; null: as in a run on the CPU, if this machine has as many"),
 ]
 ScoreTest = Annotated[bool, Field(description="false: leave the test split locked, and score the validation split")]
 
@@ -105,9 +102,7 @@ InspectionSeed = Annotated[int, Field(description="of random sequences, replacem
 
 # ---------------------------------------------------------------------- report
 
-Reported = Annotated[
-    str | Path, Field(description="the folder of a run, a sweep or a comparison, such as outputs/sweeps/NAME")
-]
+Reported = Annotated[str | Path, Field(description="folder of a run, sweep or comparison, such as outputs/sweeps/NAME")]
 RankedBy = Annotated[
     str | None,
     Field(description="for a sweep, metric to rank its jobs by, such as val/loss; null: the main metric of the task"),
@@ -124,13 +119,9 @@ def meaning(annotation: Any) -> str:
 def documented(function: Function) -> Function:
     """Insert the descriptions of the annotated arguments into the docstring, before ``Raises``."""
     hints = typing.get_type_hints(function, include_extras=True)
-    lines = [f"{name}: {in_python(meaning(hint))}." for name, hint in hints.items() if meaning(hint)]
+    texts = {name: text for name, hint in hints.items() if (text := meaning(hint))}
+    lines = [f"{name}: {CONSTANT.sub(lambda found: PYTHON[found[0]], text)}." for name, text in texts.items()]
     wrapped = [textwrap.fill(line, 112, initial_indent=" " * 8, subsequent_indent=" " * 12) for line in lines]
     before, raises, after = (function.__doc__ or "").partition("    Raises:\n")
     function.__doc__ = f"{before.rstrip()}\n\n    Args:\n" + "\n".join(wrapped) + f"\n\n{raises}{after}"
     return function
-
-
-def in_python(text: str) -> str:
-    """Return a description with YAML's constants in Python syntax."""
-    return re.sub(r"\b(null|true|false)\b", lambda found: PYTHON[found[0]], text)

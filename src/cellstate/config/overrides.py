@@ -93,11 +93,7 @@ class Composed:
             return cls.of(config_name, [], [])
 
     def node(self, key: str) -> Any:
-        """Return the value of a dotted key.
-
-        Raises:
-            KeyError: unknown key.
-        """
+        """Return the value of a dotted key."""
         node: Any = self.values
         for part in re.split(r"[.\[\]]+", key.rstrip("]")):
             if isinstance(node, list) and part.isdigit() and int(part) < len(node):

@@ -72,7 +72,7 @@ def as_lengths(given: Any, inputs: Tensor) -> Tensor | None:
     """
     if given is None:
         return None
-    lengths = as_tensor(given, "lengths", whole=True)
+    lengths = as_tensor(given, "lengths", integer=True)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise RequestError(f"lengths of type {type_name(lengths)}: expected integers")
     try:
@@ -82,8 +82,8 @@ def as_lengths(given: Any, inputs: Tensor) -> Tensor | None:
     return lengths.long()
 
 
-def as_tensor(given: Any, name: str, *, whole: bool = False) -> Tensor:
-    """Return a tensor, an array or nested lists as a tensor; integers in lists become floats unless ``whole``.
+def as_tensor(given: Any, name: str, *, integer: bool = False) -> Tensor:
+    """Return a tensor, an array or nested lists as a tensor; integers in lists become floats unless ``integer``.
 
     Raises:
         RequestError: not numbers, or lists of unequal lengths.
@@ -101,7 +101,7 @@ def as_tensor(given: Any, name: str, *, whole: bool = False) -> Tensor:
     kind: Any = array.dtype.newbyteorder("=")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         kind = np.float64
-    if not isinstance(given, np.ndarray) and not whole and array.dtype.kind in "iu":
+    if not isinstance(given, np.ndarray) and not integer and array.dtype.kind in "iu":
         kind = np.float64
     return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 
@@ -186,7 +186,7 @@ def check_prediction(predict: Outputs, outputs: Tensor, divergence: Divergence |
         apart: Any = divergence(found, found)
         if not isinstance(apart, Tensor) or tuple(apart.shape) != (rows,):
             raise RequestError(
-                f"divergence: returned {described(apart)}; it should return a tensor (B,), {rows} numbers here"
+                f"divergence: returned {described(apart)}; it should return a tensor (B,), here ({rows},)"
             )
 
 

@@ -14,7 +14,7 @@ FOLDER = Path("outputs/inspections")
 LONGEST = 80  # characters of the experiment's name in a path
 
 
-def refuse_taken(output: str | Path | None) -> None:
+def check_empty(output: str | Path | None) -> None:
     """Raise RequestError for a folder that is not empty, before the work is done."""
     if output is None:
         return
@@ -26,12 +26,7 @@ def refuse_taken(output: str | Path | None) -> None:
 
 
 def claim(output: str | Path | None, experiment: str) -> Path:
-    """Create the given folder, or a new one named by experiment and time.
-
-    Raises:
-        RequestError: it is no longer empty.
-        RunError: it cannot be created.
-    """
+    """Create the given folder, or a new one named by experiment and time."""
     moment = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     folder = place_of(output, experiment)
     if output is None:
@@ -40,7 +35,7 @@ def claim(output: str | Path | None, experiment: str) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if output is not None:
             folder.mkdir(exist_ok=True)
-            refuse_taken(output)
+            check_empty(output)
             return folder
         number = 1
         while True:

@@ -17,7 +17,7 @@ from cellstate.errors import RequestError
 from cellstate.inspection.analysis import capture, describe_units, open_states, units_that_matter, walk_through
 from cellstate.inspection.analysis.captured import divergence_of
 from cellstate.inspection.analysis.memory_horizon import divergence_in_words
-from cellstate.inspection.folder import refuse_taken, writing
+from cellstate.inspection.folder import check_empty, writing
 from cellstate.inspection.measures import characters_of, influence_of, recall_on, receptive_fields, texts_of
 from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_file, of_split
@@ -59,7 +59,7 @@ def inspect(
         RequestError: invalid arguments; one line for each problem.
         RunError: the output cannot be written.
     """
-    refuse_taken(output)
+    check_empty(output)
     check_counts(sequences=sequences, sequence=sequence, units=units, **({} if steps is None else {"steps": steps}))
     if sequence > sequences:
         raise RequestError(f"sequence={sequence}: only {sequences} are inspected; set sequences={sequence} or more")
@@ -119,9 +119,9 @@ def inspect_checkpoint(
         else:
             scored = matching_data(stored, changes, allow_changed=allow_changed, test=split == "test")
             given = of_split(scored, split, count, steps, seed)
-        name = stored.record["config"].get("experiment") or stored.file.stem
+        name = str(stored.record["config"].get("experiment") or stored.file.stem)
         found = inspect_model(
-            model, given, str(stored.file), sequence=sequence, units=units, seed=seed, experiment=str(name)
+            model, given, str(stored.file), sequence=sequence, units=units, seed=seed, experiment=name
         )
     if scored is None or split != "test":
         return found
@@ -144,11 +144,7 @@ def inspect_model(
     model: SequenceModel, given: Sequences, source: str, *, sequence: int = 1, units: int = 3, seed: int = 0,
     unit_names: tuple[str, ...] = (), experiment: str = "three_units",
 ) -> Inspection:  # fmt: skip
-    """Inspect a model on sequences; see ``inspect``.
-
-    Raises:
-        RequestError: fewer sequences than ``sequence``.
-    """
+    """Inspect a model on sequences; see ``inspect``."""
     row = sequence - 1
     if row >= given.count:
         raise RequestError(f"sequence={sequence}: only {given.count} available; choose one of these")

@@ -34,7 +34,7 @@ from cellstate.inspection.analysis import (
     walk_through,
 )
 from cellstate.inspection.analysis.memory_horizon import default_lags, divergence_in_words, point_divergence
-from cellstate.inspection.folder import refuse_taken, writing
+from cellstate.inspection.folder import check_empty, writing
 from cellstate.inspection.inspecting import check_counts
 from cellstate.inspection.measures import LAGS, recall_or_why
 from cellstate.inspection.result import Inspection
@@ -83,7 +83,7 @@ def inspect_network(
             shape; nothing is written.
         RunError: the output cannot be written.
     """
-    refuse_taken(output)
+    check_empty(output)
     check_counts(sequence=sequence, units=units)
     check_functions(loss=loss, predict=predict, divergence=divergence)
     given = Given(network, *as_inputs(inputs, network, lengths))

@@ -29,7 +29,7 @@ class Inspection:
         reading: the inputs of that sequence.
         inputs: of the recurrent network, ``(B, T, F)``.
         states: gates and states of all layers, ``(B, T, H)``.
-        units: of each layer and direction, saturation, time constants, activity.
+        units: of each layer and direction, saturation and time constants.
         flow: dL/dh_t and dL/dc_t, and the carry path, of all layers.
         loss: description of L.
         influence: how much the last prediction depends on each earlier input; None for a single sequence.
@@ -146,11 +146,7 @@ class Inspection:
         return found
 
     def write_arrays(self, path: Path) -> None:
-        """Write ``arrays`` as ``.npz``.
-
-        Raises:
-            RunError: the disk is full or cannot be written.
-        """
+        """Write ``arrays`` as ``.npz``."""
 
         def save(draft: Path) -> None:
             with draft.open("wb") as file:  # numpy would add a suffix to a name

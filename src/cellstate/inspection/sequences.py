@@ -79,11 +79,7 @@ def rows_of(batch: Batch, count: int) -> Batch:
 
 
 def of_split(data: SequenceData, split: str, count: int, steps: int | None, seed: int) -> Sequences:
-    """Return sequences of a split: a random sample, or evenly spaced pieces of a text.
-
-    Raises:
-        RequestError: an unknown split, or one that is too short.
-    """
+    """Return sequences of a split: a random sample, or evenly spaced pieces of a text."""
     if split not in SPLITS:
         raise RequestError(f"split={split}: unknown split; choose one of {', '.join(SPLITS)}")
     if split not in data.prepared.splits:
@@ -94,7 +90,7 @@ def of_split(data: SequenceData, split: str, count: int, steps: int | None, seed
     named = f"the {SPLITS[split]} split"
     if isinstance(samples, TextSamples):
         return pieces(samples.tokens, count, steps, named, samples=samples)
-    refuse_steps(steps)
+    reject_steps(steps)
     width = samples.batch(torch.zeros(1, dtype=torch.long)).inputs.shape[1]
     wanted = min(len(samples), max(count, min(MEMORY_ROWS, MEMORY_STEPS // width)))
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:wanted]
@@ -125,7 +121,7 @@ def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, ste
     if inspector.reads_text:
         text = inspector.read_text(path)
         return replace(pieces(text.tokens, count, steps, name), unknown=text.unknown)
-    refuse_steps(steps)
+    reject_steps(steps)
     with evaluating(model), torch.no_grad():
         found = inspector.read_sequences(data, path, MEMORY_ROWS)
     shown = min(count, len(found.batch.inputs))
@@ -133,7 +129,7 @@ def of_file(model: SequenceModel, data: SequenceData, path: str, count: int, ste
     return Sequences(found.batch, shown, source, found.keys, own_answers=found.own_answers)
 
 
-def refuse_steps(steps: int | None) -> None:
+def reject_steps(steps: int | None) -> None:
     """Raise RequestError if ``steps`` is given for sequences that are not text."""
     if steps is not None:
         raise RequestError("steps: applies only to text, which is cut into pieces; remove it")
@@ -148,9 +144,6 @@ def pieces(tokens: Tensor, count: int, steps: int | None, named: str, *, samples
         steps: characters of each; None: 128, or a quarter of a shorter text.
         named: name of the text.
         samples: of its split.
-
-    Raises:
-        RequestError: the text is too short for a piece and the character after it.
     """
     symbols = len(tokens) - 1  # the last is only a target
     width = min(TEXT_STEPS, max(1, symbols // 4)) if steps is None else steps

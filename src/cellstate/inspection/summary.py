@@ -112,9 +112,7 @@ def verdict(found: Inspection) -> str:
     """Return the result of the receptive field check."""
     if found.problem is not None:
         return f"FAILS: {found.problem}"
-    future = (
-        "and none sees the future" if "series" in found.fields else "(leakage is only checked on the data's own splits)"
-    )
+    future = "and none sees the future" if "series" in found.fields else "(leakage is checked on the data's splits)"
     return f"every step of the forecast sees the newest input {future}"
 
 
@@ -203,7 +201,7 @@ def unit_name(found: Inspection, unit: int) -> str:
     return f"{unit} ({found.unit_names[unit]})" if found.unit_names else str(unit)
 
 
-def walk_rows(found: Inspection, digits: int = 3) -> Iterator[tuple[int, str, str, list[list[str]]]]:
+def walk_rows(found: Inspection) -> Iterator[tuple[int, str, str, list[list[str]]]]:
     """Yield for each step: number from 1, input, prediction so far, and a row of numbers for each unit.
 
     The row: unit, gates, the state before and after (c of an LSTM), and h.
@@ -211,14 +209,14 @@ def walk_rows(found: Inspection, digits: int = 3) -> Iterator[tuple[int, str, st
     for step, units in found.walk.steps:
         rows = []
         for unit in units:
-            gates = [signed(value, digits) for value in unit.gates.values()]
+            gates = [signed(value) for value in unit.gates.values()]
             before, after = (
                 (unit.hidden_before, unit.hidden)
                 if unit.cell is None or unit.cell_before is None
                 else (unit.cell_before, unit.cell)
             )
-            shown = [signed(before, digits), signed(after, digits)]
-            hidden = [] if unit.cell is None else [signed(unit.hidden, digits)]
+            shown = [signed(before), signed(after)]
+            hidden = [] if unit.cell is None else [signed(unit.hidden)]
             rows.append([unit_name(found, unit.unit), *gates, *shown, *hidden])
         read = readable_name(found.reading.names[step]) if step < len(found.reading.names) else ""
         yield step + 1, read, "" if found.answers is None else found.answers.spoken(step), rows
@@ -230,19 +228,17 @@ def walk_columns(found: Inspection) -> list[str]:
     return ["unit", *found.walk.columns, *state]
 
 
-def lines_of_walk(found: Inspection, most: int = WALKED_STEPS) -> Iterator[str]:
+def lines_of_walk(found: Inspection) -> Iterator[str]:
     """Yield the walk as lines of text, with the equation of the first unit in numbers."""
     columns = walk_columns(found)
     yield walk_title(found)
     yield f"equations: unit {unit_name(found, found.walk.units[0])}, in numbers"
     width = max([len(unit_name(found, unit)) for unit in found.walk.units] + [4])
     for (number, read, answer, rows), (_, units) in zip(walk_rows(found), found.walk.steps, strict=True):
-        if most <= 0:
-            yield ""
+        yield ""
+        if number > WALKED_STEPS:
             yield f"… {len(found.walk.steps) - WALKED_STEPS:,} more {found.steps} in report.html"
             return
-        most -= 1
-        yield ""
         yield f"{found.step} {number}  reads {read}" + (f"  → {answer}" if answer else "")
         yield "  ".join([f"  {columns[0]:<{width}}", *(f"{title:>8}" for title in columns[1:])])
         for row in rows:

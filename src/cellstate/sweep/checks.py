@@ -13,11 +13,7 @@ from cellstate.sweep.identity import Job
 
 
 class Checks:
-    """Checks the configs of jobs against the signatures that they configure, as each job does at its start.
-
-    Args:
-        folder: of the sweep, which may not exist; its completed jobs are not checked.
-    """
+    """Checks the configs of jobs against the signatures that they configure, as each job does at its start."""
 
     def __init__(self, folder: Path) -> None:
         self._complete = completed_keys(folder)

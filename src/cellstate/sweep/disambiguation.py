@@ -41,12 +41,7 @@ def disambiguate(rows: Sequence[EditableRow], config_of: Callable[[EditableRow],
 def distinguishing(
     configs: Mapping[str, Mapping[str, Any]], groups: Mapping[str, EditableRow]
 ) -> dict[str, dict[str, Any]]:
-    """Return group -> keys and values that distinguish the groups, as few as needed.
-
-    Args:
-        configs: group -> leaves of its config; empty if unknown.
-        groups: group -> one of its jobs.
-    """
+    """Return group -> keys and values that distinguish the groups, as few as needed."""
     known = [config for config in configs.values() if config]
     keys = [key for key in dict.fromkeys(key for config in known for key in config) if not repeated(key, groups)]
     keys = [key for key in keys if any(config.get(key, ABSENT) != known[0].get(key, ABSENT) for config in known)]
@@ -54,9 +49,7 @@ def distinguishing(
     for key in sorted(keys, key=lambda key: not key.endswith("._target_")):  # classes first
         if distinct(configs, [*chosen, key]) > distinct(configs, chosen):
             chosen.append(key)
-    return {
-        group: dict(named(key, config[key]) for key in chosen if key in config) for group, config in configs.items()
-    }
+    return {name: dict(named(key, config[key]) for key in chosen if key in config) for name, config in configs.items()}
 
 
 def distinct(configs: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> int:

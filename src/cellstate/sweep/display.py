@@ -123,10 +123,8 @@ class Watch:
                 self._ended.add(row["key"])
                 self._print(row, len(rows))
         if self._bar:
-            now = running(
-                [(row["name"], self._folder.path / row["folder"]) for row in rows if row["status"] == "running"]
-            )
-            self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=escape(now))
+            jobs = [(row["name"], self._folder.path / row["folder"]) for row in rows if row["status"] == "running"]
+            self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=escape(running(jobs)))
 
     def _print(self, row: JobRow, total: int) -> None:
         line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
@@ -150,11 +148,7 @@ class Remaining(TimeRemainingColumn):
 
 
 def running(jobs: Sequence[tuple[str, Path]]) -> str:
-    """Return the names of running jobs with their progress.
-
-    Args:
-        jobs: names and run folders.
-    """
+    """Return the names of running jobs with their progress."""
     listed = [f"{name or 'job'} (epoch {epochs(folder)})" for name, folder in jobs[:SHOWN]]
     more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
     return f"now {', '.join(listed)}{more}" if listed else ""
@@ -208,13 +202,7 @@ def print_waiting(number: int) -> None:
 
 
 def print_results(folder: Path, content: Mapping[str, Any], keys: Collection[str]) -> None:
-    """Print a table of all jobs of a sweep, one of its groups if jobs are repeated, and the paths of its files.
-
-    Args:
-        folder: of the sweep.
-        content: of ``sweep.json``.
-        keys: the jobs of this command.
-    """
+    """Print a table of all jobs of a sweep, one of its groups if jobs are repeated, and the paths of its files."""
     console = Console(highlight=False)
     for table in (job_table(content["jobs"]), group_table(content["groups"], content["jobs"])):
         if table is not None:
@@ -272,7 +260,7 @@ def group_table(groups: Sequence[JobRow], rows: Sequence[JobRow]) -> Table | Non
     varying = differing([group["overrides"] for group in groups])
     for group in groups:
         name = label({key: value for key, value in group["overrides"].items() if key in varying and len(groups) > 1})
-        cells = [_interval(group[split].get(metric)) for metric in metrics]
+        cells = [interval(group[split].get(metric)) for metric in metrics]
         missing = _missing(group["missing"])
         table.add_row(*map(escape, [name or "all", str(group["n"]), *cells, *([missing] if missing else [])]))
     return table
@@ -286,7 +274,8 @@ def _missing(repeats: Sequence[JobRow]) -> str:
     return ", ".join(label(repeat) for repeat in repeats)
 
 
-def _interval(summary: JobRow | None) -> str:
+def interval(summary: JobRow | None) -> str:
+    """Return a mean with the half-width of its interval, if known; empty without scores."""
     if summary is None:
         return ""
     if summary["low"] is None:
@@ -308,13 +297,7 @@ def _shown(rows: Sequence[JobRow]) -> tuple[str, list[str]]:
 
 
 def failures(everything: Sequence[JobRow], rows: Sequence[JobRow], trouble: Exception | None) -> Exception | None:
-    """Return one error for all jobs of a command that are not complete; None if all are.
-
-    Args:
-        everything: the rows of the sweep, in the order of job numbers.
-        rows: those of the command.
-        trouble: failure of the launcher or of the sweep's files, if any.
-    """
+    """Return one error for all jobs of a command that are not complete; None if all are."""
     failed = [row for row in rows if row["status"] == "failed"]
     names = dict(zip((row["key"] for row in everything), labels(everything), strict=True))
     places = {row["key"]: place for place, row in enumerate(everything, 1)}
@@ -328,8 +311,8 @@ def failures(everything: Sequence[JobRow], rows: Sequence[JobRow], trouble: Exce
         problems.append(f"{left} of {len(rows)} jobs are not finished; repeat the command to resume them")
     if not problems:
         return None
-    refused = all(row["failure"] and row["failure"]["exit_status"] == RequestError.exit_status for row in failed)
-    return RequestError(*problems) if refused and not left and trouble is None else RunError(*problems)
+    rejected = all(row["failure"] and row["failure"]["exit_status"] == RequestError.exit_status for row in failed)
+    return RequestError(*problems) if rejected and not left and trouble is None else RunError(*problems)
 
 
 def troubles(trouble: Exception | None) -> list[str]:

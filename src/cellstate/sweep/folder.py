@@ -46,15 +46,7 @@ class ListError(RequestError):
 
 
 class SweepFolder:
-    """``outputs/sweeps/NAME/``.
-
-    Args:
-        path: of the folder, created if missing.
-        named_by: the config key that sets it, for error messages.
-
-    Raises:
-        RequestError: the folder cannot be created.
-    """
+    """``outputs/sweeps/NAME/``, created if missing; ``named_by`` is the key that errors refer to."""
 
     def __init__(self, path: Path, named_by: str = "sweep.name") -> None:
         self.path = path
@@ -167,12 +159,7 @@ class SweepFolder:
     # ------------------------------------------------------------------ one job
 
     def take(self, name: str, by: str) -> Claim | None:
-        """Claim a job; None if it is complete, claimed by another process, or ``by`` was asked to stop.
-
-        Args:
-            name: of the job's folder.
-            by: the command.
-        """
+        """Claim a job; None if it is complete, claimed by another process, or ``by`` was asked to stop."""
         taken: Claim | None = None
 
         def begin(content: dict[str, Any]) -> None:

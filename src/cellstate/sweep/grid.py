@@ -31,11 +31,7 @@ class GridSweeper(JobSweeper):
         return self.parsed([*self.params, *self.arguments()])
 
     def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Run all combinations; return their rows in ``sweep.json``.
-
-        Raises:
-            RequestError: invalid values; nothing was run.
-        """
+        """Run all combinations; return their rows in ``sweep.json``."""
         overrides = self.overrides()
         swept = [word.get_key_element() for word in overrides if word.is_sweep_override()]
         jobs, checks = [], Checks(Path(self.config.hydra.sweep.dir))

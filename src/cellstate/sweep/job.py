@@ -150,11 +150,7 @@ def started(folder: Path, key: str) -> bool:
 
 
 def set_aside(folder: Path) -> Path:
-    """Move the folder of a run that was killed during start-up away, and return its new path.
-
-    Raises:
-        BusyError: another process is working on it.
-    """
+    """Move the folder of a run that was killed during start-up away, and return its new path."""
     Lock(folder / LOCK).release()
     place = folder.parent / ".begun"
     place.mkdir(exist_ok=True)

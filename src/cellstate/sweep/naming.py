@@ -44,18 +44,13 @@ def sweep_name(given: Any, overrides: Sequence[Override], experiment: str, calle
     parts = [*([] if "experiment" in swept else [experiment]), *swept, *fixed]
     name = "_".join(map(slug, parts))
     if len(name) > LONGEST:
-        name = "_".join(map(slug, parts[: len(parts) - len(fixed)]))[:LONGEST] + f"_{_digest(parts)}"
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]
+        name = "_".join(map(slug, parts[: len(parts) - len(fixed)]))[:LONGEST] + f"_{digest}"
     return name
 
 
 def job_name(overrides: Mapping[str, Any], named_by: Iterable[str], key: str) -> str:
-    """Return the folder name of a job: readable values, then its hash.
-
-    Args:
-        overrides: of the job.
-        named_by: keys whose values are part of the name.
-        key: its hash.
-    """
+    """Return the folder name of a job: readable values, then its hash."""
     parts = [_short(name, overrides[name]) for name in _repeats_last(named_by) if name in overrides]
     return "_".join([*(["_".join(parts)[:LONGEST]] if parts else []), key])
 
@@ -68,9 +63,8 @@ def labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def label(overrides: Mapping[str, Any]) -> str:
     """Return overrides as on a command line."""
-    return " ".join(
-        key if key.startswith("~") else f"{key}={shown(overrides[key])}" for key in _repeats_last(overrides)
-    )
+    keys = _repeats_last(overrides)
+    return " ".join(key if key.startswith("~") else f"{key}={shown(overrides[key])}" for key in keys)
 
 
 def differing(overrides: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -105,7 +99,3 @@ def _short(key: str, value: Any) -> str:
         return slug(value.rstrip("/").rpartition("/")[2])
     drawn = isinstance(value, float) and len(repr(value)) > 7  # shorten sampled values
     return slug(f"{key.rpartition('.')[2]}-{slug(f'{value:.4g}' if drawn else shown(value))}")
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:6]

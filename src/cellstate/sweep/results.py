@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellstate.metrics.statistics import summarise
+from cellstate.report.sweep.reading import read_json
 
 SCORES = ("val", "test")
 # Fields of a row that a completed job fills from its metrics.json.
@@ -21,19 +21,13 @@ def new_row(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the fields of a row that describe a job's run.
-
-    Args:
-        folder: its run folder, which may not exist.
-        held: whether a process is working on it.
-        failure: of the last attempt, as in the row.
-    """
-    manifest = _read(folder / "manifest.json")
+    """Return the fields of a row that describe a job's run."""
+    manifest = read_json(folder / "manifest.json")
     facts = {"reason": None, "resumed": len(manifest.get("resumed", [])), **UNKNOWN}
     if held:
         return {**facts, "status": "running"}
     if manifest.get("status") == "completed":
-        metrics = {**UNKNOWN, **_read(folder / "metrics.json")}
+        metrics = {**UNKNOWN, **read_json(folder / "metrics.json")}
         return {**facts, "status": "completed", **{name: finite(metrics[name]) for name in UNKNOWN}}
     if failure:
         return {**facts, "status": "failed", "reason": "; ".join(failure["problems"])}
@@ -64,9 +58,7 @@ def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Ma
     sizes = {row["parameters"] for row in done}
     return {
         "group": key,
-        "overrides": {
-            name: value for name, value in members[0]["overrides"].items() if name not in members[0]["repeat"]
-        },
+        "overrides": {key: value for key, value in members[0]["overrides"].items() if key not in members[0]["repeat"]},
         "jobs": [row["folder"] for row in members],
         "n": len(done),
         "missing": [repeat for repeat in expected if repeat not in there],
@@ -101,12 +93,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; empty if it is missing or incomplete."""
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -187,37 +187,20 @@ class JobSweeper(Sweeper):
         return [row for row in rows if row["status"] in ("interrupted", "pending")]
 
     def job(self, words: Sequence[str], named_by: Iterable[str], config: DictConfig | None = None) -> Job:
-        """Return the job of some overrides.
-
-        Args:
-            words: the overrides.
-            named_by: keys whose values are part of its folder name.
-            config: the composed config, if known.
-
-        Raises:
-            HydraException: the config cannot be composed.
-        """
+        """Return the job of some overrides."""
         config = self.composed(words) if config is None else config
         key, overrides = job_key(config), overrides_of(words)
         folder = naming.job_name(overrides, [name.lstrip("+") for name in named_by], key)
         return Job(folder, key, group_key(config), tuple(words), overrides, repetition(config), trained(config))
 
     def composed(self, words: Sequence[str]) -> DictConfig:
-        """Return the config of the job of some overrides, without Hydra's part.
-
-        Raises:
-            HydraException: the config cannot be composed.
-        """
+        """Return the config of the job of some overrides, without Hydra's part."""
         config, choices = self.loaded([*words, *self._placed("job")])
         of_one_run(config, choices.get("experiment"))
         return config
 
     def loaded(self, words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-        """Return the config composed of overrides, without Hydra's part, and the choice of each group.
-
-        Raises:
-            HydraException: the config cannot be composed.
-        """
+        """Return the config composed of overrides, without Hydra's part, and the choice of each group."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(words))
         choices: Any = OmegaConf.to_container(config.hydra.runtime.choices)
         with read_write(config), open_dict(config):

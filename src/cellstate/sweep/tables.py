@@ -12,11 +12,7 @@ from cellstate.sweep.results import SCORES
 
 
 def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write both files.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write both files."""
     write_table(folder / "sweep.csv", [dict(_job_cells(row)) for row in content["jobs"]])
     write_table(folder / "groups.csv", [dict(_group_cells(group)) for group in content["groups"]])
 
@@ -45,11 +41,7 @@ def _group_cells(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file atomically; rows may lack columns.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write a CSV file atomically; rows may lack columns."""
 
     def write(draft: Path) -> None:
         with draft.open("w", newline="") as file:

@@ -44,14 +44,9 @@ class Captured:
     outputs: Tensor  # (B, T, D), of the backbone
     gradient: Tensor  # (B, T, D), dL/d outputs of the model's loss on the batch
     loss: float
-    output: Any  # of the model
 
     def states(self) -> States:
-        """Return all gates and states of the backbone in that pass.
-
-        Raises:
-            ValueError: an unsupported backbone.
-        """
+        """Return all gates and states of the backbone in that pass."""
         return open_states(self.backbone, self.inputs, self.state, self.lengths, self.outputs)
 
     def gradient_flow(self) -> GradientFlow:
@@ -98,7 +93,6 @@ def capture(model: SequenceModel, batch: Batch) -> Captured:
         outputs=outputs.detach(),
         gradient=gradient.detach(),
         loss=float(loss.detach()),
-        output=output.detach(),
     )
 
 
@@ -130,11 +124,7 @@ def influence_on(
 
 
 def divergence_of(model: SequenceModel) -> Divergence:
-    """Return the divergence between two outputs of a model.
-
-    Raises:
-        ValueError: the model's inspector has no ``prediction_kind``.
-    """
+    """Return the divergence between two outputs of a model."""
     kind = model.inspector.prediction_kind
     if kind is None:
         raise ValueError(f"the inspector of {type(model).__name__} has no prediction_kind")

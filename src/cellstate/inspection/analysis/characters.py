@@ -251,8 +251,8 @@ def _untrained(network: Any, inputs: Tensor, seed: int) -> list[Tensor]:
     return found
 
 
-def prediction_bound(reached: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Return the bounds that another untrained network exceeds for any property with probability ``1 - level`` at most.
+def prediction_bound(reached: np.ndarray) -> np.ndarray:
+    """Return the bounds that another untrained network exceeds for any property with probability ``1 - LEVEL`` at most.
 
     For each network, the largest deviation of its best unit from those of the other networks, in standard deviations:
 
@@ -263,8 +263,7 @@ def prediction_bound(reached: np.ndarray, level: float = LEVEL) -> np.ndarray:
     Fisher's transform, which is unbounded.
 
     Args:
-        reached: strength of the best unit of each network and property, ``(K, P)``.
-        level: of all properties together; K must be ``level / (1 - level)`` or more.
+        reached: strength of the best unit of each network and property, ``(K, P)``; K >= 19, as LEVEL is 0.95.
     """
     count, properties = reached.shape
     if not properties:
@@ -275,5 +274,5 @@ def prediction_bound(reached: np.ndarray, level: float = LEVEL) -> np.ndarray:
         others = np.delete(z, number, axis=0)
         spread = np.maximum(others.std(0, ddof=1), 1e-9) * math.sqrt(1 + 1 / (count - 1))
         apart.append(float(((z[number] - others.mean(0)) / spread).max()))
-    t = sorted(apart)[min(count, math.ceil(level * (count + 1) - 1e-9)) - 1]
+    t = sorted(apart)[min(count, math.ceil(LEVEL * (count + 1) - 1e-9)) - 1]
     return np.tanh(z.mean(0) + t * z.std(0, ddof=1) * math.sqrt(1 + 1 / count))

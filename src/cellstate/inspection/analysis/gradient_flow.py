@@ -64,11 +64,7 @@ class LayerFlow:
     carry: Tensor | None  # (B, T, H), sum of the logs of the forget or update gates after t; None without them
 
     def norms(self, part: str = "hidden") -> Tensor:
-        """Return the 2-norms over the units of ``hidden`` or ``cell``, ``(B, T)``; NaN on padding.
-
-        Raises:
-            ValueError: the network has no cell state.
-        """
+        """Return the 2-norms over the units of ``hidden`` or ``cell``, ``(B, T)``; NaN on padding."""
         gradient = self.hidden if part == "hidden" else self.cell
         if gradient is None:
             raise ValueError(f"{self.name} has no {part} state")

@@ -31,6 +31,7 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 DRAWS = 500  # of the bootstrap
 SHUFFLES = 40  # of the sequences, to estimate chance
 LEVEL = 0.95
+RIDGE = 1e-6  # penalty of the readouts, relative to the variance of the states
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,19 @@ class MemoryCurve:
         """Whether no delay is significantly above chance."""
         return not self.above_chance.any()
 
-    def interval(self, level: float = LEVEL, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of ``values`` by a bootstrap over sequences, ``(K,)`` each."""
         tail = (1 - level) / 2
-        low, high = np.nanquantile(self._draws(seed), [tail, 1 - tail], axis=0)
+        low, high = np.nanquantile(self._draws(), [tail, 1 - tail], axis=0)
         return low, high
 
-    def half_memory(self, level: float = LEVEL, seed: int = 0) -> HalfMemory:
+    def half_memory(self) -> HalfMemory:
         """Return the half-memory length and its interval."""
         steps = half_length(self.lags, self.above_chance)
         if steps is None:
             return HalfMemory(None, None, None, censored=False)
-        drawn = [
-            half_length(self.lags, _above(values, self.chance, self.chance_high)) or 0.0 for values in self._draws(seed)
-        ]
-        tail = (1 - level) / 2
+        drawn = [half_length(self.lags, _above(one, self.chance, self.chance_high)) or 0.0 for one in self._draws()]
+        tail = (1 - LEVEL) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return HalfMemory(steps, float(low), float(high), censored=bool(steps >= self.lags[-1]))
 
@@ -96,9 +95,6 @@ class MemoryCurve:
         With a above chance at one delay and b at the next, it is ``a^(1 - s) b^s`` above chance at a share s of the
         way. If one of the two is not above chance, the curve is a step: it drops right after the last delay that is,
         and rises right before the first.
-
-        Args:
-            points: per interval between two delays.
         """
         values, above = self.values, self.above_chance
         shares = np.linspace(0, 1, points + 1)[1:]
@@ -125,10 +121,10 @@ class MemoryCurve:
         chance = float(np.interp(steps, self.lags, self.chance))
         return chance + float(self.above_chance.max()) / 2
 
-    def _draws(self, seed: int) -> np.ndarray:
+    def _draws(self) -> np.ndarray:
         """Return the measure of bootstrap samples of the sequences, ``(DRAWS, K)``."""
         count = len(self.gains)
-        times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+        times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS)
         return _ratio(times @ self.gains, times @ self.weights)
 
 
@@ -166,7 +162,6 @@ def recall(
     lags: Sequence[int] | None = None,
     *,
     valid: Tensor | None = None,
-    ridge: float = 1e-6,
     shuffles: int = SHUFFLES,
     seed: int = 0,
 ) -> MemoryCurve:
@@ -181,7 +176,7 @@ def recall(
         lags: delays, in steps; None: ``default_lags`` of half of T.
         valid: ``(B, T)`` bool, steps to use; None: all. Exclude first steps in which states still rise from zero, as
             their correlation with time is not memory.
-        ridge: penalty on the weights, relative to the states' variance; weaker traces of inputs do not count.
+
         shuffles: number of shuffles of the sequences to estimate chance.
         seed: of the split into halves and of the shuffles.
 
@@ -202,7 +197,7 @@ def recall(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(rows, generator=generator).to(states.device)
     fitting, testing = order[: rows // 2], order[rows // 2 :]
-    probe = LinearReadouts(states, used, fitting, testing, ridge)
+    probe = LinearReadouts(states, used, fitting, testing, RIDGE)
     gains, weights = probe.scores(targets, delays, symbols)
     shuffled = []
     for _ in range(shuffles):  # each sequence gets the targets of another one
@@ -211,10 +206,8 @@ def recall(
             fake[part] = targets[part[torch.randperm(len(part), generator=generator).to(part.device)]]
         shuffled.append(_ratio(*(part.sum(0) for part in probe.scores(fake, delays, symbols))))
     chance = majority_scores(targets, used, fitting, testing, delays) if symbols else np.zeros(len(delays))
-    above = np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)
-    return MemoryCurve(
-        "accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, max(0.0, float(above))
-    )
+    above = max(0.0, float(np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)))
+    return MemoryCurve("accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, above)
 
 
 def prediction_recall(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cellstate.inspection.analysis.states import LayerStates
 
-LOW, HIGH = 0.1, 0.9  # below and above, a gate counts as shut or open (Karpathy, Johnson & Fei-Fei 2015)
+LOW, HIGH = 0.1, 0.9  # below and above, a gate counts as shut or open
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,15 @@ class Units:
     name: str  # of the layer and direction: l0, l0_reverse ...
     saturation: dict[str, Saturation]  # of each gate, candidates left out
     time_constant: Tensor | None  # (H,), steps; None without a forget or update gate
-    activity: dict[str, Tensor]  # h, c and every gate -> standard deviation over time and sequences, (H,)
 
 
-def saturation(gate: Tensor, valid: Tensor, low: float = LOW, high: float = HIGH) -> Saturation:
-    """Return how often each unit's gate ``(B, T, H)`` is below ``low`` and above ``high``, over ``valid (B, T)``.
+def saturation(gate: Tensor, valid: Tensor) -> Saturation:
+    """Return how often each unit's gate ``(B, T, H)`` is below 0.1 and above 0.9, over ``valid (B, T)``.
 
-    Source: Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks" (2015), with 0.1 and 0.9.
+    Source: Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks" (2015).
     """
     values = gate[valid]  # (N, H)
-    return Saturation((values < low).double().mean(0), (values > high).double().mean(0))
+    return Saturation((values < LOW).double().mean(0), (values > HIGH).double().mean(0))
 
 
 def time_constants(keeping: Tensor, valid: Tensor) -> Tensor:
@@ -59,13 +58,12 @@ def time_constants(keeping: Tensor, valid: Tensor) -> Tensor:
 def describe_units(states: LayerStates) -> Units:
     """Return the statistics of the units of one layer and direction."""
     valid = states.valid
-    named = states.named()
+
     gates = {name: gate for name, gate in states.gates.items() if name != "candidate"}
     return Units(
         name=states.name,
         saturation={name: saturation(gate, valid) for name, gate in gates.items()},
         time_constant=None if states.keeping is None else time_constants(states.keeping, valid),
-        activity={name: values[valid].double().std(0, correction=0) for name, values in named.items()},
     )
 
 

@@ -23,18 +23,18 @@ class UnitStep:
     hidden: float
     known: bool = True  # whether the equations are known; not for a user-defined backbone
 
-    def equation(self, digits: int = 3) -> str:
+    def equation(self) -> str:
         """Return the equation of its state, in numbers."""
-        at = {name: factor(value, digits) for name, value in self.gates.items()}
-        h = signed(self.hidden, digits)
+        at = {name: factor(value) for name, value in self.gates.items()}
+        h = signed(self.hidden)
         if self.cell is not None and self.cell_before is not None:
-            c, kept = signed(self.cell, digits), factor(self.cell_before, digits)
+            c, kept = signed(self.cell), factor(self.cell_before)
             return (
                 f"c = f·c + i·g = {at['forget']}·{kept} + {at['input']}·{at['candidate']} = {c}, "
                 f"h = o·tanh(c) = {at['output']}·tanh({c}) = {h}"
             )
         if self.gates:
-            rest, before = factor(1 - self.gates["update"], digits), factor(self.hidden_before, digits)
+            rest, before = factor(1 - self.gates["update"]), factor(self.hidden_before)
             return f"h = z·h + (1−z)·n = {at['update']}·{before} + {rest}·{at['candidate']} = {h}"
         return f"h = φ(W x + U h + b) = {h}" if self.known else f"h = {h}"
 
@@ -108,13 +108,13 @@ def units_that_matter(layer: LayerStates, flow: LayerFlow, row: int, count: int)
     return torch.argsort(weight, descending=True, stable=True)[:count].tolist()
 
 
-def signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """Return a number with so many decimals and a proper minus sign, without negative zero."""
     text = f"{value:.{digits}f}"
     return (text[1:] if text.startswith("-") and float(text) == 0 else text).replace("-", "−")
 
 
-def factor(value: float, digits: int) -> str:
+def factor(value: float) -> str:
     """Return a number as a factor in a product, in brackets if negative."""
-    text = signed(value, digits)
+    text = signed(value)
     return f"({text})" if text.startswith("−") else text

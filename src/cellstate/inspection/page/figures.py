@@ -61,11 +61,11 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
     axes.set_xlim(0, 1)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-    shut, held = theme.groups[0], theme.groups[1]
+    shut, open_ = theme.groups[0], theme.groups[1]
     for row, (_, low, high) in enumerate(bars):
         axes.barh(row, low, color=shut, height=0.62)
         axes.barh(row, 1 - low - high, left=low, color=theme.rule, height=0.62)
-        axes.barh(row, high, left=1 - high, color=held, height=0.62)
+        axes.barh(row, high, left=1 - high, color=open_, height=0.62)
         axes.text(1.02, row, f"{100 * low:.0f} / {100 * high:.0f} %", va="center_baseline", color=theme.muted,
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
@@ -73,7 +73,7 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
     axes.annotate("shut", (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
                   color=theme.text(shut), ha="left", va="bottom")  # fmt: skip
     axes.annotate("open", (1, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
-                  color=theme.text(held), ha="right", va="bottom")  # fmt: skip
+                  color=theme.text(open_), ha="right", va="bottom")  # fmt: skip
     axes.set_xlabel(f"share of {found.steps}")
     return canvas.fit(figure)
 
@@ -94,9 +94,7 @@ def time_constants(found: Inspection) -> list[Drawing]:
 
 def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     """Draw a curve for each layer and direction."""
-    figure = canvas.new_figure(
-        theme, HEIGHT, "Time constants of the units", f"time constant, {found.named(found.steps)}"
-    )
+    figure = canvas.new_figure(theme, HEIGHT, "Time constants of units", f"time constant, {found.named(found.steps)}")
     axes = canvas.single_axes(figure)
     curves = []
     for units in found.units:
@@ -107,9 +105,8 @@ def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     ends = []
     for place, (units, curve) in enumerate(zip(found.units, curves, strict=True)):
         colour = hue(theme, place)
-        axes.plot(
-            np.arange(1, count + 1), curve, color=colour, marker="o" if count <= 40 else "", ms=3.5, clip_on=False
-        )
+        marker = "o" if count <= 40 else ""
+        axes.plot(np.arange(1, count + 1), curve, color=colour, marker=marker, ms=3.5, clip_on=False)
         ends.append(End(float(curve[-1]), units.name, theme.text(colour)))
     canvas.whole_ticks(axes, 1, count, "units, sorted")
     canvas.label_ends(axes, ends)
@@ -140,9 +137,7 @@ def gradients(found: Inspection) -> list[Drawing]:
     ]
     if found.flow.layers[0].cell is not None:
         shown.append(
-            Drawing(
-                "gradient_c", f"{what} Gradient of the cell states.", lambda theme: draw_gradient(theme, found, "cell")
-            )
+            Drawing("gradient_c", f"{what} At the cell states.", lambda theme: draw_gradient(theme, found, "cell"))
         )
     if found.flow.layers[0].carry is not None:
         state = "c" if found.kind == "lstm" else "h"
@@ -193,9 +188,8 @@ def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
         colour, reached = hue(theme, place), np.flatnonzero(np.isfinite(curve))
         if not len(reached):
             continue
-        axes.plot(
-            np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False
-        )
+        marker = "o" if len(curve) <= 40 else ""
+        axes.plot(np.arange(len(curve)), curve, color=colour, marker=marker, ms=3, clip_on=False)
         ends.append(End(float(curve[reached[-1]]), flow.name, theme.text(colour)))
     steps_back(axes, max(len(curve) for curve in curves), found)
     canvas.label_ends(axes, ends)
@@ -255,5 +249,5 @@ def decades(axes: Axes, logs: np.ndarray) -> None:
 def steps_back(axes: Axes, steps: int, found: Inspection) -> None:
     """Set an x axis of steps back from the last."""
     canvas.whole_ticks(
-        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last that the layer reads"
+        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last one in reading order"
     )

@@ -176,9 +176,8 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
         axes.axvline(0.5, color=theme.ink, lw=1.2)
         axes.annotate("future", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points",
                       color=theme.muted, annotation_clip=False)  # fmt: skip
-    axes.set_yticks(
-        [int(tick) for tick in MaxNLocator(6, integer=True).tick_values(1, horizon) if 1 <= tick <= horizon]
-    )
+    ticks = MaxNLocator(6, integer=True).tick_values(1, horizon)
+    axes.set_yticks([int(tick) for tick in ticks if 1 <= tick <= horizon])
     axes.set_ylabel("step of the forecast")
     ticks = [int(tick) for tick in MaxNLocator(7, integer=True).tick_values(first, steps - field.known)]
     ticks = [tick for tick in ticks if first <= tick <= steps - field.known]

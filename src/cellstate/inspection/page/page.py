@@ -16,15 +16,7 @@ MOST_WALKED = 400
 
 
 def write(found: Inspection, folder: Path) -> Path:
-    """Write ``report.html``, ``arrays.npz`` and ``figures/*.png`` of an inspection, and return the page.
-
-    Args:
-        found: the inspection.
-        folder: created if missing.
-
-    Raises:
-        RunError: the folder cannot be created or written.
-    """
+    """Write ``report.html``, ``arrays.npz`` and ``figures/*.png`` of an inspection, and return the page."""
     from cellstate.inspection.page import figures, heat, memory, reading  # these load matplotlib
 
     try:

@@ -33,11 +33,7 @@ class Axes:
 
 
 def axes_of(overrides: Sequence[Override], seeds: int) -> Axes:
-    """Return the axes of a command line; without values of seeds or folds, with seeds 0 to ``seeds - 1``.
-
-    Raises:
-        RequestError: no key has two values to compare.
-    """
+    """Return the axes of a command line; without values of seeds or folds, with seeds 0 to ``seeds - 1``."""
     swept = {kind: [word for word in overrides if word.is_sweep_override() and kind_of(word) == kind] for kind in KINDS}
     if not swept["variant"]:
         raise RequestError(

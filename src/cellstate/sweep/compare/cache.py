@@ -15,10 +15,6 @@ def read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def write(file: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Write the scores.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write the scores."""
     text = json.dumps(found, indent=2) + "\n"
     write_whole(file, lambda draft: draft.write_text(text))

@@ -14,7 +14,7 @@ from rich.table import Table
 from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, bounds, spoken
 from cellstate.metrics.table import rank
-from cellstate.sweep.display import print_table
+from cellstate.sweep.display import interval, print_table
 from cellstate.sweep.naming import label
 
 MATCHED = {"parameters": "equal parameters", "time": "equal time", None: "as configured"}
@@ -95,12 +95,3 @@ def generalisation_table(condition: Mapping[str, Any], content: Mapping[str, Any
             cells = [number(point["reference"][name]) if name in point["reference"] else "" for point in points]
             table.add_row(spoken(name), *cells, style="green" if name in OPTIMA else "dim")
     return f"the same networks, val {metric} with other {key}", table
-
-
-def interval(score: Mapping[str, Any] | None) -> str:
-    """Return a mean with the half-width of its interval, if known."""
-    if score is None:
-        return ""
-    if score["low"] is None:
-        return number(score["mean"])
-    return f"{number(score['mean'])} ± {number((score['high'] - score['low']) / 2)}"

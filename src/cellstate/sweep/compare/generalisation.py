@@ -43,18 +43,7 @@ def check(config: DictConfig, key: str, values: Sequence[Any]) -> None:
 def generalised(
     folder: Path, rows: Iterable[Mapping[str, Any]], key: str, values: Sequence[Any], trust: Trust
 ) -> dict[str, Scores]:
-    """Return run folder -> value -> ``metrics`` and ``reference``; scores are cached in a file.
-
-    Args:
-        folder: of the comparison, with the cache.
-        rows: of the completed runs.
-        key: of the data, such as ``data.length``.
-        values: of that key.
-        trust: packages whose classes the runs use.
-
-    Raises:
-        RequestError: a network cannot process such data.
-    """
+    """Return run folder -> value -> ``metrics`` and ``reference``; scores are cached in a file."""
     file = folder / FILE
     found: dict[str, dict[str, Scores]] = cache.read(file)
     for row in rows:

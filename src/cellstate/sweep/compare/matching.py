@@ -9,15 +9,7 @@ MOST_UNITS = 2**20
 
 
 def solve_size(parameters: Callable[[int], int], wanted: int) -> int:
-    """Return the number of units whose parameter count is closest to ``wanted``.
-
-    Args:
-        parameters: parameter count by number of units, non-decreasing.
-        wanted: desired parameter count.
-
-    Raises:
-        ValueError: the parameter count does not grow with the units.
-    """
+    """Return the number of units whose parameter count is closest to ``wanted``."""
     low, high = 1, 2
     while parameters(high) < wanted:
         low, high = high, 2 * high
@@ -37,14 +29,6 @@ def match_sizes(parameters: Sequence[Callable[[int], int]], wanted: int, toleran
     Small networks grow in steps of several per cent, so that ``wanted`` may be out of reach. Then the first network
     gets the nearest number of units that all others can match; if there is none within 25 %, each network gets as
     close to ``wanted`` as possible.
-
-    Args:
-        parameters: parameter count of each network by number of units.
-        wanted: desired parameter count.
-        tolerance: relative to the parameter count of the first network.
-
-    Raises:
-        ValueError: a parameter count does not grow with the units.
     """
     first, *others = parameters
     start = solve_size(first, wanted)

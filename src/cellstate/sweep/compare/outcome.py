@@ -57,17 +57,7 @@ class Condition:
 
 
 def scored(folder: Path, conditions: Sequence[Condition], request: Request, command: Sequence[str]) -> dict[str, Any]:
-    """Return the content of ``comparison.json``.
-
-    Args:
-        folder: of the comparison and its runs.
-        conditions: with the rows of their runs, which include test metrics if the test split was scored.
-        request: the options of the comparison.
-        command: the words of the command line.
-
-    Raises:
-        RequestError: the runs do not have the metric.
-    """
+    """Return the content of ``comparison.json``."""
     split = "test" if request.test else "val"
     found = [dict(of_condition(folder, condition, request, split)) for condition in conditions]
     return {
@@ -87,7 +77,7 @@ def of_condition(folder: Path, condition: Condition, request: Request, split: st
     metric = judged_by(folder, condition, request.metric, split)
     scores = {
         variant.name: {
-            repeat: row[split][metric] for repeat, row in variant.done.items() if row[split].get(metric) is not None
+            key: row[split][metric] for key, row in variant.done.items() if row[split].get(metric) is not None
         }
         for variant in condition.variants
     }
@@ -201,11 +191,7 @@ def verdict(metric: str, names: Sequence[str], differences: Mapping[tuple[str, s
 
 
 def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write ``comparison.json``, and ``comparison.csv`` with a row for each variant under each condition.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write ``comparison.json``, and ``comparison.csv`` with a row for each variant under each condition."""
     text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / "comparison.json", lambda draft: draft.write_text(text))
     rows = [

@@ -42,11 +42,7 @@ class Sizes:
     _data: dict[str, SequenceData] = field(default_factory=dict)
 
     def of(self, config: DictConfig, units: int | None = None) -> Size:
-        """Return the size of the network of a config, optionally with another number of units.
-
-        Raises:
-            RequestError: the network cannot be built.
-        """
+        """Return the size of the network of a config, optionally with another number of units."""
         if units is not None:
             config = with_value(config, self.units, units)
         with quiet_libraries():
@@ -62,11 +58,7 @@ class Sizes:
         return Size(parameters_of(model), model.backbone.state_size)  # type: ignore[arg-type]
 
     def match(self, configs: Sequence[DictConfig], wanted: int, tolerance: float) -> list[int]:
-        """Return a number of units for the network of each config; see ``matching.match_sizes``.
-
-        Raises:
-            RequestError: the key does not change the size.
-        """
+        """Return a number of units for the network of each config; see ``matching.match_sizes``."""
         if not all(isinstance(OmegaConf.select(config, self.units), int) for config in configs):
             raise RequestError(f"comparison.units={self.units}: is not an integer in this config; choose another key")
         try:

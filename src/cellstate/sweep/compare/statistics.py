@@ -61,15 +61,7 @@ class Difference:
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
-    """Return the paired difference ``one - other``.
-
-    Args:
-        one: a score for each repetition.
-        other: the scores of the same repetitions, in the same order.
-
-    Raises:
-        ValueError: no scores, or unequal numbers of them.
-    """
+    """Return the paired difference ``one - other``."""
     if not len(one) or len(one) != len(other):
         raise ValueError(f"{len(one)} and {len(other)} scores cannot be paired")
     pairs = np.subtract(one, other, dtype=np.float64)
@@ -87,9 +79,9 @@ def student_p(pairs: NDArray[np.float64]) -> float:
     return max(0.0, 1.0 - student_probability(abs(float(pairs.mean())) / error, len(pairs) - 1))
 
 
-def bootstrap_interval(pairs: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+def bootstrap_interval(pairs: NDArray[np.float64]) -> tuple[float, float]:
     """Return the expanded percentile interval of the mean of at least two ``pairs``."""
-    tail = expanded_tail(len(pairs), level)
+    tail = expanded_tail(len(pairs))
     low, high = np.quantile(resampled_means(pairs), (tail, 1 - tail))
     return float(low), float(high)
 
@@ -111,11 +103,7 @@ def expanded_tail(n: int, level: float = LEVEL) -> float:
 
 
 def compare(scores: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], Difference]:
-    """Return the differences of all pairs, each over their shared repetitions.
-
-    Args:
-        scores: name -> repetition (such as ``seed=3``) -> score.
-    """
+    """Return the differences of all pairs, each over their shared repetitions."""
     found: dict[tuple[str, str], Difference] = {}
     for one, other in itertools.combinations(scores, 2):
         shared = [repetition for repetition in scores[one] if repetition in scores[other]]

@@ -195,9 +195,8 @@ class CompareSweeper(JobSweeper):
                 for plan in own
             ]
             conditions.append(Condition(overrides_of(words), variants))
-        content = scored(
-            self.folder.path, conditions, self.request, [word for word in self.task.command if word != "-m"]
-        )
+        command = [word for word in self.task.command if word != "-m"]
+        content = scored(self.folder.path, conditions, self.request, command)
         write(self.folder.path, content)
         return content
 

@@ -14,17 +14,7 @@ FILE = "tested.json"
 
 
 def tested(folder: Path, rows: Iterable[Mapping[str, Any]], ledger: str, trust: Trust) -> dict[str, dict[str, Any]]:
-    """Return run folder -> ``metrics`` and ``reference`` of the test split; scores are cached in a file.
-
-    Args:
-        folder: of the comparison, with the cache.
-        rows: of the completed runs.
-        ledger: file that logs each evaluation.
-        trust: packages whose classes the runs use.
-
-    Raises:
-        RequestError: the ledger cannot be written, or the data of a run has changed.
-    """
+    """Return run folder -> ``metrics`` and ``reference`` of the test split; scores are cached in a file."""
     found = cache.read(folder / FILE)
     for row in rows:
         name = row["folder"]

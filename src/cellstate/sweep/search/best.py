@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate.config.paths import config_folder
 from cellstate.runs.writing import write_whole
 from cellstate.sweep.identity import ASIDE
+from cellstate.sweep.search.space import word_of
 
 FOLDER = "experiment"  # the group's folder for --config-dir
 ABSENT = object()
@@ -30,9 +31,6 @@ def write_experiment(
         words: the overrides.
         params: key -> value of those that are always written, even if equal to the base.
         comments: lines that describe it.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
     """
     wanted, chosen = load(words)
     base = chosen.get("experiment")
@@ -45,7 +43,7 @@ def write_experiment(
         for group, choice in chosen.items()
         if choice != usual.get(group) and group not in ("experiment", *ASIDE) and not group.startswith("hydra/")
     }
-    config, _ = load([*common, *(f"{group}={written(choice)}" for group, choice in groups.items())])
+    config, _ = load([*common, *(word_of(*group) for group in groups.items())])
     values, lacking = difference(contents(config), contents(wanted)), list(missing(contents(config), contents(wanted)))
     for key, value in params.items():
         if key not in chosen:
@@ -53,7 +51,7 @@ def write_experiment(
     lines = ["# @package _global_", *(f"# {line}" for line in comments)]
     if lacking:
         lines.append(
-            f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot express: add that to the command."
+            f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot express; add it to the command."
         )
     defaults = [*([base] if base else []), *({f"override /{group}": choice} for group, choice in groups.items())]
     text = "\n".join(lines) + "\n" + dumped({"defaults": defaults}) + ("\n" + dumped(values) if values else "")
@@ -67,11 +65,6 @@ def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     for part in parts:
         tree = tree.setdefault(part, {})
     tree[last] = value
-
-
-def written(choice: Any) -> str:
-    """Return the choice of a group as in an override."""
-    return "null" if choice is None else f"[{','.join(choice)}]" if isinstance(choice, list) else str(choice)
 
 
 def contents(config: DictConfig) -> dict[str, Any]:

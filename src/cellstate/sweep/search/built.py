@@ -28,10 +28,6 @@ def check_built(configs: Iterable[DictConfig], objectives: Sequence[str]) -> Non
 
     Each data set is read once, and released before the next one.
 
-    Args:
-        configs: at the ends of the space.
-        objectives: of the search.
-
     Raises:
         RequestError: one line for each distinct problem.
     """

@@ -49,9 +49,6 @@ class Asked:
         """Return the search of a command line.
 
         A fixed value on the command line removes a key from the space; several values add it.
-
-        Raises:
-            RequestError: the space is empty or invalid.
         """
         space = {one.key: one for one in read_space(checking.plain(config.sweep.space) or {})}
         remarks = []
@@ -112,12 +109,7 @@ class Asked:
 
 
 def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
-    """Check the configs at the ends of the space before any of them is trained.
-
-    Raises:
-        RequestError: one line for each problem.
-        HydraException: an unknown key or config.
-    """
+    """Check the configs at the ends of the space before any of them is trained."""
     problems: dict[str, None] = {}
     for condition in conditions(asked.space):
         known = {*(one.key for one in asked.space), *asked.groups, *asked.keys()}
@@ -133,13 +125,7 @@ def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
 
 
 def configs(sweeper: SearchSweeper, asked: Asked, words: Sequence[str] = ()) -> Iterator[tuple[DictConfig, bool]]:
-    """Yield configs at the ends of the space, and whether each is the first with its choices of groups and conditions.
-
-    Args:
-        sweeper: composes them.
-        asked: the search.
-        words: overrides in addition to those of the command.
-    """
+    """Yield configs at the ends of the space, and whether each is the first with its groups and conditions."""
     for values in combinations(asked):
         config = sweeper.composed([*asked.words(values), *words])
         yield config, True

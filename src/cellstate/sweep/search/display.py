@@ -22,13 +22,7 @@ STYLES = {"complete": "", "pruned": "dim", "failed": "red", "running": "cyan"}
 
 
 class Screen:
-    """Prints the results of trials on stderr, on a terminal with a progress bar.
-
-    Args:
-        total: total number of trials.
-        quiet: print nothing.
-        bar: whether to show a bar; not if jobs show their own.
-    """
+    """Prints the results of trials on stderr, on a terminal with a progress bar."""
 
     def __init__(self, total: int, *, quiet: bool, bar: bool) -> None:
         self._quiet, self._total = quiet, total
@@ -58,16 +52,7 @@ class Screen:
     def ended(
         self, study: Study, trial: Trial, finished: int, *, best: bool, seconds: float | None, ran: int | None = None
     ) -> None:
-        """Print the result of a trial.
-
-        Args:
-            study: of the trial.
-            trial: that ended.
-            finished: number of finished trials.
-            best: whether it is the best so far.
-            seconds: of its training.
-            ran: earlier trial with the same job, whose result it takes; None if it was trained itself.
-        """
+        """Print the result of a trial."""
         place = f"{finished:{len(str(self._total))}}/{self._total}"
         parts = [place, name_of(study, trial), format_params(trial.params), outcome(study, trial)]
         if ran is not None:
@@ -135,14 +120,7 @@ def scores(study: Study, trial: Trial) -> list[tuple[str, float]]:
 
 
 def print_results(folder: Path, studies: Sequence[Study], chosen: Sequence[str], extra: Sequence[Table] = ()) -> None:
-    """Print the best trials, the best parameters, and the paths of the files.
-
-    Args:
-        folder: of the sweep.
-        studies: of the search; several for a nested one.
-        chosen: names of the experiments that were written.
-        extra: further tables.
-    """
+    """Print the best trials, the best parameters, and the paths of the files."""
     console = Console(highlight=False)
     for table in (*extra, trial_table(studies[-1]), best_table(studies[-1])):
         if table is not None:

@@ -38,16 +38,7 @@ class Part:
 
 
 def parts(config: DictConfig, settings: Settings, given: Mapping[str, Any]) -> list[Part]:
-    """Return the searches of a config, the final one last.
-
-    Args:
-        config: composed from the command line.
-        settings: of the search.
-        given: the overrides of the command line.
-
-    Raises:
-        RequestError: the options of nested cross-validation are inconsistent.
-    """
+    """Return the searches of a config, the final one last."""
     if not settings.nested:
         if settings.score:
             raise RequestError(

@@ -13,6 +13,7 @@ from rich.table import Table
 from cellstate.errors import RunError
 from cellstate.metrics.display import number, shown_metrics
 from cellstate.metrics.statistics import summarise
+from cellstate.sweep.display import interval
 from cellstate.sweep.search.display import format_params
 from cellstate.sweep.search.study import Study
 
@@ -23,15 +24,6 @@ def score_folds(
     """Return fold -> the selected trial of its search, and its scores on that fold.
 
     Every evaluation is logged in the ledger. Folds that were scored before are not scored again.
-
-    Args:
-        folder: of the sweep.
-        studies: all studies of a nested search, complete.
-        known: earlier results, in the format of the return value.
-        ledger: file that logs each evaluation.
-
-    Raises:
-        RunError: the run of a selected trial is missing.
     """
     from cellstate.scoring.evaluate import evaluate  # torch is loaded here
 
@@ -77,11 +69,6 @@ def fold_table(scores: Mapping[str, Mapping[str, Any]], objective: str) -> Table
         table.add_row(fold, escape(format_params(one["params"])), number(one["picked"]), *cells)
     found = estimate(scores)
     picked = [one["picked"] for one in scores.values() if one["picked"] is not None]
-    means = [f"{number(found[metric]['mean'])}{half(found[metric])}" for metric in metrics]
+    means = [interval(found[metric]) for metric in metrics]
     table.add_row("mean", "± half of the 95 % interval", number(sum(picked) / len(picked)) if picked else "", *means)
     return table
-
-
-def half(summary: Mapping[str, Any]) -> str:
-    """Return the half-width of an interval as text; empty if there is none."""
-    return "" if summary["low"] is None else f" ± {number((summary['high'] - summary['low']) / 2)}"

@@ -23,11 +23,6 @@ class ReseededSampler(BaseSampler):
 
     Proposals depend only on the finished trials and not on the state of a process, so that a trial whose process was
     killed is proposed again with the same values.
-
-    Args:
-        choice: the sampler.
-        seed: of the search.
-        label: of the study, if a search has several.
     """
 
     def __init__(self, choice: Choice, seed: int, label: str = "") -> None:

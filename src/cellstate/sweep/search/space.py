@@ -46,7 +46,7 @@ class Parameter:
     when: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether it is a range of integers."""
         return all(isinstance(end, int) for end in (self.low, self.high, self.step) if end is not None)
 
@@ -64,7 +64,7 @@ class Parameter:
             return CategoricalDistribution(values)
         assert self.low is not None
         assert self.high is not None
-        if self.whole:
+        if self.is_integer:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
@@ -175,11 +175,7 @@ def _problems(parameter: Parameter) -> Iterator[str]:
 
 
 def in_order(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return the parameters, each after those that its condition depends on.
-
-    Raises:
-        RequestError: the conditions are circular.
-    """
+    """Return the parameters, each after those that its condition depends on; RequestError for a circle."""
     left, found = list(parameters), []
     while left:
         keys = {parameter.key for parameter in left}
@@ -200,8 +196,8 @@ def from_word(word: Override) -> Parameter:
     key, value = word.get_key_element(), word.value()
     if isinstance(value, IntervalSweep):
         ends = [value.start, value.end]
-        whole = all(isinstance(end, int) for end in ends)
-        low, high = ends if whole else map(float, ends)  # type: ignore[arg-type]
+        integers = all(isinstance(end, int) for end in ends)
+        low, high = ends if integers else map(float, ends)  # type: ignore[arg-type]
         found = Parameter(key, None, low, high, "log" in value.tags)
     elif isinstance(value, RangeSweep):
         found = Parameter(key, tuple(value.range()))
@@ -223,7 +219,7 @@ def _plain(value: Any) -> Any:
     return value.text if hasattr(value, "text") else value  # a quoted string
 
 
-def holds(condition: Any, value: Any) -> bool:
+def meets(condition: Any, value: Any) -> bool:
     """Whether a value meets a condition: equal, in a list, or within ``low`` and ``high``."""
     if isinstance(condition, Mapping):
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -238,16 +234,10 @@ def holds(condition: Any, value: Any) -> bool:
 def drawn(
     parameters: Sequence[Parameter], draw: Callable[[Parameter], Any], otherwise: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Return key -> value of the parameters whose conditions hold.
-
-    Args:
-        parameters: in the order of ``in_order``.
-        draw: returns the value of a parameter.
-        otherwise: returns the value of a key that is not drawn.
-    """
+    """Return key -> value of the parameters whose conditions hold."""
     found: dict[str, Any] = {}
     for parameter in parameters:
-        if all(holds(one, found.get(key, otherwise(key))) for key, one in parameter.when.items()):
+        if all(meets(one, found.get(key, otherwise(key))) for key, one in parameter.when.items()):
             found[parameter.key] = draw(parameter)
     return found
 

@@ -66,29 +66,19 @@ def end_of_lines(file: IO[bytes]) -> int:
 
 
 def open_storage(place: str) -> BaseStorage:
-    """Return the storage of a URL, or of a file.
-
-    Raises:
-        RequestError: it cannot be reached or read.
-    """
+    """Return the storage of a URL, or of a file; RequestError if it cannot be used."""
     with quiet_optuna(), reached(place):
         if place.startswith("redis"):
             from optuna.storages.journal import JournalRedisBackend
 
             return JournalStorage(JournalRedisBackend(place))
         if "://" in place:
-            return RDBStorage(place, engine_kwargs=_patient(place))
+            patient = {"connect_args": {"timeout": 60}}  # seconds that SQLite waits for other processes, instead of 5
+            return RDBStorage(place, engine_kwargs=patient if place.startswith("sqlite") else {})
         path = Path(place).expanduser()
         if not path.parent.is_dir():
-            raise RequestError(
-                f"sweep.storage={place}: folder {path.parent} does not exist; create it, or choose another"
-            )
+            raise RequestError(f"sweep.storage={place}: folder {path.parent} does not exist; create or change it")
         return JournalStorage(Journal(path))
-
-
-def _patient(url: str) -> dict[str, Any]:
-    """Let SQLite wait longer for other processes than its default of five seconds."""
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
 
 
 @contextmanager

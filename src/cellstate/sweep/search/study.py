@@ -191,12 +191,7 @@ class Study:
             return None
 
     def values(self, trial: Trial, otherwise: Callable[[str], Any]) -> dict[str, Any]:
-        """Return key -> value of a trial's parameters, drawn by the sampler if needed.
-
-        Args:
-            trial: an unfinished one.
-            otherwise: returns the value of a key that is not searched.
-        """
+        """Return key -> value of a trial's parameters, drawn by the sampler if needed."""
         with quiet_optuna():
             running = optuna.trial.Trial(self._load(), self.id_of(trial))
             return drawn(list(self._space.values()), lambda parameter: suggested(running, parameter), otherwise)
@@ -209,15 +204,7 @@ class Study:
     # ------------------------------------------------------------------ ending
 
     def settle(self, trial: Trial, row: JobRow) -> Trial | None:
-        """Finish a trial whose job has ended; None if the job is running or will be resumed.
-
-        Args:
-            trial: an unfinished one.
-            row: its job in ``sweep.json``.
-
-        Raises:
-            RequestError: the runs do not have the objective.
-        """
+        """Finish a trial whose job has ended; None if the job is running or will be resumed."""
         values: list[float] | None = None
         state, reason = None, row["reason"]
         if row["status"] == "completed":
@@ -285,11 +272,7 @@ def suggested(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
 
 
 def objective_values(objectives: Sequence[str], row: JobRow) -> list[float | None]:
-    """Return the objectives of a completed job, None for those that are not finite.
-
-    Raises:
-        RequestError: its task does not have the metric.
-    """
+    """Return the objectives of a completed job, None for those that are not finite."""
     found: list[float | None] = []
     for objective in objectives:
         if objective == (row["best"] or {}).get("monitor"):

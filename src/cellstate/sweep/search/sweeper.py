@@ -70,11 +70,7 @@ class SearchSweeper(JobSweeper):
         return self._rows()
 
     def _build(self) -> None:
-        """Build data and networks of the space, before the folder is created.
-
-        Raises:
-            RequestError: something cannot be built, or the task lacks an objective.
-        """
+        """Build data and networks of the space, before the folder is created."""
         names = [self._study_name(part) for part in self.parts]
         if self.settings.storage or Path(self.place_of_study).exists():
             with reached(self.place_of_study):
@@ -145,9 +141,7 @@ class SearchSweeper(JobSweeper):
     def _score(self) -> None:
         """Score the selected trial of each search on its held-out fold, once all searches are finished."""
         if not all(study.full for study in self.studies):
-            self.screen.print(
-                "not scored yet: other processes are running trials; repeat the command when they have finished"
-            )
+            self.screen.print("not scored yet: other processes are running trials; repeat the command afterwards")
             return
         known = (self.folder.read().get("search") or {}).get("scores") or {}
         try:
@@ -169,9 +163,7 @@ class SearchSweeper(JobSweeper):
             for number in jobs:
                 attempts[number] = attempts.get(number, 0) + 1
                 if attempts[number] > 2:
-                    self.trouble = RunError(
-                        f"trial {number}: its job crashed twice without an error message; see its folder"
-                    )
+                    self.trouble = RunError(f"trial {number}: crashed twice without an error message; see its folder")
                     return
             rows = self.run_jobs(list(jobs.values()), leaving=LEAVING, watched=False)
             for row in rows:
@@ -194,12 +186,10 @@ class SearchSweeper(JobSweeper):
             if status.get(job.key) != "running":
                 found[trial.number] = job
                 if len(self.settings.objectives) == 1:
-                    self.task.places.setdefault(job.key, self._watched_at(study, trial))
+                    metric, pruner = self.settings.objectives[0], self.settings.pruner
+                    place = Place(self.place_of_study, study.name, study.id_of(trial), metric, pruner)
+                    self.task.places.setdefault(job.key, place)
         return found
-
-    def _watched_at(self, study: Study, trial: Trial) -> Place:
-        metric, pruner = self.settings.objectives[0], self.settings.pruner
-        return Place(self.place_of_study, study.name, study.id_of(trial), metric, pruner)
 
     def _job(self, study: Study, trial: Trial) -> Job:
         """Return the job of a trial, drawing its values if needed."""
@@ -263,9 +253,8 @@ class SearchSweeper(JobSweeper):
         rows = self._rows()
         if studies:
             self.folder.note("search", self._content())
-            write_table(
-                self.folder.path / "trials.csv", [cells(study, one) for study in studies for one in study.trials()]
-            )
+            trials = [cells(study, one) for study in studies for one in study.trials()]
+            write_table(self.folder.path / "trials.csv", trials)
         if studies and not self.quiet:
             table = fold_table(self.scores, self.settings.objectives[0])
             display.print_results(self.folder.path, studies, written, [table] if table else [])

@@ -74,9 +74,7 @@ class TrialWatcher:
             storage.set_trial_intermediate_value(self._place.trial, validation, value)
         # A killed run may have reported validations after its checkpoint: only those up to now count.
         known = copy.deepcopy(storage.get_trial(self._place.trial))
-        known.intermediate_values = {
-            step: found for step, found in known.intermediate_values.items() if step <= validation
-        }
+        known.intermediate_values = {at: one for at, one in known.intermediate_values.items() if at <= validation}
         # A new study, as an existing one caches its trials.
         study = optuna.load_study(storage=storage, study_name=self._place.study, pruner=self._pruner)
         return bool(self._pruner.prune(study, known))
