@@ -318,7 +318,7 @@ def test_a_changed_file_is_scored_in_the_units_of_the_model_if_that_is_allowed(
     words = (f"checkpoint={forecaster.checkpoint}", f"data.path={changed}", "allow_changed_data=true")
     answer = cellstate("evaluate", *words)
     assert answer.status == 0, answer.stderr
-    assert f"OTHER DATA: {changed} is not what this model was trained and tested on (fingerprint " in answer.stdout
+    assert f"OTHER DATA: {changed} is not the data that this model was trained and tested on" in answer.stdout
     assert "seed 0, on other data" in answer.stdout
     assert "reproduced" not in answer.stdout
     assert "val/mae" in answer.stdout

@@ -1,4 +1,4 @@
-"""``cellstate train``: train a model, test it, and leave a run folder."""
+"""``cellstate train``: train a model, test it, and write a run folder."""
 
 from __future__ import annotations
 
