@@ -228,7 +228,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["backbone.hidden_size=null"], "backbone.hidden_size=null: should be a valid integer"),
             (["backbone.bidirectional=maybe"], "backbone.bidirectional=maybe: should be a valid boolean"),
             (["backbone.dropout=1.5"], "backbone.dropout=1.5: should be less than 1"),
-            (["backbone.chrono_steps=1"], "chrono_steps is the longest dependency to expect"),
+            (["backbone.chrono_steps=1"], "chrono_steps, the longest expected dependency"),
             (["model.pooling=first"], "model.pooling=first: should be 'last', 'mean', 'max' or 'attention'"),
             (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
             (["quiet=perhaps"], "quiet=perhaps: should be true or false"),

@@ -262,7 +262,12 @@ def test_models_without_a_table_are_pointed_elsewhere(
     limits = ("trainer.limit_val_batches=1", "data.steps=8")
     run = trained(folder, "experiment=char_lm", *limits)
     Path("new.txt").write_text("sun rain\n")
-    refused(cellstate, run, "holds a language model, which predicts no table; have it write with", "input=new.txt")
+    refused(
+        cellstate,
+        run,
+        "a language model, which does not predict a table; use",
+        "input=new.txt",
+    )
 
 
 def test_a_model_of_a_synthetic_task_reads_a_file_too(
