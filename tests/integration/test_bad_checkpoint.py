@@ -396,7 +396,7 @@ def test_each_task_refuses_what_only_another_does(tasks: dict[str, Path], cellst
             answer = cellstate("generate", f"checkpoint={file}")
             assert answer.status == 2
             (line,) = answer.errors
-            assert "which writes no text; give the checkpoint of a language model" in line
+            assert "which does not generate text; give the checkpoint of a language model" in line
         if task != "forecaster":
             assert refusal(lambda file=file: package.backtest(file)).startswith(
                 "a backtest needs a forecaster; this model is a "
@@ -427,7 +427,7 @@ def test_a_file_for_data_that_is_of_none_or_another_is_refused(tasks: dict[str, 
         ("forecaster", "data.path=nowhere.csv", "data.path=nowhere.csv: no such file"),
         ("forecaster", "data.path=[1,2]", "data.path=[1,2]: should be a valid string"),
         ("language model", "data.path=book.txt", "is not the data that this model was trained and tested on"),
-        ("next state", "data.path=book.txt", "book.txt has 1 sequence of two states or more"),
+        ("next state", "data.path=book.txt", "book.txt has 1 sequence of at least two states"),
     ):
         answer = cellstate("evaluate", f"checkpoint={tasks[task]}", word)
         assert answer.status == 2, (task, word, answer.stdout)

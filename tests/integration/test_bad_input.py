@@ -75,22 +75,25 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(series: Comm
     write_csv(Path("a.csv"), series_rows())
     refused(
         series("data.path=a.csv", "data.target=laod"),
-        "no column 'laod' for data.target; did you mean 'load'? (the columns are: time, load)",
+        "no column 'laod' for data.target; did you mean 'load'? (columns: time, load)",
     )
     refused(series("data.path=a.csv", "data.target=load", "data.time=when"), "no column 'when' for data.time")
 
 
 def test_which_column_must_be_said_where_several_are_numeric_or_none(series: Command) -> None:
     write_csv(Path("two.csv"), [f"{row},1" for row in series_rows()], header="time,load,price")
-    refused(series("data.path=two.csv"), "the numeric columns are: load, price; choose with data.target=COLUMN")
+    refused(series("data.path=two.csv"), "numeric columns: load, price; set data.target=COLUMN")
     write_csv(Path("none.csv"), [f"{row.split(',')[0]},word" for row in series_rows()])
     refused(series("data.path=none.csv"), "no column is numeric")
 
 
 def test_one_and_the_same_column_is_not_forecast_twice(series: Command) -> None:
     write_csv(Path("a.csv"), series_rows())
-    refused(series("data.path=a.csv", "data.target=[load,load]"), "data.target=[load,load]: name one column or several")
-    refused(series("data.path=a.csv", "data.target=[]"), "data.target=[]: name one column or several")
+    refused(
+        series("data.path=a.csv", "data.target=[load,load]"),
+        "data.target=[load,load]: give one or more",
+    )
+    refused(series("data.path=a.csv", "data.target=[]"), "data.target=[]: give one or more different columns")
 
 
 Damage = Callable[[list[str]], list[str]]
@@ -109,7 +112,7 @@ def replaced(**cells: str) -> Damage:
 DAMAGED: dict[str, tuple[Damage, str]] = {
     "text in a numeric column": (
         replaced(row_10="2026-01-01 10:00:00,many"),
-        "line 12: column 'load' holds 'many', which is no number",
+        "line 12: column 'load' contains 'many', which is not a number",
     ),
     "empty cells and NaN": (
         replaced(row_10="2026-01-01 10:00:00,", row_12="2026-01-01 12:00:00,NaN"),
@@ -122,7 +125,7 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     ),
     "a time twice": (
         lambda rows: rows[:30] + rows[29:],
-        "line 32: the time 2026-01-02 05:00:00 stands there twice",
+        "line 32: the time 2026-01-02 05:00:00 occurs twice",
     ),
     "irregular times": (
         replaced(row_40="2026-01-02 16:07:00,1.0"),
@@ -130,9 +133,9 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     ),
     "a time that is none": (
         replaced(row_10="yesterday,1.0"),
-        "line 12: column 'time' holds 'yesterday', which is no time",
+        "line 12: column 'time' contains 'yesterday', which is not a time",
     ),
-    "no time in a row": (replaced(row_10=",1.0"), "line 12: column 'time' has no time there"),
+    "no time in a row": (replaced(row_10=",1.0"), "line 12: column 'time' (data.time) has no time"),
     "a row too wide": (
         replaced(row_10="2026-01-01 10:00:00,1.0,extra"),
         "line 12: 3 cells in a table of 2 columns",
@@ -141,15 +144,15 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
         replaced(row_10="2026-01-01 10:00:00"),
         "line 12: 1 cells in a table of 2 columns",
     ),
-    "a header and no rows": (lambda _: [], "the table has a header and no rows"),
-    "a single row": (lambda rows: rows[:1], "1 row; a series needs more"),
+    "a header and no rows": (lambda _: [], "the table has a header but no rows"),
+    "a single row": (lambda rows: rows[:1], "1 row; a series needs at least 2"),
     "one value throughout": (
         lambda rows: [f"{row.split(',')[0]},7" for row in rows],
-        "column 'load' has one and the same value in all training rows",
+        "column 'load' is constant over all training rows",
     ),
     "fewer rows than a window and a horizon": (
         lambda rows: rows[:20],
-        "the series is too short: it has 20 rows, the train split 14 of them, and one sample takes 26",
+        "the series is too short: it has 20 rows, 14 of them in the train split, but one sample needs 26",
     ),
 }
 
@@ -166,17 +169,17 @@ def test_a_damaged_series_is_refused_with_its_file_and_line(series: Command, kin
 def test_window_horizon_and_split_must_leave_samples(series: Command) -> None:
     write_csv(Path("a.csv"), series_rows())
     for words, complaint in (
-        (["data.window=400"], "one sample takes 424 (data.window=400 plus data.horizon=24)"),
+        (["data.window=400"], "one sample needs 424 (data.window=400 plus data.horizon=24)"),
         (["data.horizon=200"], "data.horizon=200"),
         (["data.split=[-1,0.5,0.5]"], "give training, validation and test"),
         (["data.split=[0.9,0.5,0.5]"], "the shares sum to 1.9"),
-        (["data.split=[1000,100,100]"], "1,200 rows are asked for, the series has 300"),
+        (["data.split=[1000,100,100]"], "needs 1,200 rows, but the series has 300"),
         (["data.split=[0.9,0.1]"], "data.split=[0.9,0.1]: should be a list of at least 3 values"),
         (["data.split=half"], "data.split=half: should be a list"),
         (["data.split=[0.9,0,0.1]"], "must not be empty"),
         (["data.batch_size=100000"], "data.batch_size=100000 is larger than the training split"),
         (["model.segment=7", "data.window=50"], "model.segment=7 does not divide data.window=50; set data.window=49"),
-        (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast is read off the last step"),
+        (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast uses the last step"),
     ):
         refused(series("data.path=a.csv", *words), complaint)
 
@@ -186,22 +189,22 @@ def test_window_horizon_and_split_must_leave_samples(series: Command) -> None:
 
 def test_a_text_must_hold_something_to_predict(text: Command) -> None:
     Path("one.txt").write_text("a" * 5000)
-    refused(text("data.path=one.txt"), "one.txt: the training text holds one symbol only ('a')")
+    refused(text("data.path=one.txt"), "one.txt: the training text contains only one symbol ('a')")
 
 
 def test_a_text_too_short_for_its_streams_is_told_which_number_would_do(text: Command) -> None:
     Path("short.txt").write_text("abcab\n" * 10)
     refused(
         text("data.path=short.txt", "data.batch_size=40", "data.eval_streams=20"),
-        "data.batch_size=40 is larger than the train split allows, which has 54 characters",
-        "data.eval_streams=20 is larger than the val split allows, which has 6 characters",
+        "data.batch_size=40 is too large for the train split of 54 characters",
+        "data.eval_streams=20 is too large for the val split of 6 characters",
     )
 
 
 def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None:
     Path("a.txt").write_text("to be or not to be, that is the question\n" * 50)
     refused(text("data.path=a.txt", "backbone.bidirectional=true"), "a language model must not see the token it predi")
-    refused(text("data.path=a.txt", "data.split=[0.9,0.5,0.5]"), "data.split=[0.9, 0.5, 0.5]: give the shares")
+    refused(text("data.path=a.txt", "data.split=[0.9,0.5,0.5]"), "data.split=[0.9,0.5,0.5]: give the shares")
 
 
 # ---------------------------------------------------------------------- values
@@ -225,7 +228,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["backbone.hidden_size=null"], "backbone.hidden_size=null: should be a valid integer"),
             (["backbone.bidirectional=maybe"], "backbone.bidirectional=maybe: should be a valid boolean"),
             (["backbone.dropout=1.5"], "backbone.dropout=1.5: should be less than 1"),
-            (["backbone.chrono_steps=1"], "chrono_steps is the longest dependency to expect"),
+            (["backbone.chrono_steps=1"], "chrono_steps, the longest expected dependency"),
             (["model.pooling=first"], "model.pooling=first: should be 'last', 'mean', 'max' or 'attention'"),
             (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
             (["quiet=perhaps"], "quiet=perhaps: should be true or false"),

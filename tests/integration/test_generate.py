@@ -94,10 +94,13 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["prompt=Xyz"], "the prompt holds symbols that the model has never seen: ['X', 'y', 'z']; its symbols are"),
+        (
+            ["prompt=Xyz"],
+            "the prompt contains symbols that the model does not know: ['X', 'y', 'z']; known symbols",
+        ),
         (["prompt="], "the prompt is empty"),
         (["temperature=hot"], "temperature=hot: should be a valid number"),
-        (["temperature=inf"], "temperature is 0 or more and finite"),
+        (["temperature=inf"], "temperature must be 0 or more and finite"),
         (["top_k=0"], "top_k=0: should be greater than 0"),
         (["top_p=1.5"], "top_p above 0 and at most 1"),
         (["seed=-1"], "seed=-1: should be greater than or equal to 0"),
@@ -121,7 +124,7 @@ def test_a_model_that_writes_nothing_is_named(cellstate: Command, classifier: Pa
     answer = cellstate("generate", f"checkpoint={classifier}")
     (line,) = answer.errors
     assert (answer.status, answer.stdout) == (2, "")
-    assert "holds a Classifier, which writes no text; give the checkpoint of a language model" in line
+    assert "holds a Classifier, which does not generate text; give the checkpoint of a language model" in line
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,8 @@ GOOD = torch.zeros(4, 5, 1)
         (GOOD / GOOD, {}, "inputs: sequence 1 is nan at step 1, feature 1, the first of 20; pass finite numbers"),
         (np.full((4, 5, 1), 1e300), {}, "inputs: sequence 1 is inf at step 1"),
         (GOOD, {"sequence": 9}, "sequence=9: there are 4 sequences; choose one from 1 to 4"),
-        (GOOD, {"lengths": [5, 5, 5]}, "lengths must hold one number for each of the 4 rows"),
-        (GOOD, {"lengths": [5, 5, 5, 6]}, "lengths must lie between 1 and 5"),
+        (GOOD, {"lengths": [5, 5, 5]}, "lengths must have shape (4,)"),
+        (GOOD, {"lengths": [5, 5, 5, 6]}, "lengths must be between 1 and 5"),
         (GOOD, {"lengths": torch.full((4,), 5.0)}, "lengths of type float32: expected integers"),
         (GOOD, {"features": ["load", "wind"]}, "features=['load', 'wind']: expected the names of the 1 feature"),
         (GOOD, {"features": "x"}, "features='x': expected the names of the 1 feature"),
@@ -158,8 +158,8 @@ def test_what_is_no_network_is_one_line():
     spoilt = nn.LSTM(1, 3)
     nn.init.constant_(spoilt.weight_ih_l0, torch.nan)
     cases: tuple[tuple[Any, str], ...] = (
-        (nn.Linear(1, 3), "network: a Linear is no recurrent network that can be converted; give an nn.LSTM"),
-        ("model.pt", "network: a str is no recurrent network"),
+        (nn.Linear(1, 3), "network: a Linear cannot be converted; give an nn.LSTM"),
+        ("model.pt", "network: a str cannot be converted"),
         (nn.LSTM(1, 3, proj_size=2), "network: proj_size=2: networks with projections cannot be converted"),
         (spoilt, "network: its outputs are not finite"),
     )

@@ -253,10 +253,10 @@ def test_what_it_lacks_is_said_in_one_line(bare: package.Run, cellstate: Command
     asked = {
         "predict": (
             ["input=new.csv", "output=out.csv"],
-            "a Bare, which predicts from no file",
+            "a Bare, which cannot predict from files",
         ),
-        "generate": ([], "a Bare, which writes no text; give the checkpoint of a language model"),
-        "inspect": (["input=new.csv"], "a Bare, which reads no file to inspect; leave input out"),
+        "generate": ([], "a Bare, which does not generate text; give the checkpoint of a language model"),
+        "inspect": (["input=new.csv"], "a Bare, which cannot inspect a file; omit input"),
     }
     for command, (words, complaint) in asked.items():
         answer = cellstate(command, f"checkpoint={bare.folder}", *words, TRUST)

@@ -213,9 +213,9 @@ def test_series_that_cannot_be_forecast_are_refused_by_name(cellstate: Command, 
         ("no_column.csv", good.drop("load"), "no_column.csv: no column 'load' for data.target"),
         ("no_price.csv", good.drop("price"), "no_price.csv: no column 'price' for data.known"),
         ("no_shop.csv", good.drop("shop"), "no_shop.csv: no column 'shop' for data.id"),
-        ("ends.csv", shops(), "ends.csv: price must be known for the 6 steps to forecast, and 0 rows of series 'A'"),
-        ("few.csv", good.tail(100), "few.csv: 44 rows of series 'A' are too few: the model reads windows of 48"),
-        ("empty.csv", good.with_columns(load=pl.lit(None)), "empty.csv: no row of series 'A' holds a value of load"),
+        ("ends.csv", shops(), "price must be known for the 6 steps to forecast, but only 0 rows of series 'A'"),
+        ("few.csv", good.tail(100), "few.csv: 44 rows of series 'A' are too few: the model needs windows of 48"),
+        ("empty.csv", good.with_columns(load=pl.lit(None)), "empty.csv: no row of series 'A' has a value of load"),
         ("hole.csv", good.filter(pl.col("time") != datetime(2026, 1, 3)), "hole.csv, line 98: a gap in the series"),
     ):
         table.write_csv(name)
@@ -228,11 +228,11 @@ def test_sequences_that_do_not_fit_are_refused_by_name(
     Path("a.csv").write_text("id,x\n1,2\n1,3\n")
     refused(cellstate, labelled, "a.csv: no column 'y' for data.features", "input=a.csv")
     Path("b.csv").write_text("x,y\n1,2\n1,3\n")
-    refused(cellstate, labelled, "b.csv: which column tells the sequences apart?", "input=b.csv")
+    refused(cellstate, labelled, "b.csv: which column identifies the sequence?", "input=b.csv")
     Path("c.csv").write_text("id,x,y\n1,2,\n1,3,4\n")
-    refused(cellstate, labelled, "c.csv, line 2: column 'y' has no value there", "input=c.csv")
+    refused(cellstate, labelled, "c.csv, line 2: column 'y' has no value", "input=c.csv")
     Path("d.csv").write_text("id,x,y\n1,2,many\n1,3,4\n1,3,4\n")
-    refused(cellstate, labelled, "d.csv, line 2: column 'y' holds 'many', which is no number", "input=d.csv")
+    refused(cellstate, labelled, "d.csv, line 2: column 'y' contains 'many', which is not a number", "input=d.csv")
     Path("e.txt").write_text("sun fog\n\nsun hail\n")
     unknown = "e.txt, line 3: sequence 2, step 2: the state 'hail' is unknown to the model"
     refused(cellstate, states, unknown, "input=e.txt")
@@ -262,7 +262,12 @@ def test_models_without_a_table_are_pointed_elsewhere(
     limits = ("trainer.limit_val_batches=1", "data.steps=8")
     run = trained(folder, "experiment=char_lm", *limits)
     Path("new.txt").write_text("sun rain\n")
-    refused(cellstate, run, "holds a language model, which predicts no table; have it write with", "input=new.txt")
+    refused(
+        cellstate,
+        run,
+        "a language model, which does not predict a table; use",
+        "input=new.txt",
+    )
 
 
 def test_a_model_of_a_synthetic_task_reads_a_file_too(

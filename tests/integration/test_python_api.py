@@ -73,7 +73,7 @@ def test_epochs_are_counted_by_the_batches_that_were_trained(
 
 
 def test_data_prints_what_there_is_to_know_of_it(run: cellstate.Run) -> None:
-    assert "does a sequence of 20 bits hold 110? 64 train" in str(run.data)
+    assert "does a sequence of 20 bits contain 110? 64 train" in str(run.data)
     assert "not read yet" in repr(PatternData())
 
 
@@ -140,7 +140,7 @@ def test_a_forecast_has_the_shape_of_its_history(forecaster: cellstate.Run) -> N
 
 
 def test_a_history_shorter_than_the_window_is_refused(forecaster: cellstate.Run) -> None:
-    with pytest.raises(RequestError, match="a history of 47 steps is too short: the model reads windows of 48"):
+    with pytest.raises(RequestError, match="a history of 47 steps is too short: the model needs windows of 48"):
         predict(forecaster.model, [1.0] * 47)
 
 

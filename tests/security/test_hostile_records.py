@@ -190,7 +190,7 @@ def test_an_interpolation_in_a_name_is_printed_as_it_stands(good: Path, tmp_path
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (setting("backbone", hidden_size=10**12), "its sizes are larger than any memory"),
+        (setting("backbone", hidden_size=10**12), "its sizes exceed any memory"),
         (setting("backbone", hidden_size=10**6), "32×1 stored, 4000000×1 described"),
         (setting("backbone", num_layers=10**9), "backbone.num_layers=1000000000: should be less than or equal to 1000"),
         (setting("backbone", chrono_steps=2, forget_bias=1e308), "cannot be built"),
@@ -210,9 +210,9 @@ def test_an_interpolation_in_a_name_is_printed_as_it_stands(good: Path, tmp_path
         (specifying(classes=list(range(5))), "should be a valid string"),
         (specifying(classes="ab"), "spec.classes=ab: should be"),
         (specifying(answer=["closing", "x", None]), "spec.answer="),
-        (specifying(targets=["a", "b"], mean=[0.0], std=[1.0]), "mean, std or naive_error are not those of 2 targets"),
-        (specifying(input_mean=[0.0, 1.0], input_std=[1.0, 1.0]), "are not those of 1 features"),
-        (specifying(target_feature=10**9), "target_feature=1000000000 is none of 1 features"),
+        (specifying(targets=["a", "b"], mean=[0.0], std=[1.0]), "mean, std or naive_error do not match 2 targets"),
+        (specifying(input_mean=[0.0, 1.0], input_std=[1.0, 1.0]), "do not match 1 features"),
+        (specifying(target_feature=10**9), "target_feature=1000000000 is out of range for 1 features"),
         (specifying(sizes=3), "spec.sizes: unknown key"),
         (lambda record, _: record["config"].update(seed=10**10), "its record is not complete (config.seed)"),
         (lambda record, _: record["config"].update(seed="0"), "its record is not complete (config.seed)"),

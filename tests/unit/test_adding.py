@@ -100,7 +100,7 @@ def test_sequences_without_room_for_two_marks_are_refused(length):
     with pytest.raises(RequestError) as caught:
         _ = AddingData(length=length).prepared
     (problem,) = caught.value.problems
-    assert problem == f"data.length={length} leaves no room for two marked numbers: set data.length to 2 or more"
+    assert problem == f"data.length={length} is too short for two marked numbers: set data.length to 2 or more"
 
 
 # ---------------------------------------------------------------------- targets in z-scores
@@ -132,7 +132,7 @@ def test_fresh_epochs_are_new_sequences_in_the_unit_of_the_first():
 
 
 def test_a_training_split_of_one_and_the_same_value_is_refused():
-    with pytest.raises(RequestError, match="'sum' has one and the same value in all 1 training sequences"):
+    with pytest.raises(RequestError, match="'sum' is constant over all 1 training sequences"):
         _ = AddingData(train_size=1, batch_size=1).prepared
 
 

@@ -125,10 +125,13 @@ def test_what_cannot_be_backtested_is_refused_with_one_line():
     classes = DataSpec(input_size=2, classes=("a", "b"))
     for asked, said in (
         (lambda: roll(Classifier(classes, partial(GRU, hidden_size=4)), series()), "needs a forecaster"),
-        (lambda: roll(model, series(), stride=0), "stride=0: give 1 or more rows"),
-        (lambda: roll(model, series(16)), "a series of 16 rows is too short .* take 17"),
-        (lambda: roll(model, np.zeros((2, 40, 2))), "rolls over one series, these are 2"),
-        (lambda: roll(model, SeasonalData(length=300)), "not what this model was trained on: it has another targets"),
+        (lambda: roll(model, series(), stride=0), "stride=0: must be at least 1 row"),
+        (lambda: roll(model, series(16)), "a series of 16 rows is too short .* need 17"),
+        (lambda: roll(model, np.zeros((2, 40, 2))), "a backtest takes one series, not 2"),
+        (
+            lambda: roll(model, SeasonalData(length=300)),
+            "trained on other data, with a different targets",
+        ),
         (lambda: cellstate.backtest(model), "a model does not contain its data"),
     ):
         with pytest.raises(RequestError, match=said):

@@ -140,7 +140,7 @@ def test_predictions_scale_what_training_scaled():
 
 def test_values_that_the_data_does_not_have_are_refused_but_on_the_padding():
     model = classifier(spec=DataSpec(input_size=1, classes=("no", "yes"), input_values=(0.0, 1.0)))
-    with pytest.raises(RequestError, match=r"hold 2 in sequence 1, step 2 \(from 0\); .* no values but 0, 1$"):
+    with pytest.raises(RequestError, match=r"contain 2 in sequence 1, step 2 \(from 0\); .* only the values 0, 1$"):
         model.predict([[0, 1, 1, 0], [1, 1, 2, 0]])
     known = model.predict([[0, 1, 1, 0], [1, 1, 0, 0]], [4, 2])
     same = model.predict([[0, 1, 1, 0], [1, 1, 2, -7]], [4, 2])
@@ -158,7 +158,7 @@ def test_sequences_of_one_feature_need_no_last_dimension():
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 5, 4), (1, 2, 5, 3), (0, 3), (2, 0, 3)])
 def test_inputs_of_another_shape_are_refused(shape):
-    with pytest.raises(RequestError, match="do not fit"):
+    with pytest.raises(RequestError, match="do not match"):
         classifier().predict(np.zeros(shape))
 
 

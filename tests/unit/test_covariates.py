@@ -116,19 +116,19 @@ def test_what_covariates_need_is_asked_for(tmp_path):
     assert SeriesData(path=path, target="y", known="plan", horizon=40, split=(0.4, 0.3, 0.3), batch_size=1).borders(10)
     with pytest.raises(RequestError, match=r"no column 'pland' for data\.known; did you mean 'plan'"):
         _ = covariate_data(path, known="pland").prepared
-    with pytest.raises(RequestError, match=r"column 'plan' is named by data\.past and by data\.known"):
+    with pytest.raises(RequestError, match=r"column 'plan' is in both data\.past and data\.known"):
         _ = covariate_data(path, past="plan", known="plan").prepared
-    with pytest.raises(RequestError, match=r"column 'id' holds 'one', which is no number.*another data.past"):
+    with pytest.raises(RequestError, match=r"column 'id' contains 'one', which is not a number.*another data.past"):
         _ = covariate_data(path, past="id").prepared
     pl.read_csv(path).drop("day").write_csv(tmp_path / "timeless.csv")
-    with pytest.raises(RequestError, match=r"data\.calendar=true needs times"):
+    with pytest.raises(RequestError, match=r"data\.calendar=true needs a time column"):
         _ = covariate_data(str(tmp_path / "timeless.csv"), calendar=True).prepared
 
 
 def test_a_covariate_that_never_changes_is_told(tmp_path):
     path, _ = saved(tmp_path, price=pl.lit(3.5))
     data = covariate_data(path)
-    assert any(fact.startswith("price: one value in all training rows") for fact in data.prepared.facts)
+    assert any(fact.startswith("price: constant over all training rows") for fact in data.prepared.facts)
     assert torch.isfinite(data.prepared.splits["test"].batch(torch.arange(4)).inputs).all()
 
 
@@ -193,14 +193,14 @@ def test_predicting_says_what_it_must_be_given(tmp_path):
     data = covariate_data(path)
     model = Forecaster(data.spec, partial(GRU, hidden_size=8))
     history, ahead = np.zeros((WINDOW, 5)), np.zeros((HORIZON, 2))
-    with pytest.raises(RequestError, match=r"columns known ahead \(plan, open\).*known=VALUES\) of shape \(3, 2\)"):
+    with pytest.raises(RequestError, match=r"known in advance \(plan, open\).*known=VALUES\) of shape \(3, 2\)"):
         model.predict(history)
-    with pytest.raises(RequestError, match=r"known of shape \(2, 2\) does not fit: give plan, open as \(1, 3, 2\)"):
+    with pytest.raises(RequestError, match=r"known of shape \(2, 2\) does not match: give plan, open as \(1, 3, 2\)"):
         model.predict(history, known=ahead[:2])
     with pytest.raises(RequestError, match=r"\(steps, 5\)"):
         model.predict(history[:, :1], known=ahead)
     plain = Forecaster(covariate_data(path, past=None, known=None).spec, partial(GRU, hidden_size=8))
-    with pytest.raises(RequestError, match="without columns that are known ahead"):
+    with pytest.raises(RequestError, match="without columns known in advance"):
         plain.predict(history[:, 0], known=ahead)
 
 

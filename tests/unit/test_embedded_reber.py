@@ -255,12 +255,12 @@ def test_the_data_is_a_function_of_its_parameters_alone():
 def test_the_facts_tell_that_splits_share_strings(standard):
     shared = set(strings(range(1000))) & set(strings(range(500), split="test"))
     assert shared
-    assert "splits share strings" in standard.prepared.facts[1]
+    assert "splits share short strings" in standard.prepared.facts[1]
 
 
 def test_an_empty_embedding_is_refused():
     with pytest.raises(RequestError) as caught:
         strings([0], split="trian", repeats=0)
     assert len(caught.value.problems) == 2
-    assert caught.value.problems[0] == "data.repeats=0 embeds nothing: set data.repeats to 1 or more"
+    assert caught.value.problems[0] == "data.repeats=0 is too small: set data.repeats to 1 or more"
     assert "did you mean 'train'" in caught.value.problems[1]

@@ -132,7 +132,7 @@ def test_a_lag_outside_the_sequence_is_refused(lag):
         _ = FirstParityData(lag=lag).prepared
     (problem,) = caught.value.problems
     assert problem == (
-        f"data.lag={lag} lies outside a sequence of data.length=10 digits: set data.lag from 0 (the last digit) to 9 "
+        f"data.lag={lag} is outside a sequence of data.length=10 digits: set data.lag from 0 (the last digit) to 9 "
         "(the first), or null for the first"
     )
 

@@ -118,7 +118,7 @@ def test_of_a_longer_history_the_newest_window_counts(spec):
     model = forecaster(spec)
     history = windows(spec, steps=40).double().numpy() * 3 + 40
     np.testing.assert_array_equal(model.predict(history), model.predict(history[:, -12:]))
-    with pytest.raises(RequestError, match="a history of 11 steps is too short: the model reads windows of 12"):
+    with pytest.raises(RequestError, match="a history of 11 steps is too short: the model needs windows of 12"):
         model.predict(history[:, -11:])
 
 

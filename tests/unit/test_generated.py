@@ -56,4 +56,4 @@ def test_a_fresh_epoch_goes_on_in_the_middle_with_the_batches_that_would_have_co
 
 
 def test_the_facts_say_that_training_sequences_are_new():
-    assert "new in every epoch" in FirstParityData(fresh=True, **SIZES).prepared.facts[0]
+    assert "new training sequences in every epoch" in FirstParityData(fresh=True, **SIZES).prepared.facts[0]

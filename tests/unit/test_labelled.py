@@ -259,7 +259,7 @@ def test_filling_repeats_the_last_value_of_the_sequence_and_at_its_beginning_the
     text = ts_text(gappy).replace("nan", "?")
     path = written(tmp_path / "w.ts", text)
     assert as_set(all_rows(LabelledData(path=path, missing="fill"))) == as_set(expected)
-    with pytest.raises(RequestError, match=r"dimension [12] has no value there \(\d+ of the file's values"):
+    with pytest.raises(RequestError, match=r"dimension [12] has no value \(\d+ values of the file"):
         _ = LabelledData(path=path).prepared
 
 

@@ -302,13 +302,13 @@ def test_evaluation_parts_joined_in_order_of_rank_are_the_split(world_size, batc
 
 
 def test_a_split_with_fewer_samples_than_processes_is_refused():
-    with pytest.raises(RequestError, match="a split of 2 samples cannot be shared by 3 processes; use fewer devices"):
+    with pytest.raises(RequestError, match="2 samples cannot be divided among 3 processes; use fewer devices"):
         batch_loader(2, 8, shuffle=False, rank=2, world_size=3)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_batch_with_fewer_rows_than_processes_is_refused(batch_size):
-    with pytest.raises(RequestError, match=f"a batch of {batch_size} cannot be shared by 5 processes"):
+    with pytest.raises(RequestError, match=f"a batch of {batch_size} cannot be divided among 5 processes"):
         batch_loader(50, batch_size, rank=1, world_size=5)
     with pytest.raises(RequestError, match="processes"):
         stream_loader(streams=batch_size, world_size=5)

@@ -73,5 +73,5 @@ def test_what_cannot_be_told_without_equations_is_refused(network: Backbone, com
 
 
 def test_a_module_that_is_no_backbone_is_refused() -> None:
-    with pytest.raises(ValueError, match="is no recurrent network"):
+    with pytest.raises(ValueError, match="cannot be converted"):
         open_states(nn.Linear(3, 5), torch.randn(3, 7, 3))

@@ -93,7 +93,7 @@ def test_majority_of_the_textbook_task_is_nearly_always_right():
         fibonacci.append(fibonacci[-1] + fibonacci[-2])
     avoiding = fibonacci[23] - 1
     assert reference["majority_expected"] == pytest.approx(0.5 + 0.5 * (1 - avoiding / 2**20), rel=1e-12)
-    assert "98.63% of the sequences can be expected to hold it" in data.prepared.facts[1]
+    assert "98.63% of the sequences are expected to contain it" in data.prepared.facts[1]
     # 0.9863 of the strings of a split, drawn by chance: five deviations of a binomial
     assert positives / 4000 == pytest.approx(0.9863, abs=5 * math.sqrt(0.9863 * 0.0137 / 4000))
 

@@ -258,8 +258,8 @@ def test_quantiles_have_the_shape_of_what_was_handed_in():
 @pytest.mark.parametrize(
     ("options", "levels", "said"),
     [
-        ({}, None, "the point head forecasts no quantiles; train with model.head=quantile"),
-        ({"head": "quantile"}, [0.2], "levels: 0.2 is none of those that this model was trained on"),
+        ({}, None, "the point head does not forecast quantiles; train with model.head=quantile"),
+        ({"head": "quantile"}, [0.2], "levels: 0.2 is not one of those that this model was trained on"),
         ({"head": "gaussian"}, [0.0], "give numbers between 0 and 1"),
     ],
 )
@@ -273,7 +273,7 @@ def test_quantiles_that_a_head_cannot_give_are_refused(options, levels, said):
     "levels", [[0.1, 0.9], [0.9, 0.5, 0.1], [0.5, 0.5], [0.0, 0.5], [0.5, 1.0], [float("nan"), 0.5]]
 )
 def test_levels_that_make_no_sense_are_refused(head, levels):
-    with pytest.raises(RequestError, match=r"model.quantiles=\[.*\]: give increasing levels between 0 and 1 with 0.5"):
+    with pytest.raises(RequestError, match=r"model.quantiles=\[.*\]: give increasing levels .* including 0.5"):
         forecaster(head=head, quantiles=levels)
 
 

@@ -24,7 +24,8 @@ from tests.conftest import slow
 
 import cellstate
 from cellstate import report
-from cellstate.data.windows import Series, WindowedData
+from cellstate.data.splitting import Series
+from cellstate.data.windows import WindowedData
 from cellstate.errors import CellstateWarning
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.model.classification import figures as classification
@@ -520,7 +521,7 @@ BEST = {"epoch": 0, "step": 1, "monitor": "val/loss", "value": 0.5}
 def test_curves_of_any_size_and_length_are_legible(values):
     epochs = list(range(1, len(values) + 1))
     losses = {"train": (epochs, [1.3 * value for value in values]), "val": (epochs, values)}
-    assert_legible(drawn(lambda theme: learning.loss_curves(theme, losses, best=BEST, unit="nats a sample")))
+    assert_legible(drawn(lambda theme: learning.loss_curves(theme, losses, best=BEST, unit="nats per sample")))
 
 
 def test_labels_of_many_predictors_with_one_value_do_not_touch():

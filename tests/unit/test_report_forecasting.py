@@ -34,7 +34,7 @@ def material(head, horizon=10):
 def test_forecasts_with_bands_and_their_calibration_are_drawn(head, theme, horizon):
     section = forecasting.section(material(head, horizon))
     assert [drawing.name for drawing in section.drawings] == ["forecasts", "error_by_step", "calibration"]
-    assert "the central 50, 80 and 90 per cent" in section.drawings[0].caption
+    assert "the central 50, 80 and 90 % intervals" in section.drawings[0].caption
     for drawing in section.drawings:
         with matplotlib.rc_context(theme.rc()):
             figure = drawing.draw(theme)

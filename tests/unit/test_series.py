@@ -134,7 +134,7 @@ def test_without_a_clock_the_season_is_inferred_and_said(tmp_path):
     assert "season" not in facts(off).replace("data.season", "")
     noise = SeriesData(path=plain(tmp_path, np.random.default_rng(1).normal(size=600)))
     assert noise.spec.season == 1
-    assert "no season: no clock gives one" in facts(noise)
+    assert "no season: neither the time column" in facts(noise)
 
 
 def test_the_inferred_season_looks_at_the_training_rows_alone(tmp_path):
@@ -146,7 +146,7 @@ def test_the_inferred_season_looks_at_the_training_rows_alone(tmp_path):
 def test_a_column_that_might_be_the_time_is_offered(tmp_path):
     rows = [f"the {day}th day,{value}" for day, value in enumerate(np.random.default_rng(0).normal(size=200))]
     data = SeriesData(path=plain(tmp_path, rows, header="when,v"))
-    assert "no time column recognised: if 'when' (the 0th day) holds the time, set data.time=COLUMN" in facts(data)
+    assert "no time column recognised: if it is 'when' (the 0th day), set data.time=COLUMN" in facts(data)
     assert "no time column" not in facts(SeriesData(path=plain(tmp_path, range(200), name="other.csv")))
 
 
@@ -166,7 +166,7 @@ def test_a_drift_stands_beside_the_seasonal_naive_only_where_there_is_one(tmp_pa
 
 def test_a_split_too_short_is_told_to_take_more_rows(tmp_path):
     path = plain(tmp_path, np.random.default_rng(0).normal(size=100))
-    with pytest.raises(RequestError, match=r"the val split 10 of them.*or give this split more rows with data\.split"):
+    with pytest.raises(RequestError, match=r"10 of them in the val split.*or a larger share of this split with data"):
         _ = SeriesData(path=path, window=10, horizon=12).prepared
 
 

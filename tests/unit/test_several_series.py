@@ -130,7 +130,9 @@ def test_references_are_those_of_the_series_one_by_one(tmp_path):
 
 def test_a_series_too_short_is_named_or_left_out(tmp_path):
     path, _ = saved(tmp_path, sizes={**SIZES, "tiny": 12, "small": 25})
-    with pytest.raises(RequestError, match=r"series 'tiny' is too short: it has 12 rows, the train split 8") as refused:
+    with pytest.raises(
+        RequestError, match=r"series 'tiny' is too short: it has 12 rows, 8 of them in the train split"
+    ) as refused:
         _ = forecast_data(path).prepared
     assert "data.short=skip (1 more of 5 are too short)" in str(refused.value)
     whole = forecast_data(saved(tmp_path, "others.csv")[0])
@@ -153,7 +155,7 @@ def test_gaps_and_times_that_stand_twice_are_named_by_line_and_series(tmp_path):
         return str(problem.value)
 
     assert "line 151: a gap in the series of series 'south'" in refused([*lines[:150], *lines[152:]])
-    assert "line 152: the time 2024-01-30 00:00:00 stands there twice in series 'south'" in refused(
+    assert "line 152: the time 2024-01-30 00:00:00 occurs twice in series 'south'" in refused(
         [*lines[:151], *lines[150:]]
     )
     assert "line 151: column 'sales' is empty" in refused([*lines[:150], "south,2024-01-30,", *lines[151:]])
@@ -168,5 +170,5 @@ def test_series_of_different_steps_are_refused(tmp_path):
         pl.DataFrame({"shop": ["b"] * 90, "t": [datetime(2024, 1, 1) + n * timedelta(hours=1) for n in range(90)]}),
     ]).with_columns(sales=np.random.default_rng(0).normal(size=180))  # fmt: skip
     frame.write_parquet(tmp_path / "mixed.parquet")
-    with pytest.raises(RequestError, match="series 'b' has a row every hour, and series 'a' one every day"):
+    with pytest.raises(RequestError, match="series 'b' has one row per hour, but series 'a' one per day"):
         _ = forecast_data(str(tmp_path / "mixed.parquet")).prepared

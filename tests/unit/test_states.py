@@ -96,7 +96,7 @@ def test_the_vocabulary_is_that_of_the_training_split(tmp_path):
     assert (data.prepared.splits["train"].targets != 0).all()
     assert (data.prepared.splits["val"].targets[:, 1] == 0).all()
     assert any(
-        "5 steps outside the training split hold a state that it does not" in fact for fact in data.prepared.facts
+        "5 steps outside the training split have a state that does not occur" in fact for fact in data.prepared.facts
     )
 
 
@@ -169,32 +169,32 @@ def test_lines_of_one_state_with_empty_lines_are_a_table_of_one_column(tmp_path)
 def test_sequences_of_one_state_are_left_out_and_told(tmp_path):
     data = states(tmp_path, "a\n" + TEXT + "b\n")
     assert sum(map(len, data.prepared.splits.values())) == 40
-    assert any("2 sequences of one state" in fact for fact in data.prepared.facts)
+    assert any("2 sequences of a single state" in fact for fact in data.prepared.facts)
 
 
 @pytest.mark.parametrize(
     ("text", "options", "said"),
     [
         ("", {}, "the file is empty"),
-        ("\n \n", {}, "holds no states"),
-        ("a a a\n" * 20, {}, "one state only"),
-        ("a\nb\n" * 20, {}, "every sequence has one state only"),
+        ("\n \n", {}, "the file has no states"),
+        ("a a a\n" * 20, {}, "only one state"),
+        ("a\nb\n" * 20, {}, "every sequence has only one state"),
         (TEXT, {"folds": 41}, r"data\.folds=41: .* has only 40 sequences"),
-        (TEXT, {"folds": 7, "fold": 7}, r"data\.fold=7: of 7 folds the numbers are 0 to 6"),
-        (TEXT, {"fold": 2}, r"data\.fold=2: there are no folds"),
+        (TEXT, {"folds": 7, "fold": 7}, r"data\.fold=7: must be from 0 to 6"),
+        (TEXT, {"fold": 2}, r"data\.fold=2: needs data"),
         (TEXT, {"split": [0.5, 0.6, 0]}, r"data\.split="),
-        (TEXT, {"split": [0.99, 0.005, 0.005]}, "none for the val split"),
+        (TEXT, {"split": [0.99, 0.005, 0.005]}, "the val split is empty"),
         (TEXT, {"batch_size": 33}, r"data\.batch_size=33 is larger than the training split"),
-        (TEXT, {"format": "lines", "target": "deed"}, r"data\.target=deed: has a meaning for tables only"),
+        (TEXT, {"format": "lines", "target": "deed"}, r"data\.target=deed: applies to tables only"),
         (table(), {"target": "ded"}, r"data\.target=ded: .* no such column; did you mean 'deed'\?"),
         (table(), {"columns": ["rom"]}, r"data\.columns=rom: .* no such column; did you mean 'room'\?"),
         (table(), {"columns": ["room"], "target": "deed"}, r"data\.target=deed: .* no such column"),
         (table(header=("x", "x")), {"header": True}, "two columns are called 'x'"),
-        (table().replace("k,", "k;", 1), {}, "line 2: has 1 cell, the first row has 2"),
-        (table() + "k,l,m\n", {}, r"line \d+: has 3 cells, the first row has 2"),
+        (table().replace("k,", "k;", 1), {}, "line 2: has 1 cell, but the first row has 2"),
+        (table() + "k,l,m\n", {}, r"line \d+: has 3 cells, but the first row has 2"),
         (table() + "k,\n", {}, r"line \d+: the cell of column 2 is empty"),
-        ("room,deed\n", {"format": "table"}, "a header and no rows below"),
-        (",\n,\n", {"format": "table"}, "no row with a state"),
+        ("room,deed\n", {"format": "table"}, "a header but no rows"),
+        (",\n,\n", {"format": "table"}, "the table contains no states"),
     ],
 )
 def test_a_bad_file_or_request_gets_one_line(tmp_path, text, options, said):
@@ -222,7 +222,7 @@ def test_a_ragged_row_is_named_by_its_line(tmp_path):
 def test_lengths_too_unequal_to_be_padded_ask_for_a_cut(tmp_path, monkeypatch):
     monkeypatch.setattr("cellstate.data.files.states.LARGEST", 16 * 50 * 100)
     text = TEXT + "a b " * 100 + "\n"
-    with pytest.raises(RequestError, match=r"the longest of \d+ sequences has 200 states.*data\.max_length"):
+    with pytest.raises(RequestError, match=r"would be padded to the longest of 200 states.*data\.max_length"):
         _ = states(tmp_path, text, split=(0.9, 0.05, 0.05), seed=2).prepared
     assert states(tmp_path, text, split=(0.9, 0.05, 0.05), seed=2, max_length=20).prepared
 

@@ -144,7 +144,7 @@ def test_a_length_without_room_is_refused():
     with pytest.raises(RequestError) as caught:
         _ = TemporalOrderData(length=9).prepared
     (problem,) = caught.value.problems
-    assert problem == "data.length=9 leaves no room for two places among tenths of it: set data.length to 10 or more"
+    assert problem == "data.length=9 is too short: set data.length to 10 or more"
 
 
 def test_an_unknown_split_is_refused():

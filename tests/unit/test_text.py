@@ -164,14 +164,14 @@ def test_a_folder_trains_like_the_file_of_all_its_texts_and_says_what_it_left_ou
     alone = TextData(path=saved(tmp_path, "\n\n".join(parts)), batch_size=4, eval_streams=3)
     assert data.fingerprint == alone.fingerprint
     assert "(3 files)" in data.prepared.facts[0]
-    assert data.prepared.facts[1] == "skipped, as hidden or no text: x.bin"
+    assert data.prepared.facts[1] == "skipped (hidden or not text): x.bin"
 
 
 def test_folders_without_text_and_files_of_other_encodings_are_refused(tmp_path):
     for name, files, pattern, complaint in (
-        ("empty", {}, "*", "the folder holds no text; name a UTF-8 file"),
-        ("blank", {"a_txt": ""}, "*", "the folder holds no text"),
-        ("binary", {"a_bin": b"\0"}, "*", r"the folder holds no text \(skipped: a.bin\)"),
+        ("empty", {}, "*", "the folder contains no text; name a UTF-8 file"),
+        ("blank", {"a_txt": ""}, "*", "the folder contains no text"),
+        ("binary", {"a_bin": b"\0"}, "*", r"the folder contains no text \(skipped: a.bin\)"),
         ("named", {"a_txt": "x"}, "*.text", r"no text file matches data.pattern=\*.text; did you mean 'a.txt'"),
     ):
         (tmp_path / name).mkdir()
@@ -242,14 +242,14 @@ def test_references_exist_for_the_shortest_texts(tmp_path, content):
 
 
 def test_a_text_of_one_symbol_is_refused(tmp_path):
-    with pytest.raises(RequestError, match="one symbol only"):
+    with pytest.raises(RequestError, match="only one symbol"):
         _ = TextData(path=saved(tmp_path, "a" * 1000)).prepared
 
 
 @pytest.mark.parametrize(("key", "sizes"), [("batch_size", (451, 8)), ("eval_streams", (8, 51))])
 def test_more_streams_than_a_split_allows_are_refused(tmp_path, key, sizes):
     data = TextData(path=saved(tmp_path, TEXT[:1000]), batch_size=sizes[0], eval_streams=sizes[1])
-    with pytest.raises(RequestError, match=f"data.{key}={max(sizes)} is larger"):
+    with pytest.raises(RequestError, match=f"data.{key}={max(sizes)} is too large"):
         _ = data.prepared
     _ = TextData(path=saved(tmp_path, TEXT[:1000]), batch_size=450, eval_streams=50).prepared
 
@@ -365,7 +365,7 @@ def test_a_text_that_grows_while_it_is_read_is_refused():
             self.__class__.times += 1
             yield np.zeros(10 + self.times, np.uint8)
 
-    with pytest.raises(RequestError, match="was changed while it was read"):
+    with pytest.raises(RequestError, match="changed while it was being read"):
         encode_in_memory(Growing("a.txt"), (0.9, 0.1, 0.0))
 
 

@@ -176,20 +176,20 @@ def test_the_negatives_are_named(standard):
     [
         (
             {"length": 8},
-            "data.length=8 is too short to hold both events and a gap that is too long for data.max_gap=5: set "
+            "data.length=8 is too short for both events and a gap longer than data.max_gap=5: set "
             "data.length to 9 or more, or data.max_gap to 4 or less",
         ),
         (
             {"length": 7, "distractors": False},
-            "data.length=7 is too short to hold both events and data.max_gap=5: set data.length to 8 or more, or "
+            "data.length=7 is too short for both events and data.max_gap=5: set data.length to 8 or more, or "
             "data.max_gap to 4 or less",
         ),
         (
             {"length": 4, "max_gap": 1},
-            "data.length=4 is too short to hold both events and a gap that is too long for data.max_gap=1: set "
+            "data.length=4 is too short for both events and a gap longer than data.max_gap=1: set "
             "data.length to 5 or more",
         ),
-        ({"max_gap": 0}, "data.max_gap=0 lets no action follow: set data.max_gap to 1 or more"),
+        ({"max_gap": 0}, "data.max_gap=0 allows no action: set data.max_gap to 1 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(options, problem):

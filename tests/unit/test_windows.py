@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from cellstate.data.splitting import Series, default_window, split_borders
 from cellstate.data.synthetic.seasonal import SeasonalData
-from cellstate.data.windows import Series, WindowedData, default_window, split_borders
+from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 
 
@@ -166,7 +167,7 @@ def test_the_shortest_series_that_fits_gives_a_window_in_each_split():
 def test_a_constant_column_is_refused_whatever_its_value(constant):
     # The standard deviation of a thousand times 0.1 is 1.4e-17 in double precision, and not 0.
     values = np.hstack([noise(1000), np.full((1000, 1), constant)])
-    with pytest.raises(RequestError, match="'column 1' has one and the same value"):
+    with pytest.raises(RequestError, match="'column 1' is constant"):
         _ = Given(values, window=10, horizon=5).prepared
 
 

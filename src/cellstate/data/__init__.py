@@ -1,4 +1,4 @@
-"""Where sequences come from: synthetic generators and users' own files, as Lightning datamodules."""
+"""Data sets as Lightning datamodules: synthetic generators and user-provided files."""
 
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData

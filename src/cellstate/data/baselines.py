@@ -1,6 +1,6 @@
-"""Predictors that need no network.
+"""Baseline predictors without a network.
 
-Forecasts return ``(M, horizon, C)`` for target rows that begin at ``starts (M,)``.
+Forecasts are ``(M, horizon, C)`` for targets that start at rows ``starts (M,)``.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from torch import Tensor
 from cellstate.metrics.classification import constant_scores
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 6))
-RIDGE_WINDOWS = 50_000  # at most so many windows to fit and to choose by, evenly spaced: a linear map needs no more
-LEAST_CHANGES = 4  # from season to season, from which a drift is told from chance
+RIDGE_WINDOWS = 50_000  # most windows for fitting and for validation, evenly spaced
+LEAST_CHANGES = 4  # from season to season, needed to estimate the significance of a drift
 
 
 def majority(training: Tensor, labels: Tensor, classes: int) -> dict[str, dict[str, float]]:
-    """Always answer with the class that is most common among ``training (M,)``; scored on ``labels (N,)``.
+    """Always predict the most common class of ``training (M,)``; scored on ``labels (N,)``.
 
     Returns:
-        metric -> ``majority`` -> score. Its loss is that of the training split's class shares as probabilities.
+        metric -> ``majority`` -> score. The loss uses the class frequencies of the training split as probabilities.
     """
     scores = constant_scores(training.bincount(minlength=classes), labels)
     return {metric: {"majority": value} for metric, value in scores.items()}
 
 
 def last_value(values: np.ndarray, starts: np.ndarray, horizon: int) -> np.ndarray:
-    """Repeat the newest observation of ``values (N, C)``."""
+    """Repeat the last observation of ``values (N, C)``."""
     return np.repeat(values[starts - 1][:, None], horizon, axis=1)
 
 
@@ -43,7 +43,7 @@ def seasonal_naive(
     """Repeat the last season: step h (from 0) takes the value ``season * (h // season + 1)`` steps before it.
 
     With ``drift (C,)`` or ``(M, C)``, the mean change from one season to the next, it is added once for every season
-    ahead. ``first``, or ``(M,)``, is the row at which the series begins: nothing before it is looked at.
+    ahead. ``first``, or ``(M,)``, is the first row of the series: no row before it is used.
     """
     ahead = np.arange(horizon) // season + 1
     rows = np.maximum(starts[:, None] + np.arange(horizon) - season * ahead, np.reshape(first, (-1, 1)))
@@ -56,8 +56,8 @@ def seasonal_drift(training: np.ndarray, season: int) -> tuple[np.ndarray, np.nd
 
     The drift is the mean of y_t - y_(t - season). Its standard error is that of a random walk of seasons (Hyndman &
     Athanasopoulos, Forecasting: Principles and Practice, 5.2): with D_k the change of the mean from the season k - 1 to
-    k, of K whole seasons counted from the end, it is sd(D) / sqrt(K - 1). The second array is mean(D) in such standard
-    errors; 0 where there are fewer than LEAST_CHANGES changes, as so few say nothing of their spread.
+    k, of K full seasons counted from the end, it is sd(D) / sqrt(K - 1). The second array is mean(D) in such standard
+    errors; 0 with fewer than LEAST_CHANGES changes, too few to estimate their spread.
     """
     columns = training.shape[1]
     if len(training) <= season:
@@ -80,14 +80,14 @@ def ridge_linear(
     horizon: int,
     scale: Sequence[float] | None = None,
 ) -> np.ndarray:
-    """Fit one linear map a column from the window to the horizon, both relative to the window's last value.
+    """Fit one linear map per column from the window to the horizon, both relative to the window's last value.
 
-    It sees the column that it forecasts and no covariates.
+    Its only input is the column that it forecasts.
 
     With X the windows and Y the targets of the training split, each minus the last observed value, the map is
     ``(X'X + s I)^-1 X'Y`` (Hoerl & Kennard 1970) on columns of unit variance; the strength s is the one of
-    RIDGE_STRENGTHS with the least squared error on the validation split. ``scale`` are the columns' deviations, where
-    ``values`` hold several series; else they are those of the training rows.
+    RIDGE_STRENGTHS with the smallest squared error on the validation split. ``scale`` is the deviation of each column
+    if there are several series; by default it is that of the training rows.
     """
     if scale is None:
         scale = [column[: starts["train"][-1]].std() for column in values.T]

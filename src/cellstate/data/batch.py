@@ -1,4 +1,4 @@
-"""What a batch is, and what a model has to know about the data it comes from."""
+"""Batches, and the specification of the data that a model needs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cellstate.config.types import NonNegativeInt, PositiveInt
 from cellstate.errors import RequestError
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
-UNKNOWN = "\ufffd"  # a vocabulary's symbol 0 where it stands for every symbol that the training split does not hold
+UNKNOWN = "\ufffd"  # symbol 0 of a vocabulary if it represents all symbols not in the training split
 
 
 class Batch(NamedTuple):
     """One batch, batch first.
 
     inputs: ``(B, T, F)`` float, or ``(B, T)`` integer tokens (``(B, T, K)`` for K categorical features).
-    targets: what the task asks for: ``(B,)`` classes, ``(B, horizon, C)`` values to come, ``(B, K)``
-        values of a whole sequence, ``(B, T)`` next tokens.
-    lengths: ``(B,)`` valid steps of each row, or None where all rows are full.
-    reset: ``(B,)`` bool, rows whose carried state starts anew, or None where no state is carried.
+    targets: by task: ``(B,)`` classes, ``(B, horizon, C)`` future values, ``(B, K)`` values of a sequence, ``(B, T)``
+        next tokens.
+    lengths: ``(B,)`` valid steps of each row, or None if all rows are full.
+    reset: ``(B,)`` bool, rows whose carried state is reset, or None if no state is carried.
     """
 
     inputs: Tensor
@@ -34,29 +34,29 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model needs in order to be built, and later to predict where the data itself is gone.
+    """What a model needs to know about the data, to be built and to predict without the data.
 
-    Sizes are derived from here and never typed by the user. All fields are plain values, so that a
-    specification travels inside a checkpoint (``as_dict`` and ``from_dict`` are each other's inverse).
+    Sizes are derived from it, never configured by the user. All fields are plain values, stored in the checkpoint
+    (``as_dict`` and ``from_dict`` are inverse to each other).
     """
 
-    input_size: PositiveInt = 1  # features a step, where inputs are floats
-    input_values: tuple[float, ...] = ()  # all values that inputs can have, where they are symbols; else empty
-    input_mean: tuple[float, ...] = ()  # per feature, of the training split, where inputs are scaled by their z-score
+    input_size: PositiveInt = 1  # features per step, for float inputs
+    input_values: tuple[float, ...] = ()  # all values that inputs can have, if they are symbols
+    input_mean: tuple[float, ...] = ()  # per feature, of the training split, if inputs are standardised
     input_std: tuple[float, ...] = ()
-    vocabulary: tuple[str, ...] = ()  # the symbols that are predicted, where inputs are integer tokens
-    features: tuple[tuple[str, ...], ...] = ()  # vocabulary of each input feature; empty: one, with ``vocabulary``
-    feature_names: tuple[str, ...] = ()  # of the input features, where they have names
+    vocabulary: tuple[str, ...] = ()  # the predicted symbols, for token inputs
+    features: tuple[tuple[str, ...], ...] = ()  # vocabulary per input feature; empty: one feature with ``vocabulary``
+    feature_names: tuple[str, ...] = ()  # of the input features, if they have names
     target_feature: NonNegativeInt = 0  # the input feature whose next symbol is predicted
-    answer: tuple[str, int, int] | tuple[()] = ()  # metric, first, last: its accuracy on these targets from the end
+    answer: tuple[str, int, int] | tuple[()] = ()  # metric, first, last: accuracy on these targets from the end
     classes: tuple[str, ...] = ()  # names of the classes
-    targets: tuple[str, ...] = ()  # names of the columns to forecast, or (horizon 0) of the values of a sequence
-    past: tuple[str, ...] = ()  # names of the covariates beside them that are known in the past alone
-    known: tuple[str, ...] = ()  # and of those known ahead, which windows show ``horizon`` steps early
-    window: Steps = 0  # steps that a forecaster sees
-    horizon: Steps = 0  # steps that a forecaster emits
-    season: PositiveInt = 1  # steps a season, 1 where there is none
-    mean: tuple[float, ...] = ()  # per target, of the training split, in the data's own units
+    targets: tuple[str, ...] = ()  # names of the forecast columns, or (horizon 0) of the values of a sequence
+    past: tuple[str, ...] = ()  # names of the covariates known only in the past
+    known: tuple[str, ...] = ()  # and of those known in advance, shifted by ``horizon`` steps in windows
+    window: Steps = 0  # input steps of a forecaster
+    horizon: Steps = 0  # output steps of a forecaster
+    season: PositiveInt = 1  # steps per season, 1 if there is none
+    mean: tuple[float, ...] = ()  # per target, of the training split, unscaled
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase
 
@@ -66,10 +66,10 @@ class DataSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataSpec:
-        """Rebuild a specification from what ``as_dict`` gave.
+        """Restore a specification from ``as_dict``.
 
         Raises:
-            RequestError: a field is unknown, of another type or out of range, or does not fit another one.
+            RequestError: a field is unknown, of the wrong type, out of range, or inconsistent with another one.
         """
         given = {str(key): nested(value, list, tuple) for key, value in values.items()}
         problems = list(argument_problems("spec", cls, given))
@@ -81,30 +81,29 @@ class DataSpec:
         return spec
 
     def _misfit(self) -> str | None:
-        """Return which fields contradict each other: numbers that stand beside names must be as many."""
+        """Return a message on inconsistent fields: there must be one number per name."""
         columns, inputs = len(self.targets), (0, self.input_size)
         if any(len(numbers) not in (0, columns) for numbers in (self.mean, self.std, self.naive_error)):
-            return f"mean, std or naive_error are not those of {columns:,} targets"
+            return f"mean, std or naive_error do not match {columns:,} targets"
         if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):
-            return f"input_mean or input_std are not those of {self.input_size:,} features"
+            return f"input_mean or input_std do not match {self.input_size:,} features"
         if self.target_feature >= max(1, len(self.features)):
-            return f"target_feature={self.target_feature} is none of {max(1, len(self.features)):,} features"
+            return f"target_feature={self.target_feature} is out of range for {max(1, len(self.features)):,} features"
         if self.features and self.features[self.target_feature] != self.vocabulary:
-            return "the vocabulary is not that of the target_feature"
+            return "the vocabulary differs from that of the target_feature"
         return None
 
 
 def nested(value: Any, source: type, target: type) -> Any:
-    """Return a value with every ``source`` in it, lists or tuples at any depth, turned into a ``target``."""
+    """Convert every ``source`` in a value (lists or tuples at any depth) to ``target``."""
     return target(nested(part, source, target) for part in value) if isinstance(value, source) else value
 
 
 def digest_text(spec: DataSpec) -> str:
     """Return a specification as text for a fingerprint.
 
-    What it leaves at its default does not count, so that a field that is new tomorrow changes none of today's
-    fingerprints. Nine digits of a number count: the last bits of a mean depend on the vector width of the machine that
-    summed it.
+    Fields at their default are omitted, so that new fields do not change existing fingerprints. Numbers are rounded to
+    nine digits, since the last bits of a mean depend on the vector width of the machine.
     """
 
     def plain(value: Any) -> str:
@@ -112,5 +111,5 @@ def digest_text(spec: DataSpec) -> str:
             return f"[{','.join(map(plain, value))}]"
         return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
-    told = {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
-    return "\n".join(f"{name}={plain(value)}" for name, value in sorted(told.items()))
+    given = {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
+    return "\n".join(f"{name}={plain(value)}" for name, value in sorted(given.items()))

@@ -1,4 +1,4 @@
-"""The datamodule that every task builds on: splits, loaders, fingerprint, and the numbers beside a result."""
+"""The base datamodule of all tasks: splits, loaders, fingerprint, and reference scores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 import lightning as L
+import numpy as np
 import torch
 
 from cellstate.config.types import PositiveInt
@@ -20,41 +21,41 @@ from cellstate.errors import RequestError
 
 Scores = dict[str, float]
 
-# Splits below this size are copied to the accelerator once, where a batch is then one gather without any transfer.
+# Splits up to this size are copied to the accelerator once, so that a batch is a gather without any transfer.
 RESIDENT_BYTES = 2**30
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a datamodule has once its data is read: the specification, and the samples of each split that exists."""
+    """The data as read: the specification, and the samples of each existing split."""
 
     spec: DataSpec
     splits: Mapping[str, Samples]
-    facts: tuple[str, ...] = ()  # what a user should know about the data, a line each
+    facts: tuple[str, ...] = ()  # on the data for the user, a line each
 
 
 class OpenSplits(dict[str, Samples]):
-    """The splits that may be read, where the test split is locked: it is none of them, and asking for it says why."""
+    """The readable splits if the test split is locked; accessing the test split raises an error that says why."""
 
     def __missing__(self, split: str) -> NoReturn:
         if split != "test":
             raise KeyError(split)
         raise RequestError(
-            "the test split is locked (test=false): nothing of it can be read in this run; once the choice is made, "
-            "score it with cellstate evaluate checkpoint=FILE"
+            "the test split is locked (test=false) and cannot be read in this run; to score the selected model, "
+            "use cellstate evaluate checkpoint=FILE"
         )
 
 
 class SequenceData(L.LightningDataModule):
     """A source of sequences with up to three splits, ``train``, ``val`` and ``test``.
 
-    Subclasses implement ``prepare`` and, where theory or a simple rule gives one, ``optimum``, ``optimum_realised``
-    and ``references``; ``split_rule`` to say how the splits were cut; and ``forget_test`` where they hold something of
-    the test split beside ``prepared``. ``batch_size`` is the batch that the optimiser sees on all processes together.
+    Subclasses implement ``prepare`` and, if known, ``optimum``, ``optimum_realised`` and ``references``;
+    ``split_rule`` to describe how the data was split; and ``forget_test`` if they store parts of the test split
+    outside ``prepared``. ``batch_size`` is the global batch size over all processes.
 
     Attributes:
-        fitted: a specification whose scaler, vocabulary and classes are to be used in place of those of the training
-            split, for a model that was trained on other data; None fits them. Set it before the data is read.
+        fitted: a specification whose scaler, vocabulary and classes replace those of the training split, for a model
+            that was trained on other data; None fits them. Set it before the data is read.
         test_locked: whether the test split can no longer be read.
     """
 
@@ -63,11 +64,11 @@ class SequenceData(L.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.fitted: DataSpec | None = None
         self.test_locked = False
-        self._repeated: tuple[int, int] | None = None  # times that an epoch has its one batch, and rows of that
-        self._position: dict[str, int] | None = None  # of the training loader, where a run is resumed
+        self._repeated: tuple[int, int] | None = None  # batches per epoch, rows of the batch
+        self._position: dict[str, int] | None = None  # of the training loader, if a run is resumed
 
     def __str__(self) -> str:
-        """Return the class, and once the data is read what there is to know of it; Lightning's own expects tuples."""
+        """Return the class and, once read, facts on the data; Lightning's own implementation expects tuples."""
         read: Prepared | None = self.__dict__.get("prepared")
         return "\n  ".join((type(self).__name__, *(read.facts if read else ("not read yet",))))
 
@@ -78,12 +79,12 @@ class SequenceData(L.LightningDataModule):
         """Read or generate the data.
 
         Raises:
-            RequestError: a file, column or parameter that the user gave cannot be used.
+            RequestError: a file, column or parameter is invalid.
         """
 
     @cached_property
     def prepared(self) -> Prepared:
-        """The data, read at the first use."""
+        """The data, read on first access."""
         prepared = self.prepare()
         if self.fitted is not None:
             check_same(prepared.spec, self.fitted)
@@ -104,23 +105,29 @@ class SequenceData(L.LightningDataModule):
 
     @property
     def reported_split(self) -> str:
-        """The split whose scores are the result: ``test``, or ``val`` where the data has no test split."""
+        """The split whose scores are reported: ``test``, or ``val`` if there is no test split."""
         return "test" if "test" in self.prepared.splits else "val"
 
     def optimum(self) -> Scores:
-        """Return the score of the best possible predictor, metric by metric, where theory gives it."""
+        """Return metric -> expected score of the best possible predictor, if known."""
         return {}
 
     def optimum_realised(self) -> Scores:
-        """Return the best score possible on the very samples of the reported split, where their noise is known."""
+        """Return metric -> best possible score on the samples of the reported split, if their noise is known."""
         return {}
 
+    def with_scaled(self, scores: Scores) -> Scores:
+        """Add ``mae_scaled`` and ``mse_scaled`` to ``mae`` and ``mse`` that are the same for every target."""
+        std = np.asarray(self.spec.std)
+        mae, mse = float(np.mean(scores["mae"] / std)), float(np.mean(scores["mse"] / std**2))
+        return {**scores, "mae_scaled": mae, "mse_scaled": mse}
+
     def references(self) -> dict[str, Scores]:
-        """Return metric -> name of a trivial predictor -> its score on the reported split."""
+        """Return metric -> name of a baseline -> its score on the reported split."""
         return {}
 
     def reference_table(self) -> dict[str, Scores]:
-        """Return metric -> name -> value: optimum, realised optimum and references, as ``metrics.json`` has it."""
+        """Return metric -> name -> value: optimum, realised optimum and references, as in ``metrics.json``."""
         table: dict[str, Scores] = {}
         for name, scores in (("optimum", self.optimum()), ("optimum_realised", self.optimum_realised())):
             for metric, value in scores.items():
@@ -131,10 +138,10 @@ class SequenceData(L.LightningDataModule):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all splits and over the specification, hexadecimal.
+        """SHA-256 over the content of all splits and the specification, hexadecimal.
 
-        The specification counts because splits hold symbols by number and values by z-score: another alphabet or
-        another unit is another data set.
+        The specification is included because splits contain token indices and z-scores: a different vocabulary or
+        scaler is a different data set.
         """
         digest = hashlib.sha256(digest_text(self.spec).encode())
         for split in sorted(self.prepared.splits):
@@ -144,48 +151,48 @@ class SequenceData(L.LightningDataModule):
 
     @cached_property
     def split_record(self) -> dict[str, Any]:
-        """How many samples each split has, and how it was cut, as plain values."""
+        """The size of each split and the rule of splitting, as plain values."""
         samples = {name: len(part) for name, part in self.prepared.splits.items()}
         return {"samples": samples, "seed": self.seed, **self.split_rule()}
 
     def split_rule(self) -> dict[str, Any]:
-        """Return how the splits were cut (shares, borders, folds), as plain values."""
+        """Return how the data was split (shares, borders, folds), as plain values."""
         return {}
 
     def lock_test(self) -> None:
-        """Make the test split unreadable from here on: its samples are given up, and ``val`` is the split reported.
+        """Make the test split unreadable from here on: its samples are released, and ``val`` is the reported split.
 
-        Its fingerprint and size are taken before, so that the data is known again later. Without a test split nothing
-        changes.
+        Fingerprint and sizes are computed first, so that the data can be identified later. No effect without a test
+        split.
         """
         if "test" not in self.prepared.splits:
             return
         _ = self.fingerprint, self.split_record
         splits = OpenSplits({name: part for name, part in self.prepared.splits.items() if name != "test"})
-        facts = (*self.prepared.facts, "the test split is locked (test=false): nothing of it is read")
+        facts = (*self.prepared.facts, "the test split is locked (test=false) and not read")
         self.prepared, self.test_locked = replace(self.prepared, splits=splits, facts=facts), True
         self.forget_test()
 
     def forget_test(self) -> None:
-        """Give up what is held of the test split beside ``prepared``."""
+        """Release any parts of the test split stored outside ``prepared``."""
 
-    # ------------------------------------------------------------------ what Lightning calls
+    # ------------------------------------------------------------------ Lightning hooks
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the data if that has not happened yet; training begins with its first batch."""
+        """Read the data unless already read; training starts at its first batch."""
         _ = self.prepared
         if stage == "fit":
             self._position = None
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position of the loader that is trained on."""
+        """Return the position of the training loader."""
         loader = None if self.trainer is None else self.trainer.train_dataloader
         return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Have training begin at a position.
+        """Set the position at which training starts.
 
-        Lightning gives it to the loader by itself only where it takes an epoch to be unfinished.
+        Lightning itself restores the loader only if it considers the epoch unfinished.
         """
         self._position = {name: int(state_dict[name]) for name in ("epoch", "position")}
 
@@ -200,7 +207,7 @@ class SequenceData(L.LightningDataModule):
         if self._repeated is not None:
             return self.first_batch(*self._repeated)
         loader = self.loader("train", shuffle=True)
-        if self.trainer is not None:  # which may end an epoch before the data does
+        if self.trainer is not None:  # which may limit the batches per epoch
             limit = self.trainer.limit_train_batches
             loader.limit = int(limit * len(loader)) if isinstance(limit, float) else limit
         return loader
@@ -216,21 +223,21 @@ class SequenceData(L.LightningDataModule):
         return self.loader("test") if "test" in self.prepared.splits else []
 
     def loader(self, split: str, *, shuffle: bool = False) -> ResumableLoader:
-        """Return a loader over one split for the process that asks."""
+        """Return a loader over one split for the current process."""
         return BatchLoader(self.resident(split), self.batch_size, shuffle=shuffle, seed=self.seed, shard=self.shard())
 
     def repeat_first_batch(self, times: int, rows: int) -> None:
-        """Have an epoch of training be its first batch, cut to ``rows``, so many times, and validation be that once."""
+        """Train on the first batch only, cut to ``rows``, ``times`` per epoch, and validate on it once."""
         self._repeated = times, rows
 
     def first_batch(self, times: int, rows: int) -> RepeatedBatch:
-        """Return the first ``rows`` of the first batch of training, again and again."""
+        """Return a loader that repeats the first ``rows`` of the first training batch."""
         batch = next(iter(self.loader("train", shuffle=True)))
         lengths, reset = (None if part is None else part[:rows] for part in (batch.lengths, batch.reset))
         return RepeatedBatch(Batch(batch.inputs[:rows], batch.targets[:rows], lengths, reset), times)
 
     def resident(self, split: str) -> Samples:
-        """Return the samples of a split, on the accelerator where they fit."""
+        """Return the samples of a split, on the accelerator if they are small enough."""
         samples = self.prepared.splits[split]
         return samples.to(self.device()) if samples.nbytes() <= RESIDENT_BYTES else samples
 
@@ -239,19 +246,19 @@ class SequenceData(L.LightningDataModule):
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def shard(self) -> Shard:
-        """Return which part of each batch this process works on."""
+        """Return the part of each batch that this process handles."""
         return Shard() if self.trainer is None else Shard(self.trainer.global_rank, self.trainer.world_size)
 
 
 def check_same(found: DataSpec, wanted: DataSpec) -> None:
-    """Refuse data that a model cannot read.
+    """Reject data that does not match a model.
 
     Raises:
-        RequestError: a field of its specification is not that of the model's; the first is named.
+        RequestError: a field of its specification differs from the model's; the first is named.
     """
     for field in fields(DataSpec):
         one, other = (getattr(spec, field.name) for spec in (found, wanted))
         if one != other:
             raise RequestError(
-                f"the model cannot be scored on this data: its {field.name} is {one!r}, that of the model {other!r}"
+                f"the model cannot be scored on this data: {field.name} is {one!r}, but {other!r} for the model"
             )

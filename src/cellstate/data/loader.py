@@ -1,7 +1,7 @@
-"""Loaders: a batch is indexed as a whole, the order is a pure function of seed and epoch, the position can be kept.
+"""Loaders: batches by indexing, in an order that is a pure function of seed and epoch, with a resumable position.
 
-Lightning saves ``state_dict()`` of any loader that has one and gives it back on resume, so that a run goes on
-with the very batch that would have come next.
+Lightning saves ``state_dict()`` of any loader that has one and restores it on resume, so that a run continues with
+exactly the batch that would have come next.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from cellstate.metrics.tokens import IGNORED
 
 @dataclass(frozen=True)
 class Shard:
-    """The part of every batch that one of ``world_size`` processes works on."""
+    """The part of every batch that one of ``world_size`` processes handles."""
 
     rank: int = 0
     world_size: int = 1
 
 
 def check_shared(rows: int, shard: Shard) -> None:
-    """Refuse a batch of which some process would get nothing.
+    """Reject a batch that leaves some process without rows.
 
     Raises:
-        RequestError: it has fewer rows than there are processes.
+        RequestError: there are fewer rows than processes.
     """
     if rows < shard.world_size:
         raise RequestError(
-            f"a batch of {rows} cannot be shared by {shard.world_size} processes; "
+            f"a batch of {rows} cannot be divided among {shard.world_size} processes; "
             f"set data.batch_size (in evaluation data.eval_streams) to {shard.world_size} or more, or use fewer devices"
         )
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """Return 63 bits that depend on seed and epoch alone (SHA-256, so that near-by seeds share nothing)."""
+    """Return 63 bits determined by seed and epoch (SHA-256, so that nearby seeds are unrelated)."""
     digest = hashlib.sha256(f"order/{seed}/{epoch}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -50,23 +50,23 @@ def epoch_seed(seed: int, epoch: int) -> int:
 class ResumableLoader(ABC):
     """An endless sequence of epochs with a position.
 
-    ``iter(loader)`` begins the next epoch, or goes on in the middle of one after ``load_state_dict``. Nothing moves
-    until a batch is asked for: ``iter`` twice in a row, as Lightning calls it, is ``iter`` once.
+    ``iter(loader)`` starts the next epoch, or resumes within one after ``load_state_dict``. The position only changes
+    when a batch is requested: calling ``iter`` twice in a row, as Lightning does, equals calling it once.
 
     Attributes:
-        limit: batches after which an epoch ends early; None takes all.
+        limit: most batches per epoch; None for all.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.limit: int | None = None
         self._epoch = -1  # the epoch of the newest batch; -1 before the first
-        self._position = 0  # batches of it that were handed out
-        self._resumes = False  # whether the next batch is that of a position that was loaded
+        self._position = 0  # batches of it returned so far
+        self._resumes = False  # whether the next batch is at a loaded position
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return the number of batches an epoch."""
+        """Return the number of batches per epoch."""
 
     @abstractmethod
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -82,22 +82,22 @@ class ResumableLoader(ABC):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return where the loader stands: the epoch, and how many of its batches were handed out."""
+        """Return the position: the epoch, and the number of its batches returned so far."""
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to where ``state_dict`` was taken; the next ``iter`` continues from there."""
+        """Restore a position; the next ``iter`` continues from there."""
         self._epoch, self._position, self._resumes = state["epoch"], state["position"], True
 
 
 class BatchLoader(ResumableLoader):
     """Batches of independent samples.
 
-    ``batch_size`` is the batch that the optimiser sees, whatever the number of processes: in training each process
-    takes every ``world_size``-th row of it; a last batch with fewer rows than processes waits for another epoch. In
-    evaluation (``shuffle=False``) each process takes one contiguous part of the samples, every sample exactly once, so
-    that the parts joined in order of rank are the split; all have equally many batches, of nearly equal sizes. With
-    ``renew`` every epoch after the first has its own samples, as many as the first.
+    ``batch_size`` is the global batch size seen by the optimiser: in training each process takes every
+    ``world_size``-th row of it, and a last batch with fewer rows than processes is dropped. In evaluation
+    (``shuffle=False``) each process takes one contiguous part of the samples, so that the parts concatenated in order
+    of rank are the split; all have equally many batches, of nearly equal sizes. With ``renew`` every epoch after the
+    first has new samples, as many as the first.
 
     Raises:
         RequestError: a training batch, or the split, has fewer rows than there are processes.
@@ -120,7 +120,7 @@ class BatchLoader(ResumableLoader):
             check_shared(min(batch_size, len(samples)), self.shard)
         elif len(samples) < self.shard.world_size:
             raise RequestError(
-                f"a split of {len(samples)} samples cannot be shared by {self.shard.world_size} processes; "
+                f"a split of {len(samples)} samples cannot be divided among {self.shard.world_size} processes; "
                 "use fewer devices"
             )
 
@@ -128,7 +128,7 @@ class BatchLoader(ResumableLoader):
         if not self.shuffle:
             return -(-(len(self.samples) // self.shard.world_size) // self.batch_size)
         whole, rest = divmod(len(self.samples), self.batch_size)
-        return whole + (rest >= self.shard.world_size)  # a last batch that leaves a process nothing has no loss
+        return whole + (rest >= self.shard.world_size)  # drops a last batch with too few rows
 
     def _own_part(self) -> range:
         count, shard = len(self.samples), self.shard
@@ -154,13 +154,13 @@ class BatchLoader(ResumableLoader):
         for number in range(first, count):
             if self.shard.world_size == 1:
                 start, stop = number * self.batch_size, min((number + 1) * self.batch_size, len(part))
-            else:  # parts differ by a sample, and no process may have a batch less than another
+            else:  # parts differ by a sample, but all processes need equally many batches
                 start, stop = number * len(part) // count, (number + 1) * len(part) // count
             yield torch.arange(part.start + start, part.start + stop)
 
 
 class RepeatedBatch(ResumableLoader):
-    """One and the same batch ``times`` times an epoch."""
+    """The same batch, ``times`` times per epoch."""
 
     def __init__(self, batch: Batch, times: int) -> None:
         super().__init__()
@@ -175,15 +175,14 @@ class RepeatedBatch(ResumableLoader):
 
 
 class StreamLoader(ResumableLoader):
-    """Batches for truncated backpropagation through time: row b of each batch goes on where row b of the last ended.
+    """Batches for truncated backpropagation through time: row b of a batch continues row b of the previous one.
 
-    The tokens ``(N,)`` are cut into ``streams`` equal parts that are read side by side, ``steps`` tokens at a time
-    (Williams & Peng 1990). The first batch of an epoch carries ``reset``. Every token but the first is a target
-    exactly once; what the last streams lack to full width is filled with targets of ``IGNORED``. With ``jitter``
-    each epoch begins at another offset, so that the cuts between batches do not always fall on the same tokens
-    (and the tokens before the offset and after the last batch, together fewer than ``steps`` a stream, wait for
-    another epoch). The tokens stay where and as they are, of any integer type, perhaps mapped from a file; only those
-    of one batch are ever copied.
+    The tokens ``(N,)`` are divided into ``streams`` equal parts that are read in parallel, ``steps`` tokens at a time
+    (Williams & Peng 1990). The first batch of an epoch has ``reset`` set. Every token but the first is a target
+    exactly once; streams at the end are padded with targets of ``IGNORED``. With ``jitter`` each epoch starts at a
+    different offset, so that batch boundaries do not always fall on the same tokens (each epoch then skips fewer than
+    ``steps`` tokens per stream, before the offset and after the last batch). The tokens may have any integer type and
+    be memory-mapped; only those of one batch are copied at a time.
 
     Raises:
         RequestError: there are fewer streams than processes.
@@ -203,13 +202,13 @@ class StreamLoader(ResumableLoader):
         self.tokens, self.steps, self.jitter = tokens, steps, jitter
         shard = shard or Shard()
         check_shared(streams, shard)
-        self.width = -(-(len(tokens) - 1) // streams)  # targets a stream
-        self.filled = len(tokens) - 1 - (streams - 1) * self.width  # of them, those that the last stream has
+        self.width = -(-(len(tokens) - 1) // streams)  # targets per stream
+        self.filled = len(tokens) - 1 - (streams - 1) * self.width  # targets of the last stream
         self.rows = len(range(shard.rank, streams, shard.world_size))  # streams of this process
-        self._first, self._gap = shard.rank * self.width, shard.world_size * self.width  # where they begin
+        self._first, self._gap = shard.rank * self.width, shard.world_size * self.width  # their starts
 
     def __len__(self) -> int:
-        spare = self.steps - 1 if self._jitters else 0  # the largest offset: every epoch has equally many batches
+        spare = self.steps - 1 if self._jitters else 0  # the largest offset: all epochs have equally many batches
         return -(-(self.width - spare) // self.steps)
 
     @property
@@ -232,6 +231,6 @@ class StreamLoader(ResumableLoader):
         device, last = self.tokens.device, len(self.tokens) - 1
         begins = self._first + self._gap * torch.arange(self.rows, device=device)
         places = begins.unsqueeze(1) + torch.arange(start, stop, device=device)
-        missing = places >= last  # no token follows there
+        missing = places >= last  # no next token
         inputs = self.tokens[places.clamp(max=last)].long().masked_fill(missing, 0)
         return inputs, self.tokens[(places + 1).clamp(max=last)].long().masked_fill(missing, IGNORED)

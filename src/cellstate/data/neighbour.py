@@ -1,4 +1,4 @@
-"""The nearest neighbour, the baseline that archives of labelled sequences give beside every result."""
+"""One-nearest-neighbour classification, the standard baseline of time series archives."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from torch import Tensor
 from cellstate.data.samples import TensorSamples
 from cellstate.metrics.classification import classification_scores
 
-MOST_PRODUCTS = 2e10  # of two numbers: a second or two on one core; beyond, the baseline is left out
-BLOCK = 1024  # sequences whose distances are in memory at a time
+MOST_PRODUCTS = 2e10  # a second or two on one core; the baseline is skipped beyond
+BLOCK = 1024  # sequences per block of distances
 
 
 def nearest_neighbour(training: TensorSamples, reported: TensorSamples, classes: int) -> dict[str, dict[str, float]]:
-    """Give each reported sequence the class of the training sequence at the least Euclidean distance.
+    """Classify each reported sequence like the training sequence at the smallest Euclidean distance.
 
-    Distances are over all steps and features as scaled, shorter sequences continued with the padding's 0, which is
-    the training split's mean; of several nearest the first counts. An answer without probabilities has no loss and no
-    ranking, so accuracy and f1 are all there is.
+    Distances are over all steps and scaled features; shorter sequences are padded with 0, the mean of the training
+    split; ties go to the first. Without probabilities there are no loss and auroc, only accuracy and f1.
 
     Returns:
-        metric -> ``nearest_neighbour`` -> score; nothing where it would take more than MOST_PRODUCTS.
+        metric -> ``nearest_neighbour`` -> score; empty beyond MOST_PRODUCTS.
     """
     width = max(training.inputs.shape[1], reported.inputs.shape[1]) * training.inputs.shape[2]
     if len(training) * len(reported) * width > MOST_PRODUCTS:
@@ -32,9 +31,9 @@ def nearest_neighbour(training: TensorSamples, reported: TensorSamples, classes:
 
 
 def nearest(training: Tensor, queries: Tensor) -> Tensor:
-    """Return for each of ``queries (M, T, F)`` which of ``training (N, T', F)`` is nearest, ``(M,)``.
+    """Return the index of the nearest of ``training (N, T', F)`` to each of ``queries (M, T, F)``, ``(M,)``.
 
-    ``|a - b|^2 = |a|^2 - 2 a.b + |b|^2``, of which the first is the same for all of a query's neighbours.
+    ``|a - b|^2 = |a|^2 - 2 a.b + |b|^2``, where the first term is constant for a query.
     """
     steps = max(training.shape[1], queries.shape[1])
     rows = flat(queries, steps)

@@ -1,4 +1,4 @@
-"""Samples: all sequences of a split as whole tensors, from which a batch is one indexing operation."""
+"""Samples: all sequences of a split as tensors, from which a batch is a single indexing operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cellstate.data.batch import Batch
 
 
 class Samples(ABC):
-    """A finite list of samples that hands out whole batches by index."""
+    """A finite list of samples that returns batches by index."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -22,7 +22,7 @@ class Samples(ABC):
 
     @abstractmethod
     def batch(self, indices: Tensor) -> Batch:
-        """Return the samples at ``indices (B,)`` as one batch; no Python runs per sample."""
+        """Return the samples at ``indices (B,)`` as one batch, without a Python loop over samples."""
 
     @abstractmethod
     def to(self, device: torch.device) -> Self:
@@ -30,20 +30,20 @@ class Samples(ABC):
 
     @abstractmethod
     def nbytes(self) -> int:
-        """Return the memory that the samples take, in bytes."""
+        """Return the memory of the samples in bytes."""
 
     @abstractmethod
     def update_digest(self, digest: hashlib._Hash) -> None:
-        """Feed all that defines the samples to ``digest``."""
+        """Update ``digest`` with everything that defines the samples."""
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
-    """Return the raw content of a tensor, for digests."""
+    """Return the raw content of a tensor."""
     return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 class TensorSamples(Samples):
-    """Samples of one common width: inputs ``(N, T, …)``, targets ``(N, …)``, lengths ``(N,)`` or None."""
+    """Samples of equal width: inputs ``(N, T, …)``, targets ``(N, …)``, lengths ``(N,)`` or None."""
 
     def __init__(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         self.inputs, self.targets, self.lengths = inputs, targets, lengths
@@ -77,9 +77,9 @@ class TensorSamples(Samples):
 class WindowSamples(Samples):
     """Windows of one or several long series: inputs are ``window`` steps, targets the ``horizon`` steps that follow.
 
-    The series ``values (N, C)`` are held once, one after the other; a batch is one gather, so a window costs no memory
-    until it is used. ``starts (M,)`` are the rows at which the *targets* begin. With ``covariates (N, F)`` the inputs
-    are ``(B, window, C + F)``, the values first.
+    The concatenated series ``values (N, C)`` are stored once; a batch is one gather, so windows cost no memory until
+    they are used. ``starts (M,)`` are the rows at which the *targets* begin. With ``covariates (N, F)`` the inputs
+    are ``(B, window, C + F)``, values first.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The season of a series that no clock gives, read off the autocorrelation of its training rows."""
+"""Inference of the season from the autocorrelation of the training rows, for series without a time column."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import numpy as np
 
 LEAST_CORRELATION = 0.1
 DEVIATIONS = 4  # of the autocorrelation of white noise, 1 / sqrt(n)
-SEASONS = 4  # that the training rows must hold
-MULTIPLES = 8  # of a season, which are looked at as far as the rows reach
-LASTING = 0.5  # share of the autocorrelation at one season that they must keep
-NEAR_BEST = 0.8  # of the best, from which on a season within a season (a day, a week) is the one taken
+SEASONS = 4  # that the training rows must contain
+MULTIPLES = 8  # of a season at which the autocorrelation is checked
+LASTING = 0.5  # share of the autocorrelation at one season that must remain there
+NEAR_BEST = 0.8  # of the best: at which a season within a season (day within week) is preferred
 
 
 class Season(NamedTuple):
-    """Steps of a season, and the autocorrelation there."""
+    """Steps per season, and the autocorrelation at that lag."""
 
     steps: int
     correlation: float
 
 
 def inferred_season(training: Sequence[np.ndarray]) -> Season | None:
-    """Return the season of one or several series ``(N_i, C)``, or None where they have none.
+    """Return the season of one or several series ``(N_i, C)``, or None if there is none.
 
-    The changes from step to step are looked at, as a trend or a random walk has no season in them. With r their
+    It is inferred from first differences, in which a trend or a random walk has no season. With r their
     autocorrelation and c(m) its mean over the lags m, 2m, … 8m, as far as the rows reach, a season m has
 
         r(m) > max(0.1, 4 / sqrt(n), max r / 2),   c(m), r(2m), r(3m) > r(m) / 2,
         |mean of r over the lags m + 1 … 2m| < r(m) / 2:
 
-    white noise stays below the first (a thousand lags exceed four deviations once in sixteen series); what swings
-    without keeping its beat falls below the second; and over a whole season the changes sum to 0 and so does r, while
-    neighbours that are alike pass the others at any lag. At least four seasons must fit the training rows. The
-    season is the one with the highest c, as multiples tell 50 from 51 steps better than one peak does; or the shortest
-    that fits into it a whole number of times with a c of 0.8 of that. Columns and series are averaged, by their length.
+    white noise stays below the first (a thousand lags exceed four deviations once in sixteen series); irregular
+    oscillations fail the second; over a full season the changes and r sum to 0, while a smooth series would pass the
+    first two at any lag. The training rows must contain at least four seasons. The season is the lag with the highest
+    c, as multiples distinguish 50 from 51 steps better than a single peak; or the shortest integer fraction of it whose
+    c is at least 0.8 of that. Columns and series are averaged, weighted by length.
     """
     changes = [np.diff(values, axis=0) for values in training if len(values) > 2 * SEASONS]
     if not changes:
@@ -61,7 +61,7 @@ def inferred_season(training: Sequence[np.ndarray]) -> Season | None:
     if not combs:
         return None
     best = max(combs, key=lambda lag: combs[lag])
-    within: dict[int, int] = {}  # how many times into the best -> the lag that does so best
+    within: dict[int, int] = {}  # divisor of the best -> the best lag with that divisor
     for lag, comb in combs.items():
         times = round(best / lag)
         if abs(best - times * lag) <= times / 2 and comb >= NEAR_BEST * combs[best]:
@@ -73,8 +73,8 @@ def inferred_season(training: Sequence[np.ndarray]) -> Season | None:
 def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray | None:
     """Return the mean over columns of the autocorrelation of ``values (N, C)`` at lags 0 … lags - 1, 0 beyond N.
 
-    r(k) = (N / (N - k)) sum_t x_t x_(t+k) / sum_t x_t^2, x without its mean, by Fourier transform. Columns that never
-    change count as 0; None where all of them do.
+    r(k) = (N / (N - k)) sum_t x_t x_(t+k) / sum_t x_t^2, x without its mean, by Fourier transform. Constant
+    columns count as 0; None if all are constant.
     """
     deviations = values - values.mean(axis=0)
     size = len(values)

@@ -1,4 +1,4 @@
-"""Forecasting data: windows of series, split in order of time, beside what simple forecasts reach on them."""
+"""Forecasting data: windows of chronologically split series, with the scores of simple forecasts."""
 
 from __future__ import annotations
 
@@ -15,41 +15,39 @@ from cellstate.config.types import PositiveInt
 from cellstate.data.baselines import last_value, ridge_linear, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
-from cellstate.data.splitting import Series, Windows, cut, default_window, split_borders
+from cellstate.data.splitting import Series, Windows, cut, spans, split_borders
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
 from cellstate.runs.memory import refuse_beyond_memory
 
-__all__ = ["Series", "Split", "WindowedData", "default_window", "split_borders"]
-
 Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
-DRIFTING = 2.0  # standard errors from 0, from which on series are said to drift
+DRIFTING = 2.0  # standard errors from 0 at which series count as drifting
 
 
 class WindowedData(SequenceData):
-    """Windows of one or several series and the ``horizon`` steps that follow each.
+    """Windows of one or several series, each with the ``horizon`` steps that follow.
 
-    The split is in order of time, of each series by itself. A window belongs to the split in which all its *targets*
-    lie, so that the first inputs of validation and test reach back into the rows before them, as in use. No window
-    reaches into another series.
+    Each series is split chronologically. A window belongs to the split that contains all its *targets*, so the first
+    inputs of validation and test come from the rows before, as in deployment. No window spans two series.
 
-    All scalers are fitted on the training rows. A target has one, whatever the number of series: its mean over all of
-    them, and its deviation within them, the root of the mean of (y - mean of its series)^2; for one series that is the
-    z-score. So the levels of series, however far apart, do not drown what moves within them; normalisation per
-    instance (``model.normalisation``) takes each window's own level out; and a series that training never saw is
-    forecast like the others. All series count in the same unit, so that those with larger swings count for more, in
-    the loss as in mae and mse. Covariates are scaled by their z-score over all training rows.
+    All scalers are fitted on the training rows. Each target has one for all series: its mean over all of them, and its
+    deviation within them, the root of the mean of (y - mean of its series)^2; for one series that is the z-score. Thus
+    levels that differ between series do not dominate the variation within them; per-instance normalisation
+    (``model.normalisation``) removes the level of each window; and series not seen in training are forecast like the
+    others. All series share one unit, so those with larger variation weigh more in the loss, mae and mse. Covariates
+    are scaled by their z-score over all training rows.
 
-    Covariates stand behind the targets in every step of the inputs, ``(B, window, C + P + K)``: those known in the
-    past as they are, and those known ahead ``horizon`` steps early, so that step t of a window shows their value at
-    t + horizon, and its last ``horizon`` steps all of the time to forecast.
+    Covariates follow the targets in every step of the inputs, ``(B, window, C + P + K)``: those known in the past
+    unchanged, those known in advance shifted by ``horizon``, so that step t of a window has their value at
+    t + horizon, and its last ``horizon`` steps cover the forecast period.
 
     Args:
-        window: steps that the forecaster sees; None takes 14 seasons, fewer where the series is short.
+        window: input steps; None uses 14 seasons, fewer if the series is short.
         horizon: steps to forecast.
-        split: rows of training, validation and test, as shares (together at most 1) or as numbers of rows.
-        short: what to do about series without a sample in each split: ``error`` names one, ``skip`` leaves them out.
+        split: training, validation and test, as shares (together at most 1) or numbers of rows.
+        short: treatment of series without a sample in each split: ``error`` raises an error that names one, ``skip``
+            ignores them.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class WindowedData(SequenceData):
         """Read or generate the series."""
 
     def borders(self, rows: int) -> list[int]:
-        """Return where each split begins and the last one ends, ``[0, train, train + val, train + val + test]``."""
+        """Return the borders of the splits, ``[0, train, train + val, train + val + test]``."""
         return split_borders(rows, (0.7, 0.1, 0.2) if self.split is None else self.split)
 
     @override
@@ -88,7 +86,7 @@ class WindowedData(SequenceData):
             mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)
         else:
             mean, std = np.asarray(fitted.mean), np.asarray(fitted.std)
-        # Scaled in double precision: a series far from zero would lose its detail in single precision.
+        # Scaled in double precision: a series far from zero would lose detail in single precision.
         values = ((series.values - mean) / std).astype(np.float32)
         covariates, centre, spread, notes = scaled_covariates(windows, fitted)
         spec = DataSpec(
@@ -111,24 +109,24 @@ class WindowedData(SequenceData):
         facts = (*series.facts, f"windows of {spec.window} steps, horizon {spec.horizon}{cycle}: {counted}")
         unused = len(series.values) - int(windows.borders[:, 3].sum())
         if unused:
-            last = "each series' last rows" if series.ids else f"the last {unused:,}"
-            facts += (f"{last} of {len(series.values):,} rows are in no split",)
+            last = "the last rows of each series" if series.ids else f"the last {unused:,}"
+            facts += (f"{last} of {len(series.values):,} rows are not in any split",)
         self._windows = windows
         return Prepared(spec, splits, (*facts, *windows.facts, *notes))
 
     def _cut(self, series: Series) -> Windows:
-        """Return where the windows lie; to fit a model of other data, with its window, horizon and season."""
+        """Cut series into windows; for a model trained on other data with its window, horizon and season."""
         fitted = self.fitted
         if fitted is None:
             return cut(series, borders=self.borders, window=self.window, horizon=self.horizon, short=self.short)
         for what, found, wanted in (
             ("targets", series.names, fitted.targets),
             ("columns known in the past", series.past, fitted.past),
-            ("columns known ahead", series.known, fitted.known),
+            ("columns known in advance", series.known, fitted.known),
         ):
             if found != wanted:
                 raise RequestError(
-                    f"{series.source}: its {what} are {', '.join(found) or 'none'}, those of the model "
+                    f"{series.source}: {what}: {', '.join(found) or 'none'}, but the model has "
                     f"{', '.join(wanted) or 'none'}"
                 )
         series = replace(series, season=fitted.season)
@@ -137,7 +135,7 @@ class WindowedData(SequenceData):
     @override
     def split_rule(self) -> dict[str, Any]:
         windows = self.windows
-        rows = {"rows": windows.borders.tolist(), "order": "time"}  # of each series: where its splits begin, and end
+        rows = {"rows": windows.borders.tolist(), "order": "time"}  # borders per series
         return {**rows, "series": list(windows.series.ids)} if windows.series.ids else rows
 
     @override
@@ -146,36 +144,32 @@ class WindowedData(SequenceData):
 
     @property
     def windows(self) -> Windows:
-        """Where the windows of each split lie."""
+        """The positions of the windows of each split."""
         _ = self.prepared
         return self._windows
 
     @property
     def whole_series(self) -> Series:
-        """The series that all windows are cut from, in their own units."""
+        """The unscaled series that all windows are cut from."""
         return self.windows.series
 
     def optimum(self) -> Scores:
-        """The expected score of a forecaster that knows the signal, where the noise of the series is known."""
+        """The expected score of a forecaster that knows the signal, if the noise level is known."""
         noise_std = self.whole_series.noise_std
-        return {} if noise_std is None else self._with_scaled(expected_floor(noise_std))
+        return {} if noise_std is None else self.with_scaled(expected_floor(noise_std))
 
     def optimum_realised(self) -> Scores:
-        """The score of that forecaster on the noise that was drawn in the windows of the reported split."""
+        """The score of that forecaster for the noise drawn in the windows of the reported split."""
         noise = self.whole_series.noise
         if noise is None:
             return {}
-        return self._with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
-
-    def _with_scaled(self, floor: Scores) -> Scores:
-        (std,) = self.spec.std
-        return {**floor, "mae_scaled": floor["mae"] / std, "mse_scaled": floor["mse"] / std**2}
+        return self.with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
 
     def references(self) -> dict[str, Scores]:
-        """Last value, seasonal naive and ridge regression on the same windows of the targets, without covariates.
+        """Last value, seasonal naive and ridge regression on the same windows, without covariates.
 
-        Seasonal naive stands there where there is a season; with drift too where the training rows drift: where the
-        root mean square over series and columns of what ``seasonal_drift`` gives, drift in standard errors, is above 2.
+        Seasonal naive is included if there is a season, also with drift if the training rows drift: if the root mean
+        square over series and columns of the drift in standard errors (``seasonal_drift``) is above 2.
         """
         spec, windows, split = self.spec, self.windows, self.reported_split
         values, reported = self.whole_series.values, windows.starts(split)
@@ -199,18 +193,18 @@ class WindowedData(SequenceData):
 
 
 def check_constant(series: Series, training: Sequence[np.ndarray]) -> None:
-    """Refuse targets that have one and the same value in all training rows of every series.
+    """Reject targets that are constant over the training rows of every series.
 
     Raises:
         RequestError: names the column.
     """
-    # The range and not the deviation, which rounding leaves above 0 where all values are 0.1.
+    # The range, as rounding can leave the deviation of a constant above 0.
     spread = np.max([np.ptp(values, axis=0) for values in training], axis=0)
     constant = [name for name, width in zip(series.names, spread, strict=True) if not width > 0]
     if constant:
         raise RequestError(
-            f"{series.source}: column {constant[0]!r} has one and the same value in all training rows"
-            f"{' of each series' if series.ids else ''}; there is nothing to forecast: choose another data.target"
+            f"{series.source}: column {constant[0]!r} is constant over all training rows"
+            f"{' of each series' if series.ids else ''}, so there is nothing to forecast; choose another data.target"
         )
 
 
@@ -221,10 +215,9 @@ def within_deviation(training: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def naive_error_within(training: Sequence[np.ndarray], season: int) -> tuple[float, ...]:
-    """Return mean |y_t - y_(t - season)| over the rows of all series ``(N_i, C)``: one scale q of mase a column.
+    """Return mean |y_t - y_(t - season)| over the rows of all series ``(N_i, C)``: one scale q of mase per column.
 
-    Empty where a column repeats itself exactly from season to season (but for rounding), so that no error can be
-    measured in units of q.
+    Empty if a column repeats exactly from season to season (up to rounding), so that q would be 0.
     """
     errors = np.concatenate([np.abs(values[season:] - values[:-season]) for values in training]).mean(axis=0)
     rounding = 1e-12 * np.abs(np.concatenate(training)).max(axis=0)
@@ -234,29 +227,24 @@ def naive_error_within(training: Sequence[np.ndarray], season: int) -> tuple[flo
 def scaled_covariates(
     windows: Windows, fitted: DataSpec | None = None
 ) -> tuple[np.ndarray | None, tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
-    """Return covariates as windows show them, scaled, ``(N, P + K)``, their mean and deviation, and what to say.
+    """Return scaled covariates for the windows ``(N, P + K)``, their mean and standard deviation, and notes.
 
-    What is known ahead is moved ``horizon`` rows up within its series; its last rows, which no window reaches, repeat
-    the last value. One that never changes in training is only centred. With ``fitted`` its scaler is used.
+    Covariates known in advance are shifted up by ``horizon`` rows within their series; the last rows, which no window
+    reaches, repeat the last value. Constant ones are only centred. With ``fitted`` its scaler is used.
     """
     series = windows.series
     if series.covariates is None:
         return None, (), (), ()
-    spans = zip(series.firsts, windows.borders[:, 1], strict=True)
-    training = np.concatenate([series.covariates[first : first + stop] for first, stop in spans])
+    training = series.covariates[spans(series.firsts, windows.borders[:, 1])]
     constant = ~(np.ptp(training, axis=0) > 0)
     mean, std = training.mean(axis=0), np.where(constant, 1.0, training.std(axis=0))
     if fitted is not None:
         mean, std = (np.asarray(part)[len(series.names) :] for part in (fitted.input_mean, fitted.input_std))
-    rows = np.concatenate(
-        [
-            first + np.minimum(np.arange(size) + windows.horizon, size - 1)
-            for first, size in zip(series.firsts, series.sizes, strict=True)
-        ]
-    )
+    last = np.repeat(series.firsts + series.sizes - 1, series.sizes)
+    rows = np.minimum(np.arange(len(last)) + windows.horizon, last)
     past = len(series.past)
     shown = np.hstack([series.covariates[:, :past], series.covariates[rows, past:]])
     names = [name for name, still in zip((*series.past, *series.known), constant, strict=True) if still]
-    notes = (f"{', '.join(names)}: one value in all training rows, of which nothing can be learnt",) if names else ()
+    notes = (f"{', '.join(names)}: constant over all training rows, thus uninformative",) if names else ()
     scaled = ((shown - mean) / std).astype(np.float32)
     return scaled, tuple(mean.tolist()), tuple(std.tolist()), notes

@@ -1,1 +1,1 @@
-"""Users' own files."""
+"""Data sets read from user-provided files."""

@@ -1,4 +1,4 @@
-"""Equally spaced times: their step, the season that it usually has, gaps, and what a calendar says of them."""
+"""Equally spaced times: their step, its usual season, gaps, and calendar features."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILL = "data.missing=fill repeats the last value before them"
 
 @dataclass(frozen=True)
 class Step:
-    """A unit of time and how many steps of it make its usual season."""
+    """A unit of time and the usual season in steps of it."""
 
     name: str
     season: int
 
 
-# Hours, days and months have the season that everyone expects; other steps have none by themselves.
+# Steps with a conventional season; others have none by default.
 _STEPS = {
     timedelta(minutes=5): Step("5 minutes", 288),
     timedelta(minutes=10): Step("10 minutes", 144),
@@ -40,24 +40,24 @@ _DAY = np.timedelta64(1, "D")
 
 
 class Clock:
-    """Equally spaced times, ``(N,)``; in calendar months where that is what they are.
+    """Equally spaced times, ``(N,)``, possibly in calendar months.
 
     Attributes:
-        step: what lies between two rows, in words.
-        season: steps of the season that such rows usually have, 1 where there is none.
+        step: time between two rows, as text.
+        season: the usual season in steps, 1 if there is none.
     """
 
     def __init__(self, table: Table, name: str, times: pl.Series) -> None:
         self.table, self.name, self.times = table, name, times
         if len(times) < 2:
-            raise RequestError(f"{table.name}: {len(times)} row{table.whose}; a series needs more")
+            raise RequestError(f"{table.name}: {len(times)} row{table.whose}; a series needs at least 2")
         months = (times.dt.year().cast(pl.Int64) * 12 + times.dt.month().cast(pl.Int64)).to_numpy()
         micros = times.dt.epoch("us").to_numpy()
         whole_months = times.dt.day().n_unique() == 1 or bool((times.dt.month_end() == times).all())
         self.calendar = bool(whole_months and np.median(np.diff(months)) >= 1)
         self.ticks = months if self.calendar else micros
         steps, counts = np.unique(np.diff(self.ticks), return_counts=True)
-        self.tick = int(steps[counts.argmax()])  # the most frequent; the shortest of several
+        self.tick = int(steps[counts.argmax()])  # the most frequent; ties: the shortest
         self._check_order()
         known = _CALENDAR.get(self.tick) if self.calendar else _STEPS.get(timedelta(microseconds=self.tick))
         unit = f"{self.tick} months" if self.calendar else str(timedelta(microseconds=self.tick))
@@ -69,11 +69,11 @@ class Clock:
         if len(backwards):
             row = int(backwards[0])
             same = self.ticks[row] == self.ticks[row + 1]
-            remedy = "one row a step" + ("" if self.table.whose else ", or name the column that tells series apart")
+            remedy = "one row per step" + ("" if self.table.whose else ", or select the id column")
             raise RequestError(
                 f"{self.table.name}, {self.table.line(row + 1)}: the time {self._time(row + 1)} "
-                + ("stands there twice" if same else f"comes after {self._time(row)}")
-                + f"{self.table.whose.replace(' of', ' in')}; sort the file by time, {remedy}"
+                + ("occurs twice" if same else f"comes after {self._time(row)}")
+                + f"{self.table.whose.replace(' of', ' in')}; sort the file by time, with {remedy}"
                 + ("" if self.table.whose else " (data.id=COLUMN)")
             )
 
@@ -82,10 +82,10 @@ class Clock:
         return str(moment)
 
     def regular(self, values: np.ndarray, *, fill: bool) -> np.ndarray:
-        """Return ``values (N, C)`` with a row for every step.
+        """Return ``values (N, C)`` with one row for every step, repeating values over gaps.
 
         Raises:
-            RequestError: steps are skipped and ``fill`` is off, or times lie off the grid; the line is named.
+            RequestError: steps are missing and ``fill`` is off, or times are not equally spaced; the line is named.
         """
         jumps = np.diff(self.ticks)
         off_grid = np.flatnonzero(jumps % self.tick)
@@ -93,8 +93,8 @@ class Clock:
             row = int(off_grid[0])
             raise RequestError(
                 f"{self.table.name}, {self.table.line(row + 1)}: the time goes from {self._time(row)} to "
-                f"{self._time(row + 1)}{self.table.whose}, the usual step is one {self.step}; resample the series to "
-                "equal steps"
+                f"{self._time(row + 1)}{self.table.whose}, but the usual step is one {self.step}; resample the series "
+                "to equal steps"
             )
         gaps = np.flatnonzero(jumps > self.tick)
         if len(gaps) and not fill:
@@ -103,28 +103,31 @@ class Clock:
             raise RequestError(
                 f"{self.table.name}, {self.table.line(row + 1)}: a gap in the series{self.table.whose}, from "
                 f"{self._time(row)} to {self._time(row + 1)} ({skipped:,} steps missing in {len(gaps):,} "
-                f"gap{'s' if len(gaps) > 1 else ''} of it); add them, or {FILL}"
+                f"gap{'s' if len(gaps) > 1 else ''}); add them, or {FILL}"
             )
         return np.repeat(values, np.append(jumps // self.tick, 1), axis=0)
 
-    def grid(self) -> np.ndarray:
-        """Return the time of every step, those in gaps too, as ``datetime64 (rows,)``; months as their first days."""
-        steps = np.arange(self.ticks[0], self.ticks[-1] + 1, self.tick)
+    def grid(self, rows: int | None = None) -> np.ndarray:
+        """Return the time of every step, including gaps, as ``datetime64 (rows,)``; months as their first day.
+
+        With ``rows``, so many steps from the first one on, which may go beyond the last one.
+        """
+        steps = self.ticks[0] + self.tick * np.arange(rows or (self.ticks[-1] - self.ticks[0]) // self.tick + 1)
         return (steps - (1970 * 12 + 1)).astype("datetime64[M]") if self.calendar else steps.astype("datetime64[us]")
 
 
 def calendar_features(times: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return what a calendar says of ``times (N,)``, as names and numbers ``(N, K)``.
+    """Return names and values ``(N, K)`` of the calendar features of ``times (N,)``.
 
-    Each cycle that is longer than a step is a point on a circle, sin and cos of 2 pi times its phase: the time of day,
-    the day of the week, and the time of the year.
+    Time of day, day of the week and time of the year, as far as they are longer than a step, are each encoded as sin
+    and cos of 2 pi times the phase.
     """
     step = np.median(np.diff(times.astype("datetime64[us]"))) if len(times) > 1 else np.timedelta64(0, "us")
     days = times.astype("datetime64[D]")
     years = times.astype("datetime64[Y]")
     length = ((years + 1).astype("datetime64[D]") - years.astype("datetime64[D]")) / _DAY
     since_midnight = (times.astype("datetime64[us]") - days.astype("datetime64[us]")) / _DAY
-    weekday = (days.astype(np.int64) + 3) % 7  # 1970 began on a Thursday; Monday is 0
+    weekday = (days.astype(np.int64) + 3) % 7  # 1970 started on a Thursday; Monday is 0
     phases = {
         "hour": (_DAY, since_midnight),
         "weekday": (7 * _DAY, weekday / 7),

@@ -1,4 +1,4 @@
-"""The files that a text is made of, read piece by piece: what is found, what is skipped, which bytes are no UTF-8."""
+"""The files of a text corpus, read piece by piece."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import numpy as np
 from cellstate.data.files.reading import existing_file
 from cellstate.errors import RequestError, did_you_mean
 
-PIECE = 2**18  # bytes that are read, decoded and encoded at once
+PIECE = 2**18  # bytes read, decoded and encoded at a time
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in one or several files, or one that is in memory already.
+    """A text in one or several files, or in memory.
 
     Attributes:
-        name: what to call it: the path that the user gave.
-        files: in the order in which they are read.
+        name: its name in messages: the path given by the user.
+        files: in reading order.
         separator: the text between two files.
-        skipped: names of what lies in the folder and is hidden, or no text.
-        text: the text itself where there are no files.
+        skipped: names of the files in the folder that are hidden or not text.
+        text: the text itself if there are no files.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Corpus:
         return sum(file.stat().st_size for file in self.files)
 
     def pieces(self) -> Iterator[np.ndarray]:
-        """Yield the Unicode code points of the whole text, some 2^18 at a time.
+        """Yield the Unicode code points of the text, about 2^18 at a time.
 
         Raises:
-            RequestError: bytes are not UTF-8, or a file cannot be read; the message says which and where.
+            RequestError: bytes are not valid UTF-8, or a file cannot be read; file and line are named.
         """
         if self.text:
             yield code_points(self.text)
@@ -54,18 +54,18 @@ class Corpus:
 
 
 def find_corpus(path: str, pattern: str, separator: str) -> Corpus:
-    """Return the file ``path``, or all text files in the folder ``path`` and below it, sorted by their paths.
+    """Return the file ``path``, or all text files in the folder ``path``, recursively, sorted by path.
 
-    Hidden files and folders, and files that hold zero bytes, are skipped; empty files are left out.
+    Hidden files and folders, files with zero bytes in them, and empty files are skipped.
 
     Raises:
-        RequestError: there is no such file or folder, or no text in it whose name matches ``pattern``.
+        RequestError: the path does not exist, or contains no text file that matches ``pattern``.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return Corpus(path, (existing_file(path, key="data.path"),), separator)
     found: list[Path] = []
-    others: list[str] = []  # text, but of other names
+    others: list[str] = []  # files that do not match the pattern
     skipped: list[str] = []
     for file in sorted(visible(folder, skipped), key=lambda file: file.relative_to(folder).parts):
         name = file.relative_to(folder).as_posix()
@@ -79,7 +79,7 @@ def find_corpus(path: str, pattern: str, separator: str) -> Corpus:
             skipped.append(name)
     if not found:
         why = f"no text file matches data.pattern={pattern}{did_you_mean(pattern, others)}" if others else (
-            "the folder holds no text" + (f" (skipped: {some(skipped)})" if skipped else "")
+            "the folder contains no text" + (f" (skipped: {some(skipped)})" if skipped else "")
             + "; name a UTF-8 file, or a folder of such files"
         )  # fmt: skip
         raise RequestError(f"data.path={path}: {why}")
@@ -87,7 +87,7 @@ def find_corpus(path: str, pattern: str, separator: str) -> Corpus:
 
 
 def visible(folder: Path, hidden: list[str]) -> Iterator[Path]:
-    """Yield all files below a folder, and add to ``hidden`` those whose names begin with a dot, folders as such."""
+    """Yield all files below a folder, and add to ``hidden`` the files and folders whose names start with a dot."""
     for place, folders, files in os.walk(folder):
         for names, end in ((folders, "/"), (files, "")):
             dotted = [name for name in names if name.startswith(".")]
@@ -97,9 +97,9 @@ def visible(folder: Path, hidden: list[str]) -> Iterator[Path]:
 
 
 def is_text(file: Path) -> bool:
-    """Return whether a file looks like text, as git tells it: no zero byte in its first 8,000.
+    """Return whether a file appears to be text, by the criterion of git: no zero byte in its first 8,000.
 
-    UTF-16 is full of them; it counts as text if it says so itself, and is then refused by name, not passed over.
+    UTF-16 with a byte order mark counts as text, so that it is rejected with an error instead of skipped.
     """
     try:
         with file.open("rb") as stream:
@@ -110,9 +110,9 @@ def is_text(file: Path) -> bool:
 
 
 def decoded(file: Path) -> Iterator[np.ndarray]:
-    """Yield the code points of one UTF-8 file, a byte order mark left out.
+    """Yield the code points of one UTF-8 file, without a byte order mark.
 
-    A character whose bytes lie on both sides of a border between pieces is kept whole.
+    Characters whose bytes span two pieces are decoded correctly.
     """
     decoder, lines = codecs.getincrementaldecoder("utf-8-sig")(), 1
     with file.open("rb") as stream:
@@ -134,20 +134,20 @@ def decoded(file: Path) -> Iterator[np.ndarray]:
 
 
 def code_points(text: str) -> np.ndarray:
-    """Return the Unicode code points of a text, ``(N,)`` uint8 where it is ASCII, else uint32."""
+    """Return the Unicode code points of a text, ``(N,)`` uint8 if it is ASCII, else uint32."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), dtype=np.uint8)
     return np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
 
 
 def python_topics() -> Corpus:
-    """Return the English help topics of this Python, one after the other in the order of their names."""
+    """Return the English help topics of this Python, concatenated in the order of their names."""
     from pydoc_data.topics import topics
 
     return Corpus("pydoc_data", text="\n".join(topics[name] for name in sorted(topics)))
 
 
 def some(names: list[str] | tuple[str, ...], shown: int = 3) -> str:
-    """Return the first of some names, and how many more there are."""
+    """Return the first few names, and the number of further ones."""
     rest = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + rest

@@ -1,4 +1,4 @@
-"""Public benchmark files whose split is fixed by custom, so that results compare with those in print."""
+"""Public benchmark files with a conventional split, so that results are comparable with published ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A file known by its columns and its number of rows, and the rows of training, validation and test."""
+    """A file identified by its columns and number of rows, and the rows of its conventional split."""
 
     name: str
     columns: frozenset[str]
@@ -17,7 +17,7 @@ class Benchmark:
 
 
 _ETT = frozenset({"HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"})
-_HOURS = 30 * 24  # ETT counts months of 30 days: 12 train, 4 validate, 4 test
+_HOURS = 30 * 24  # ETT counts months of 30 days: 12 for training, 4 for validation, 4 for test
 _QUARTERS = 4 * _HOURS
 _SOURCE = "12, 4 and 4 months of 30 days (Zhou et al., Informer, 2021)"
 
@@ -28,8 +28,5 @@ BENCHMARKS = (
 
 
 def recognise(columns: set[str], rows: int) -> Benchmark | None:
-    """Return the benchmark that a table is, by its columns and its exact number of rows, or None."""
-    for benchmark in BENCHMARKS:
-        if benchmark.columns <= columns and benchmark.rows == rows:
-            return benchmark
-    return None
+    """Return the benchmark with these columns and this exact number of rows, or None."""
+    return next((found for found in BENCHMARKS if found.columns <= columns and found.rows == rows), None)

@@ -1,4 +1,4 @@
-"""Tables written as text: their separator, the line that a row stands in, and what is wrong with a broken one."""
+"""Delimited text tables: their separator, the line of each row, and diagnosis of malformed ones."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from cellstate.data.files.reading import utf8_text
+
 SEPARATORS = ",;\t"
 
 
 def separator_of(header: str) -> str:
-    """Return the separator that stands most often in a header, what is quoted left out."""
+    """Return the most frequent separator in a header, ignoring quoted text."""
     bare = "".join(header.split('"')[::2])
     return max(SEPARATORS, key=bare.count)
 
 
 def read_delimited(file: Path, *, as_text: bool) -> tuple[pl.DataFrame, str]:
-    """Read a file of comma, semicolon or tab separated values; return the table and the separator.
+    """Read a comma, semicolon or tab separated file; return the table and the separator.
 
-    Dates stay text. Blank rows at the end are left out. With ``as_text`` numbers stay text too.
+    Dates are kept as text, with ``as_text`` numbers too. Blank rows at the end are dropped.
     """
     with file.open(encoding="utf-8-sig") as stream:
         separator = separator_of(stream.readline())
@@ -35,7 +37,7 @@ def read_delimited(file: Path, *, as_text: bool) -> tuple[pl.DataFrame, str]:
 
 
 def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each record, the header first, and the line of the file where it begins, counted from 1."""
+    """Yield each record, header first, with the line of the file where it starts, counted from 1."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator_of(text.partition("\n")[0]))
     line = 1
     for record in reader:
@@ -44,40 +46,27 @@ def _records(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def first_lines(file: Path) -> np.ndarray:
-    """Return the line where each row begins, counted from 1, the header left out; quoted cells may hold line breaks."""
+    """Return the line where each row after the header starts, counted from 1; quoted cells may contain line breaks."""
     with file.open(encoding="utf-8-sig", newline="") as stream:
         return np.array([line for line, _ in _records(stream.read())][1:], dtype=int)
 
 
-def broken_line(file: Path, path: str) -> str | None:
-    """Return what is wrong with which line of a text file: bytes that are no UTF-8, or more cells than columns."""
-    raw = file.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-    records = _records(text)
+def ragged_line(file: Path, path: str) -> str | None:
+    """Return a message on the first line with more or fewer cells than the header, or None; blank lines do not count.
+
+    Raises:
+        RequestError: bytes are not valid UTF-8; the line is named.
+    """
+    records = _records(utf8_text(file, path))
     columns = len(next(records, (1, []))[1])
     for line, record in records:
-        if len(record) > columns:
-            return f"{path}, line {line}: {len(record)} cells in a table of {columns} columns; mend the file"
-    return None
-
-
-def short_line(file: Path, path: str) -> str | None:
-    """Return which line has fewer cells than there are columns; blank lines have none."""
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        records = _records(stream.read())
-    columns = len(next(records, (1, []))[1])
-    for line, record in records:
-        if 0 < len(record) < columns and any(cell.strip() for cell in record):
-            return f"{path}, line {line}: {len(record)} cells in a table of {columns} columns; mend the file"
+        if len(record) > columns or (len(record) < columns and any(cell.strip() for cell in record)):
+            return f"{path}, line {line}: {len(record)} cells in a table of {columns} columns; fix the file"
     return None
 
 
 def twice_in_header(file: Path) -> str | None:
-    """Return a name that two columns bear, by the header as it stands in the file."""
+    """Return a column name that occurs twice in the file's header, or None."""
     with file.open(encoding="utf-8-sig", newline="") as stream:
         header = stream.readline()
     _, names = next(_records(header), (1, []))

@@ -1,4 +1,4 @@
-"""From characters to tokens: the vocabulary of the training text, and each character's number in it."""
+"""Character tokenisation: the vocabulary of the training text, and the index of each character in it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 
 from cellstate.data.batch import UNKNOWN
 from cellstate.data.files.corpus import Corpus
+from cellstate.data.splitting import check_shares
 from cellstate.errors import RequestError
 
-CODE_POINTS = 0x110000  # that Unicode has
+CODE_POINTS = 0x110000  # size of Unicode
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A whole text as numbers.
+    """A tokenised text.
 
     Attributes:
-        vocabulary: symbol 0 stands for all that the training part does not hold, the others are those it holds.
-        tokens: the number of each character, ``(N,)``, of ``token_type``.
+        vocabulary: the symbols of the training part, after symbol 0, which represents all others.
+        tokens: the index of each character, ``(N,)``, of ``token_type``.
     """
 
     vocabulary: tuple[str, ...]
@@ -30,7 +31,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Survey:
-    """How long a text is, and what stands in its training part."""
+    """The length of a text and the vocabulary of its training part."""
 
     length: int
     vocabulary: tuple[str, ...]
@@ -39,8 +40,8 @@ class Survey:
 def survey(pieces: Iterable[np.ndarray], shares: Sequence[float]) -> Survey:
     """Read a text once, and return its length and the vocabulary of its training part.
 
-    Where that ends is known only at the end of the text; so every symbol's first place is noted, and the vocabulary are
-    those whose first place lies before that border.
+    The end of the training part is known only after the text has been read, so the first position of every symbol is
+    recorded; the vocabulary contains the symbols whose first position is before that end.
     """
     seen, first = np.zeros(CODE_POINTS, dtype=bool), {}
     length = 0
@@ -56,33 +57,29 @@ def survey(pieces: Iterable[np.ndarray], shares: Sequence[float]) -> Survey:
 
 
 def cut_points(length: int, shares: Sequence[float]) -> list[int]:
-    """Return where training, validation and test text end in a text of ``length`` characters.
+    """Return the ends of the training, validation and test part of a text of ``length`` characters.
 
     Raises:
-        RequestError: the shares are not three numbers of 0 or more with a sum of at most 1, or no text trains.
+        RequestError: the shares are invalid (see ``check_shares``).
     """
-    if min(shares) < 0 or sum(shares) > 1 + 1e-9 or shares[0] <= 0 or shares[1] <= 0:
-        raise RequestError(
-            f"data.split={list(shares)}: give the shares of training, validation and test text, "
-            "the first two above 0, together at most 1, such as [0.9,0.05,0.05]"
-        )
+    check_shares(shares)
     return [length if total > 1 - 1e-9 else int(length * total) for total in itertools.accumulate(shares)]
 
 
 def token_type(symbols: int) -> np.dtype:
-    """Return the smallest integer type for so many symbols, of those that torch can do everything with."""
+    """Return the smallest integer type for so many symbols, of those that torch fully supports."""
     return np.dtype(np.uint8 if symbols <= 2**8 else np.int16 if symbols <= 2**15 else np.int32)
 
 
 def encoder(vocabulary: Sequence[str]) -> np.ndarray:
-    """Return the number of every code point, ``(0x110000,)``: its index in the vocabulary, 0 where it is not there."""
+    """Return the vocabulary index of every code point, ``(0x110000,)``, 0 if it is not in the vocabulary."""
     table = np.zeros(CODE_POINTS, dtype=token_type(len(vocabulary)))
     table[[ord(symbol) for symbol in vocabulary]] = np.arange(len(vocabulary))
     return table
 
 
 def encode_in_memory(corpus: Corpus, shares: Sequence[float], vocabulary: Sequence[str] | None = None) -> Encoded:
-    """Return a text encoded, its tokens in memory; with a given vocabulary in place of that of its training part."""
+    """Return an encoded text with its tokens in memory; a given vocabulary replaces that of its training part."""
     found = survey(corpus.pieces(), shares)
     symbols = found.vocabulary if vocabulary is None else tuple(vocabulary)
     table = encoder(symbols)
@@ -92,10 +89,6 @@ def encode_in_memory(corpus: Corpus, shares: Sequence[float], vocabulary: Sequen
 
 
 def check_length(corpus: Corpus, read: int, expected: int) -> None:
-    """Refuse a text that changed between the two times it is read.
-
-    Raises:
-        RequestError: it did.
-    """
+    """Reject a text that changed between the two passes over it (RequestError)."""
     if read != expected:
-        raise RequestError(f"{corpus.name}: was changed while it was read; try again when nothing writes to it")
+        raise RequestError(f"{corpus.name}: changed while it was being read; try again when nothing writes to it")

@@ -1,4 +1,4 @@
-"""A user's labelled sequences: the files of the UCR and UEA archives, or a table with a row a step."""
+"""User-provided labelled sequences: files of the UCR and UEA archives, or a table with one row per step."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from cellstate.data.files.labelled_text import read_ts, read_tsv
 from cellstate.data.files.sequences import Sequences
 from cellstate.data.neighbour import nearest_neighbour
 from cellstate.data.samples import TensorSamples
+from cellstate.data.splitting import check_shares
 from cellstate.data.synthetic.randomness import CounterRandom
 from cellstate.data.synthetic.trigger_action import TriggerActionData
 from cellstate.errors import RequestError, did_you_mean
 
-SYNTHETIC = 2000  # sequences where no file is given
-NAMED = 12  # classes up to which they are listed
+SYNTHETIC = 2000  # sequences without a file
+NAMED = 12  # most classes that are listed by name
 
 
 class LabelledData(SequenceData):
-    """Sequences that have a class each: the UCR and UEA archives' ``.ts`` and ``.tsv``, or a table with a row a step.
+    """Sequences with one class each: ``.ts`` and ``.tsv`` of the UCR and UEA archives, or a table of one row per step.
 
-    They may differ in length and have several features, which are scaled by the z-score of the training split over all
-    of its steps. Splits keep each class's share. A training split smaller than ``batch_size`` is one batch.
+    Sequences may differ in length and have several features, which are standardised with mean and standard deviation
+    over all steps of the training split. Splits are stratified. A training split below ``batch_size`` is one batch.
 
     Args:
-        path: the file, ``.ts``, ``.tsv``, ``.csv`` or ``.parquet``; None takes synthetic sequences, those of
-            ``data=trigger_action``.
-        test_path: a second file, of the same form, which is the test split; None takes it from the first.
-        id: of a table, the column that tells sequences apart; None takes the one called ``id``.
-        label: of a table, the column with the class; None takes the one called ``label``.
-        time: of a table, the column that orders the steps of a sequence; None takes the one called ``time``, and the
-            order of the rows where there is none.
-        time_format: of a table, the form of times such as ``%d/%m/%Y``; None takes the one that fits them.
-        features: of a table, the columns to read; None takes all other columns of numbers.
-        missing: what to do about missing values: ``error`` names the line and stops, ``fill`` repeats the last value
-            before them (at the beginning of a sequence, the first after them).
-        split: shares of training, validation and test; with ``test_path`` the first two share the first file.
-        batch_size: sequences in one batch.
-        seed: decides which sequences are in which split, and the order of the training sequences.
+        path: the file, ``.ts``, ``.tsv``, ``.csv`` or ``.parquet``; None uses the synthetic sequences
+            of ``data=trigger_action``.
+        test_path: a second file of the same format, used as the test split; None splits it off the first.
+        id: for a table, the column that identifies the sequence; None uses the column ``id``.
+        label: for a table, the column with the class; None uses the column ``label``.
+        time: for a table, the column that orders the steps of a sequence; None uses the column ``time`` if it exists,
+            else the order of the rows.
+        time_format: for a table, the format of times, such as ``%d/%m/%Y``; None infers it.
+        features: for a table, the columns to read; None reads all other numeric columns.
+        missing: treatment of missing values: ``error`` raises an error that names the line, ``fill`` repeats the last
+            value before them (at the start of a sequence, the first value after them).
+        split: shares of training, validation and test; with ``test_path`` the first two divide the first file.
+        batch_size: sequences per batch.
+        seed: determines the split and the order of the training sequences.
     """
 
     _batch_counts_samples = False
@@ -77,7 +78,12 @@ class LabelledData(SequenceData):
     def prepare(self) -> Prepared:
         shares = self._shares()
         given = self._read(self.path, "data.path")
-        classes = class_names(given) if self.fitted is None else self._known_classes(given, self.fitted)
+        if self.fitted is None:
+            classes = class_names(given)
+        else:
+            classes = self.fitted.classes
+            check_features(given, self.fitted.input_size, self.fitted.feature_names, "the model")
+            check_labels(given, classes, "the model does not know the class")
         chosen = stratified(given, classes, shares, self.seed)
         mean, std = given.moments(chosen["train"])
         if self.fitted is not None:
@@ -86,7 +92,9 @@ class LabelledData(SequenceData):
         facts = [described(given, classes)]
         if self.test_path is not None:
             test = self._read(self.test_path, "data.test_path")
-            check_alike(test, given, classes)
+            check_features(test, given.values.shape[1], given.names, given.source)
+            known = set(given.labels)
+            check_labels(test, [name for name in classes if name in known], "no training sequence has the class")
             splits["test"] = test.samples(np.arange(len(test)), classes, mean, std)
             facts.append(described(test, classes))
         facts.append(", ".join(f"{len(samples):,} {split}" for split, samples in splits.items()) + " sequences")
@@ -99,30 +107,14 @@ class LabelledData(SequenceData):
         )
         return Prepared(spec, splits, (*facts, *self._hint()))
 
-    @staticmethod
-    def _known_classes(given: Sequences, fitted: DataSpec) -> tuple[str, ...]:
-        """Return the classes of a model that was trained on other data; refuse what it has never seen."""
-        for what, found, wanted in (
-            ("features", given.values.shape[1], fitted.input_size),
-            ("features", ", ".join(given.names), ", ".join(fitted.feature_names)),
-        ):
-            if found != wanted:
-                raise RequestError(f"{given.source}: its {what} are {found}, those of the model {wanted}")
-        check_labels(given, fitted.classes, "the model does not know the class")
-        return fitted.classes
-
     @override
     def split_rule(self) -> dict[str, Any]:
-        return {"shares": self._shares(), "order": "shuffled by the seed, each class by itself"}
+        return {"shares": self._shares(), "order": "shuffled with the seed, stratified by class"}
 
     def _shares(self) -> dict[str, float]:
         """Return split -> share of the first file's sequences."""
+        check_shares(self.split)
         train, val, test = self.split
-        if min(self.split) < 0 or train == 0 or val == 0 or sum(self.split) > 1 + 1e-9:
-            raise RequestError(
-                f"data.split=[{','.join(f'{share:g}' for share in self.split)}]: give the shares of training, "
-                "validation and test, the first two above 0, together at most 1, such as [0.7,0.15,0.15]"
-            )
         if self.test_path is not None:
             return {"train": train / (train + val), "val": val / (train + val)}
         return {"train": train, "val": val} if test == 0 else {"train": train, "val": val, "test": test}
@@ -130,23 +122,23 @@ class LabelledData(SequenceData):
     def _read(self, path: str | None, key: str) -> Sequences:
         if path is None:
             if self.test_path is not None:
-                raise RequestError(f"data.path: a value is needed beside data.test_path={self.test_path}")
+                raise RequestError(f"data.path: a value is required with data.test_path={self.test_path}")
             return synthetic(self.seed)
         sequences = read(path, key, self.columns)
         return sequences.complete(fill=self.missing == "fill")
 
     def _hint(self) -> tuple[str, ...]:
-        """Return a note where the archive's test file lies beside its training file, and was not asked for."""
+        """Return a note if the archive's test file is next to its training file but is not used."""
         if self.path is None or self.test_path is not None or "_TRAIN" not in Path(self.path).name:
             return ()
         file = Path(self.path)
         test = file.with_name(file.name.replace("_TRAIN", "_TEST"))
         if not test.expanduser().is_file():
             return ()
-        return (f"{test.name} lies beside it: data.test_path={test} makes it the test split",)
+        return (f"{test.name} is in the same folder: data.test_path={test} makes it the test split",)
 
     def references(self) -> dict[str, Scores]:
-        """The most common class, and the class of the nearest training sequence (Euclid)."""
+        """The most common class, and the class of the nearest training sequence (Euclidean distance)."""
         train, reported = self.prepared.splits["train"], self.prepared.splits[self.reported_split]
         assert isinstance(train, TensorSamples)
         assert isinstance(reported, TensorSamples)
@@ -158,25 +150,25 @@ class LabelledData(SequenceData):
 
 
 def read(path: str, key: str, columns: Columns) -> Sequences:
-    """Read a file by the form that its name says; ``.tsv`` is a table where ``columns`` are given.
+    """Read a file in the format given by its suffix; ``.tsv`` is a table if ``columns`` are given.
 
     Raises:
-        RequestError: the name says no form that is known, or columns are given for a file that has none.
+        RequestError: the suffix is unknown, or columns are given for a file without columns.
     """
     form = Path(path).suffix.lower()
     if form == ".tsv" and not columns.given:
         return read_tsv(path, key)
     if form in (".csv", ".tsv", ".parquet", ".pq"):
-        return read_long(path, key, columns)
+        return read_long(path, key, columns)[1]
     if form != ".ts":
-        raise RequestError(f"{key}={path}: its name does not say what it is; give .ts, .tsv, .csv or .parquet")
+        raise RequestError(f"{key}={path}: unknown file type; give .ts, .tsv, .csv or .parquet")
     if columns.given:
-        raise RequestError(f"{next(iter(columns.given))}: a .ts file has no columns to choose from; leave it out")
+        raise RequestError(f"{next(iter(columns.given))}: a .ts file has no columns to choose from; remove this option")
     return read_ts(path, key)
 
 
 def synthetic(seed: int) -> Sequences:
-    """Return the sequences of ``data=trigger_action`` as if they stood in a file."""
+    """Return the sequences of ``data=trigger_action`` in the form of a file's."""
     source = TriggerActionData(seed=seed)
     samples = source.draw("train", np.arange(SYNTHETIC))
     rows = samples.inputs.double().numpy()
@@ -185,10 +177,10 @@ def synthetic(seed: int) -> Sequences:
 
 
 def class_names(sequences: Sequences) -> tuple[str, ...]:
-    """Return the classes: as the file declares them, else all labels in order, of numbers where they are numbers.
+    """Return the classes: as the file declares them, else all labels sorted, numerically if all are numbers.
 
     Raises:
-        RequestError: there is one class only.
+        RequestError: there is only one class.
     """
     found = set(sequences.labels)
     if len(found) < 2:
@@ -203,24 +195,15 @@ def class_names(sequences: Sequences) -> tuple[str, ...]:
         return tuple(sorted(found))
 
 
-def check_alike(test: Sequences, training: Sequences, classes: Sequence[str]) -> None:
-    """Refuse a test file that asks for what the training file does not teach.
-
-    Raises:
-        RequestError: it has other features, or a class that no training sequence has; the line is named.
-    """
-    for which, found, wanted in (
-        ("features", test.values.shape[1], training.values.shape[1]),
-        ("features", ", ".join(test.names), ", ".join(training.names)),
-    ):
+def check_features(sequences: Sequences, size: int, names: Sequence[str], whose: str) -> None:
+    """Reject sequences whose features differ from those of a model or a training file (RequestError)."""
+    for found, wanted in ((sequences.values.shape[1], size), (", ".join(sequences.names), ", ".join(names))):
         if found != wanted:
-            raise RequestError(f"{test.source}: its {which} are {found}, those of {training.source} {wanted}")
-    present = set(training.labels)
-    check_labels(test, [name for name in classes if name in present], "no training sequence has the class")
+            raise RequestError(f"{sequences.source}: features: {found}, but {whose} has {wanted}")
 
 
 def check_labels(sequences: Sequences, known: Sequence[str], complaint: str) -> None:
-    """Refuse sequences of a class that is not known; the line of the first is named (RequestError)."""
+    """Reject sequences of an unknown class; the line of the first is named (RequestError)."""
     for row, label in enumerate(sequences.labels):
         if label not in known:
             step = int(sequences.ends[row] - sequences.lengths[row])
@@ -230,7 +213,7 @@ def check_labels(sequences: Sequences, known: Sequence[str], complaint: str) -> 
 def stratified(
     sequences: Sequences, classes: Sequence[str], shares: dict[str, float], seed: int
 ) -> dict[str, NDArray[np.int64]]:
-    """Return split -> its sequences in the file's order; every class has its share, and at least one, in every split.
+    """Return split -> its sequences in the file's order, stratified: every split has at least one of each class.
 
     Raises:
         RequestError: a class has fewer sequences than there are splits.
@@ -243,8 +226,8 @@ def stratified(
         if 0 < len(rows) < len(shares):
             step, few = int(sequences.ends[rows[0]] - sequences.lengths[rows[0]]), len(rows)
             raise RequestError(
-                f"{sequences.place(step)}: the class {label!r} has {few} sequence{'s' if few > 1 else ''}, and each of "
-                f"{', '.join(shares)} needs one; give more of it, or leave the class out"
+                f"{sequences.place(step)}: the class {label!r} has {few} sequence{'s' if few > 1 else ''}, but each of "
+                f"{', '.join(shares)} needs one; give more sequences of it, or remove the class"
             )
         rows = rows[np.argsort(keys[rows], kind="stable")]
         start = 0
@@ -255,7 +238,7 @@ def stratified(
 
 
 def shared_out(count: int, shares: Sequence[float]) -> list[int]:
-    """Return how many of ``count`` things each share gets: at least one, and as near to the shares as that allows."""
+    """Apportion ``count`` items by shares: at least one each, otherwise as close to the shares as possible."""
     if count == 0:
         return [0] * len(shares)
     wanted = [share * count for share in shares]
@@ -269,7 +252,7 @@ def shared_out(count: int, shares: Sequence[float]) -> list[int]:
 
 
 def described(sequences: Sequences, classes: Sequence[str]) -> str:
-    """Return a line on what a file holds."""
+    """Return a one-line description of a file."""
     shortest, longest = sequences.lengths.min(), sequences.lengths.max()
     steps = f"{shortest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
     features = ", ".join(sequences.names) if sequences.names else str(sequences.values.shape[1])

@@ -1,54 +1,53 @@
-"""The text formats of the UCR and UEA archives, a labelled sequence a line: ``.ts`` and ``.tsv``."""
+"""The text formats of the UCR and UEA archives, one labelled sequence per line: ``.ts`` and ``.tsv``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellstate.data.files.reading import existing_file
+from cellstate.data.files.reading import utf8_lines
 from cellstate.data.files.sequences import Sequences
 from cellstate.errors import RequestError, did_you_mean
 
-MISSING = frozenset({"", "?", "nan", "na", "null"})  # in lower case: what stands where there is no value
+MISSING = frozenset({"", "?", "nan", "na", "null"})  # in lower case
 TRUE, FALSE = "true", "false"
 
 
 def read_tsv(path: str, key: str) -> Sequences:
-    """Read the UCR archive's ``.tsv`` (Dau et al. 2018): label, tab, values with tabs between, one feature.
+    """Read the UCR archive's ``.tsv`` (Dau et al. 2018): a label, then the values of one feature, separated by tabs.
 
-    Missing values at the end of a line are how the archive pads sequences of different lengths: they end there.
+    The archive pads sequences of different lengths with missing values at the end of the line; these are dropped.
 
     Raises:
-        RequestError: names the line that has no label, no value, or something else than numbers.
+        RequestError: a line (which is named) has no label, no value, or a value that is not a number.
     """
     rows, labels, lines = [], [], []
-    for number, line in text_lines(path, key):
+    for number, line in enumerate(utf8_lines(path, key), 1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
         label, tab, rest = line.partition("\t")
         if not tab:
-            raise RequestError(f"{place}: no tab in it; a line is LABEL, a tab, and values with tabs between them")
+            raise RequestError(f"{place}: no tab found; a line is LABEL and the values, separated by tabs")
         check_labelled(label, place)
         values = numbers(rest, "\t", place)
         present = np.flatnonzero(~np.isnan(values))
         if not len(present):
-            raise RequestError(f"{place}: a label and no value; remove the line")
+            raise RequestError(f"{place}: a label without values; remove the line")
         rows.append(values[: present[-1] + 1, None])
         labels.append(label.strip())
         lines.append(number)
     if not rows:
-        raise RequestError(f"{key}={path}: no sequence in it")
+        raise RequestError(f"{key}={path}: the file contains no sequence")
     return Sequences.of_rows(rows, labels, lines, path)
 
 
 @dataclass
 class Header:
-    """What a ``.ts`` file says of itself before its ``@data``."""
+    """The header of a ``.ts`` file, before ``@data``."""
 
     dimensions: int | None = None
     equal_length: bool = False
@@ -56,16 +55,18 @@ class Header:
     classes: tuple[str, ...] = field(default=())
 
     def read(self, line: str, place: str) -> None:
-        """Take in one line, ``@name value value …``; names that say nothing about the data's form are passed over."""
+        """Read one line, ``@name value value …``; names that do not describe the format are ignored."""
         name, *values = line[1:].split()
         name, value = name.lower(), values[0].lower() if values else ""
         if name == "classlabel":
-            self.classes = self._classes(values, place)
+            if value in ("", FALSE):
+                raise RequestError(f"{place}: the file declares no classes; a classifier needs @classLabel true a b")
+            self.classes = tuple(values[1:])
         elif name == "targetlabel" and value == TRUE:
-            raise RequestError(f"{place}: the file holds numbers to predict (@targetLabel), not classes")
+            raise RequestError(f"{place}: the file contains numeric targets (@targetLabel), not classes")
         elif name == "timestamps" and value == TRUE:
             raise RequestError(
-                f"{place}: values with timestamps cannot be read; resample to equal steps, and write values alone"
+                f"{place}: values with timestamps are not supported; resample to equal steps and remove the timestamps"
             )
         elif name == "univariate" and value == TRUE:
             self.dimensions = 1
@@ -76,35 +77,27 @@ class Header:
         elif name == "serieslength":
             self.length = whole(value, name, place)
 
-    @staticmethod
-    def _classes(values: list[str], place: str) -> tuple[str, ...]:
-        if not values or values[0].lower() == FALSE:
-            raise RequestError(
-                f"{place}: the file says that it has no classes; a classifier needs @classLabel true a b"
-            )
-        return tuple(values[1:])
-
 
 def whole(text: str, name: str, place: str) -> int:
-    """Return a whole number above 0."""
+    """Parse a whole number above 0."""
     if not text.isdecimal() or int(text) == 0:
         raise RequestError(f"{place}: @{name} {text}: should be a whole number above 0")
     return int(text)
 
 
 def read_ts(path: str, key: str) -> Sequences:
-    """Read the ``.ts`` of the UEA and UCR archives: a header of ``@name value``, ``@data``, then a sequence a line.
+    """Read the ``.ts`` of the UEA and UCR archives: a header of ``@name value``, ``@data``, a sequence per line.
 
-    A line is ``v,v,v:v,v,v:label``, a part for each dimension; sequences may differ in length, the dimensions of one
-    may not. ``?`` and ``NaN`` are missing values. (Bagnall et al., "The UEA multivariate time series classification
-    archive", 2018.)
+    A line is ``v,v,v:v,v,v:label``, one part per dimension; sequences may differ in length, the dimensions of one
+    sequence may not. ``?`` and ``NaN`` are missing values. (Bagnall et al., "The UEA multivariate time series
+    classification archive", 2018.)
 
     Raises:
-        RequestError: names the line that contradicts the header, has no label, or something else than numbers.
+        RequestError: a line (which is named) contradicts the header, has no label, or a value that is not a number.
     """
     header, in_data = Header(), False
     rows, labels, lines = [], [], []
-    for number, line in text_lines(path, key):
+    for number, line in enumerate(utf8_lines(path, key), 1):
         place, line = f"{path}, line {number}", line.strip()
         if not line or line.startswith(("#", "%")):
             continue
@@ -120,7 +113,7 @@ def read_ts(path: str, key: str) -> Sequences:
         elif line.startswith("@"):
             header.read(line, place)
         else:
-            raise RequestError(f"{place}: values before the line @data; is it missing?")
+            raise RequestError(f"{place}: values before the line @data; check that it is not missing")
     if not rows:
         what = "no sequence after @data" if in_data else "no line @data, which ends the header of a .ts file"
         raise RequestError(f"{key}={path}: {what}")
@@ -128,7 +121,7 @@ def read_ts(path: str, key: str) -> Sequences:
 
 
 def sequence(line: str, header: Header, place: str) -> tuple[NDArray[np.float64], str]:
-    """Return values ``(T, F)`` and label of a line of data; the first tells what the header did not."""
+    """Return values ``(T, F)`` and label of a data line; the first line completes the header where it is silent."""
     *parts, label = line.split(":")
     if header.dimensions is None:
         header.dimensions = max(len(parts), 1)
@@ -136,66 +129,50 @@ def sequence(line: str, header: Header, place: str) -> tuple[NDArray[np.float64]
         raise RequestError(f"{place}: no label after the {header.dimensions} dimensions; a line is VALUES:LABEL")
     check_labelled(label, place)
     if len(parts) != header.dimensions:
-        raise RequestError(f"{place}: {len(parts)} dimensions, the others have {header.dimensions}; mend the line")
+        raise RequestError(f"{place}: {len(parts)} dimensions, but the others have {header.dimensions}; fix the line")
     label = label.strip()
     if label not in header.classes:
-        raise RequestError(f"{place}: the class {label!r} is none of @classLabel{did_you_mean(label, header.classes)}")
+        raise RequestError(f"{place}: the class {label!r} is not in @classLabel{did_you_mean(label, header.classes)}")
     columns = [numbers(part, ",", f"{place}, dimension {order}") for order, part in enumerate(parts, 1)]
     lengths = [len(column) for column in columns]
     for order, length in enumerate(lengths, 1):
         if length != lengths[0]:
             raise RequestError(
-                f"{place}: dimension {order} has {length} steps, dimension 1 has {lengths[0]}; mend the line"
+                f"{place}: dimension {order} has {length} steps, but dimension 1 has {lengths[0]}; fix the line"
             )
     if header.equal_length:
         header.length = header.length or lengths[0]
         if lengths[0] != header.length:
             raise RequestError(
-                f"{place}: {lengths[0]} steps in a file of equal lengths, {header.length}; mend the line, or write "
-                "@equalLength false"
+                f"{place}: {lengths[0]} steps, but @equalLength is true with {header.length} steps; fix the line, or "
+                "write @equalLength false"
             )
     return np.stack(columns, axis=1), label
 
 
-def text_lines(path: str, key: str) -> Iterator[tuple[int, str]]:
-    """Yield number, from 1, and text of each line of a UTF-8 file.
-
-    Raises:
-        RequestError: no such file, an empty one, or bytes that are not UTF-8; the line is named.
-    """
-    with existing_file(path, key).open("rb") as stream:
-        for number, raw in enumerate(stream, 1):
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise RequestError(
-                    f"{path}, line {number}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-                ) from error
-
-
 def check_labelled(label: str, place: str) -> None:
-    """Refuse a label that is missing."""
+    """Reject a missing label (RequestError)."""
     if label.strip().lower() in MISSING:
         raise RequestError(f"{place}: the sequence has no label; add it, or remove the line")
 
 
 def numbers(text: str, separator: str, place: str) -> NDArray[np.float64]:
-    """Return the values of a text ``(T,)``, NaN where one is missing."""
+    """Parse separated values ``(T,)``, NaN where one is missing."""
     cells = text.split(separator)
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         values = np.array([number(cell, place) for cell in cells])
     if np.isinf(values).any():
-        raise RequestError(f"{place}: {cells[int(np.isinf(values).argmax())].strip()!r} is not finite; mend the file")
+        raise RequestError(f"{place}: {cells[int(np.isinf(values).argmax())].strip()!r} is not finite; fix the file")
     return values
 
 
 def number(cell: str, place: str) -> float:
-    """Return one value, NaN where it is missing."""
+    """Parse one value, NaN if it is missing."""
     if cell.strip().lower() in MISSING:
         return math.nan
     try:
         return float(cell)
     except ValueError as error:
-        raise RequestError(f"{place}: {cell.strip()!r} is no number; mend the file") from error
+        raise RequestError(f"{place}: {cell.strip()!r} is not a number; fix the file") from error

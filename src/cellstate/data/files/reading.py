@@ -1,4 +1,4 @@
-"""Opening a user's file, with the answers that a user needs when that fails."""
+"""Opening a user's file, with helpful errors if that fails."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from cellstate.errors import RequestError
 
-NEAR = 0.75  # of difflib's ratio, from which on one file name is taken for a slip of another
+NEAR = 0.75  # least difflib ratio at which a file name counts as a typo of another
 
 
 def existing_file(path: str, key: str) -> Path:
     """Return the path of a readable, non-empty file.
 
     Raises:
-        RequestError: it is not there (a name in its folder is offered, if one is near), a folder, unreadable, or empty.
+        RequestError: it does not exist (a similar name in its folder is suggested), is a folder, unreadable, or empty.
     """
     file = Path(path).expanduser()
     if not file.exists():
@@ -28,17 +28,38 @@ def existing_file(path: str, key: str) -> Path:
         raise RequestError(f"{key}={path}: not a file; name one file")
     try:
         with file.open("rb"):
-            if file.stat().st_size == 0:  # so are those in /proc, which hold what the system makes up: passwords, too
+            if file.stat().st_size == 0:  # also excludes /proc, whose files may contain secrets
                 raise RequestError(f"{key}={path}: the file is empty")
     except OSError as error:
         raise RequestError(f"{key}={path}: cannot be read ({error.strerror}); check its permissions") from error
     return file
 
 
-def near_name(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the file name that ``name`` is a slip of, else what to check.
+def utf8_text(file: Path, path: str) -> str:
+    """Return the text of a file without its byte order mark; ``path`` is the name of the file in errors.
 
-    Suffixes do not count, as half of a folder may share one: the stems must be near, whatever their case.
+    Raises:
+        RequestError: bytes are not valid UTF-8; the line is named.
+    """
+    raw = file.read_bytes()
+    try:
+        return raw.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RequestError(
+            f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from error
+
+
+def utf8_lines(path: str, key: str) -> list[str]:
+    """Return the lines of a UTF-8 file, without line ends; raises like ``existing_file`` and ``utf8_text``."""
+    return [line.rstrip("\r") for line in utf8_text(existing_file(path, key), path).split("\n")]
+
+
+def near_name(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the file name that ``name`` is a typo of, else a hint to check the path.
+
+    Only stems are compared, ignoring case: many files in a folder may share a suffix.
     """
 
     def likeness(other: str) -> float:

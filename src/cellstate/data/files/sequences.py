@@ -1,4 +1,4 @@
-"""Labelled sequences as they stand in a file: values, classes, and the lines they come from."""
+"""Labelled sequences read from a file: values, classes, and the lines they come from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cellstate.errors import RequestError
 
 @dataclass(frozen=True)
 class Sequences:
-    """N sequences of F features, S steps altogether, in their own units; NaN where a value is missing."""
+    """N sequences of F features with S steps in total, unscaled; NaN where a value is missing."""
 
     values: NDArray[np.float64]  # (S, F), one sequence after the other
     lengths: NDArray[np.int64]  # (N,)
     labels: tuple[str, ...]  # (N,) the class of each sequence
-    line: Callable[[int], str]  # where a step of the S stands in the file, such as ``line 12``
-    source: str  # the file, as the user named it
-    names: tuple[str, ...] = ()  # of the features, where they have names
-    declared: tuple[str, ...] = ()  # the classes that the file says there are, where it does
+    line: Callable[[int], str]  # position of a step in the file, such as ``line 12``
+    source: str  # the file as given by the user
+    names: tuple[str, ...] = ()  # of the features, if they have names
+    declared: tuple[str, ...] = ()  # the classes that the file declares, if it does
 
     @classmethod
     def of_rows(
@@ -34,7 +34,7 @@ class Sequences:
         source: str,
         declared: Sequence[str] = (),
     ) -> Sequences:
-        """Join sequences ``(T, F)`` that stand on a line each."""
+        """Join sequences ``(T, F)`` of one line each."""
         lengths = np.array([len(row) for row in rows], np.int64)
         ends = np.cumsum(lengths)
 
@@ -52,18 +52,18 @@ class Sequences:
         return np.cumsum(self.lengths)
 
     def place(self, step: int) -> str:
-        """Return where a step stands, such as ``walks.csv, line 12``."""
+        """Return the position of a step, such as ``walks.csv, line 12``."""
         return f"{self.source}, {self.line(step)}"
 
     def feature(self, number: int) -> str:
-        """Return what to call a feature."""
+        """Return the name of a feature for messages."""
         return f"column {self.names[number]!r}" if self.names else f"dimension {number + 1}"
 
     def complete(self, *, fill: bool) -> Sequences:
-        """Return the same sequences without a missing value.
+        """Return the same sequences without missing values.
 
-        With ``fill``, a missing value repeats the last one before it in its sequence and feature, and those at the
-        beginning the first one after them.
+        With ``fill``, a missing value repeats the last value before it in its sequence and feature, or at the start the
+        first value after it.
 
         Raises:
             RequestError: there are missing values and ``fill`` is off, or a sequence has no value of a feature.
@@ -74,8 +74,8 @@ class Sequences:
         if not fill:
             step, feature = np.argwhere(missing)[0]
             raise RequestError(
-                f"{self.place(step)}: {self.feature(feature)} has no value there ({missing.sum():,} of the file's "
-                "values are missing); mend the file, or data.missing=fill repeats the last value before them"
+                f"{self.place(step)}: {self.feature(feature)} has no value ({missing.sum():,} values of the file are "
+                "missing); fix the file, or data.missing=fill repeats the last value before them"
             )
         first, last = np.repeat(self.ends - self.lengths, self.lengths), np.repeat(self.ends - 1, self.lengths)
         steps = np.arange(len(self.values))
@@ -87,17 +87,17 @@ class Sequences:
             empty = np.flatnonzero(source > last)
             if len(empty):
                 raise RequestError(
-                    f"{self.place(empty[0])}: {self.feature(feature)} has no value in the whole sequence; mend the "
-                    "file, or leave the sequence out"
+                    f"{self.place(empty[0])}: {self.feature(feature)} has no value in the entire sequence; fix the "
+                    "file, or remove the sequence"
                 )
             values[:, feature] = self.values[source, feature]
         return replace(self, values=values)
 
     def moments(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean and standard deviation ``(F,)`` over all steps of some sequences; 1 where nothing varies."""
+        """Return mean and standard deviation ``(F,)`` over all steps of the chosen sequences (1 if constant)."""
         steps = np.isin(np.repeat(np.arange(len(self)), self.lengths), chosen)
         mean, std = self.values[steps].mean(0), self.values[steps].std(0)
-        # Rounding leaves a constant feature a deviation of its last digits, which must not be blown up to 1.
+        # Rounding leaves a constant feature with a tiny deviation, which must not be scaled up to 1.
         return mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0)
 
     def samples(
@@ -107,7 +107,7 @@ class Sequences:
         mean: NDArray[np.float64],
         std: NDArray[np.float64],
     ) -> TensorSamples:
-        """Return some of the sequences, scaled to ``(values - mean) / std`` and padded with 0 at the right."""
+        """Return the chosen sequences, scaled to ``(values - mean) / std`` and right-padded with 0."""
         lengths = self.lengths[chosen]
         grid = np.arange(lengths.max(initial=1))
         valid = grid < lengths[:, None]  # (n, T)

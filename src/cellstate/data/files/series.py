@@ -1,4 +1,4 @@
-"""Users' time series: one or more columns of a CSV or Parquet file, of one series or of several."""
+"""User-provided time series: one or more columns of a CSV or Parquet file with one or several series."""
 
 from __future__ import annotations
 
@@ -12,38 +12,40 @@ from cellstate.config.types import PositiveInt
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table
+from cellstate.data.splitting import Series, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
-from cellstate.data.windows import Series, Split, WindowedData, split_borders
+from cellstate.data.windows import Split, WindowedData
 from cellstate.errors import RequestError
 
 
 class SeriesData(WindowedData):
-    """Windows of the target columns of a table with a row a time step.
+    """Windows of the target columns of a table with one row per time step.
 
-    How windows are split and scaled, and how covariates stand in them, says ``WindowedData``.
+    See ``WindowedData`` for splits, scaling and covariates.
 
     Args:
-        path: a CSV or Parquet file; None takes the synthetic series of ``data=seasonal``.
-        target: the column to forecast, or a list of columns; None takes the only numeric one.
-        id: the column that tells several series apart, whose rows may be in any order; None: all rows are one series.
-        past: columns to look at besides, which are known in the past alone.
-        known: columns whose values are known ahead, such as plans, prices and holidays.
-        calendar: look at the time of day, the weekday and the time of the year too, as known ahead.
-        time: the column that holds the time; None takes the first column of dates, and does without if there is none.
-            Numbers (years, seconds since 1970) are times only where they are named here.
-        time_format: how times are written, such as ``%d/%m/%Y %H:%M``; None finds out.
-        decimal: the mark of decimals; None takes a comma where a column of numbers has some.
-        missing: what to do about empty cells and skipped time steps: ``error`` names the lines and stops,
-            ``fill`` repeats the last value before them (which looks at no future value).
-        window: steps that the forecaster sees; None takes 14 seasons, fewer where the series is short.
-        horizon: steps to forecast; None takes one season.
-        season: steps a season; None takes it from the time column (hours: 24, days: 7, months: 12, …), else from the
-            training rows, where they have one; 1 is none.
-        split: training, validation and test as shares or as numbers of rows, in order of time, of each series; None
-            takes [0.7, 0.1, 0.2], and for the public ETT files the split that is customary for them.
-        short: what to do about series without a sample in each split: ``error`` names one, ``skip`` leaves them out.
-        batch_size: windows in one batch.
-        seed: decides the order of the training windows.
+        path: a CSV or Parquet file; None uses the synthetic series of ``data=seasonal``.
+        target: the column to forecast, or a list of columns; None uses the only numeric one.
+        id: the column that identifies the series, whose rows may be in any order; None: all rows are one series.
+        past: further input columns, known only in the past.
+        known: further input columns known in advance, such as plans, prices and holidays.
+        calendar: add time of day, weekday and time of the year as inputs known in advance.
+        time: the time column; None uses the first date column, if any. Numbers (years, seconds since 1970) are times
+            only if selected here.
+        time_format: the format of times, such as ``%d/%m/%Y %H:%M``; None infers it.
+        decimal: the decimal separator; None infers it for each column.
+        missing: treatment of empty cells and missing time steps: ``error`` raises an error that names the lines,
+            ``fill`` repeats the last value before them (which uses no future value).
+        window: input steps; None uses 14 seasons, fewer if the series is short.
+        horizon: steps to forecast; None uses one season.
+        season: steps per season; None derives it from the time column (hours: 24, days: 7, months: 12, …), else infers
+            it from the training rows; 1 is no season.
+        split: training, validation and test as shares or numbers of rows, chronologically within each series; None uses
+            [0.7, 0.1, 0.2], and for the public ETT files their conventional split.
+        short: treatment of series without a sample in each split: ``error`` raises an error that names one, ``skip``
+            ignores them.
+        batch_size: windows per batch.
+        seed: determines the order of the training windows.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class SeriesData(WindowedData):
         return super().borders(rows)
 
     def _columns(self, table: Table) -> dict[str, list[str]]:
-        """Return the columns to read, by the key that names them."""
+        """Return the columns to read, by config key."""
         past, known = listed(self.past), listed(self.known)
         if self.target is None:
             beside = [*past, *known, *(name for name in (self.id, self.time) if name)]
@@ -125,25 +127,23 @@ class SeriesData(WindowedData):
             targets = listed(self.target)
         if not targets or len(set(targets)) < len(targets):
             shown = ",".join(targets)
-            raise RequestError(f"data.target=[{shown}]: name one column or several different ones, such as [a,b]")
+            raise RequestError(f"data.target=[{shown}]: give one or more different columns, such as [a,b]")
         columns = {"data.target": targets, "data.past": past, "data.known": known}
         keys: dict[str, str] = {}
         for key, names in (*columns.items(), ("data.id", listed(self.id)), ("data.time", listed(self.time))):
             for name in names:
                 if name in keys:
-                    raise RequestError(f"column {name!r} is named by {keys[name]} and by {key}; name it once")
+                    raise RequestError(f"column {name!r} is in both {keys[name]} and {key}; remove it from one")
                 keys[name] = key
         return columns
 
     def _block(self, part: Table, columns: dict[str, list[str]], clock: Clock | None) -> np.ndarray:
-        """Return the values of one series, a row a step: targets, past, known and calendar."""
+        """Return the values of one series, one row per step: targets, past, known and calendar."""
         fill = self.missing == "fill"
         values = np.hstack([part.numbers(names, fill=fill, key=key) for key, names in columns.items()])
         if clock is None:
             if self.calendar:
-                raise RequestError(
-                    f"{self.path}: data.calendar=true needs times, and there are none; set data.time=COLUMN"
-                )
+                raise RequestError(f"{self.path}: data.calendar=true needs a time column; set data.time=COLUMN")
             return values
         values = clock.regular(values, fill=fill)
         return np.hstack([values, calendar_features(clock.grid())[1]]) if self.calendar else values
@@ -152,26 +152,26 @@ class SeriesData(WindowedData):
         for name, clock in zip(ids, clocks, strict=True):
             if clock is not None and clocks[0] is not None and clock.step != clocks[0].step:
                 raise RequestError(
-                    f"{self.path}: series {name!r} has a row every {clock.step}, and series {ids[0]!r} one every "
-                    f"{clocks[0].step}; bring them to one step"
+                    f"{self.path}: series {name!r} has one row per {clock.step}, but series {ids[0]!r} one per "
+                    f"{clocks[0].step}; resample them to the same step"
                 )
 
     def _facts(self, table: Table, columns: dict[str, list[str]], clock: Clock | None, parts: int) -> tuple[str, ...]:
         names = [name for group in columns.values() for name in group]
         several = f" in {parts:,} series" if self.id else ""
         first = f"{self.path}: {len(table):,} rows{several}, forecasting {', '.join(columns['data.target'])}"
-        facts = [first if clock is None else f"{first}, one every {clock.step}"]
-        for key, words in (("data.past", "known in the past"), ("data.known", "known ahead")):
+        facts = [first if clock is None else f"{first}, one per {clock.step}"]
+        for key, words in (("data.past", "known in the past"), ("data.known", "known in advance")):
             if columns[key]:
                 facts[0] += f"; {words}: {', '.join(columns[key])}"
         commas = [name for name in names if name in table.decimal_commas]
         if commas:
-            facts.append(f"decimal commas in {', '.join(commas)} (data.decimal='.' takes them for thousands)")
+            facts.append(f"decimal commas in {', '.join(commas)} (data.decimal='.' reads them as thousands separators)")
         maybe = table.possible_times([*names, *listed(self.id)]) if clock is None else []
         if maybe:
             facts.append(
-                f"no time column recognised: if {' or '.join(maybe)} holds the time, set data.time=COLUMN and, where "
-                "that is not enough, data.time_format"
+                f"no time column recognised: if it is {' or '.join(maybe)}, set data.time=COLUMN and, if "
+                "necessary, data.time_format"
             )
         if self._benchmark is not None and self.split is None:
             facts.append(f"recognised as {self._benchmark.name}: split by convention, {self._benchmark.source}")
@@ -179,5 +179,5 @@ class SeriesData(WindowedData):
 
 
 def listed(names: str | Sequence[str] | None) -> list[str]:
-    """Return one name, several or none as a list."""
+    """Return no, one or several names as a list."""
     return [] if names is None else [names] if isinstance(names, str) else list(names)

@@ -1,4 +1,4 @@
-"""Reading sequences of states: a sequence a line, or a table with a row a step and a separator between sequences."""
+"""Reading sequences of states: one per line, or a table with one row per step and a separator between sequences."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from typing import Literal
 
 import numpy as np
 
-from cellstate.data.files.reading import existing_file
+from cellstate.data.files.reading import utf8_lines
 from cellstate.errors import RequestError, did_you_mean
 
 Format = Literal["lines", "table"]
+ONE_PER_LINE = "one sequence per line"
 DELIMITERS = {"\t": "tabs", ",": "commas"}
 
 
 @dataclass(frozen=True)
 class StateSequences:
-    """All steps of all sequences, one after the other.
+    """All steps of all sequences, concatenated.
 
     columns: the states of each feature, ``K`` lists of all ``N`` steps.
     lengths: steps of each sequence, ``(S,)``; their sum is ``N``.
-    names: of the features, as a table's header has them; none where there is no header.
-    described: what was recognised, for the user.
+    names: of the features, from a table's header; empty without a header.
+    described: the recognised format, for messages.
     """
 
     columns: Sequence[Sequence[str]]
     lengths: np.ndarray
     names: tuple[str, ...] = ()
-    described: str = "a sequence a line"
+    described: str = ONE_PER_LINE
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is to be read; None leaves it to what the file looks like.
+    """How to read a file; None infers it from the file.
 
     form: ``lines`` or ``table``.
-    header: whether a table's first row names its columns; None: it does if none of its cells occurs below it.
-    separator: what stands in the cells of a row between two sequences, beside an empty row.
-    columns: names of the columns to read, in this order; None reads all.
-    target: the column whose next state is predicted; None takes the first.
+    header: whether a table's first row is a header; None: it is if none of its cells occurs in the rows below.
+    separator: content of the cells of a row that separates two sequences, in addition to an empty row.
+    columns: columns to read, in this order; None reads all.
+    target: the column whose next state is predicted; None uses the first.
     """
 
     form: Format | None = None
@@ -51,7 +52,7 @@ class Layout:
     target: str | None = None
 
     def asks_for_table(self) -> str | None:
-        """Return the first option that only a table has, as ``data.key=value``, or None."""
+        """Return the first option that applies to tables only, as ``data.key=value``, or None."""
         given = {
             "header": None if self.header is None else str(self.header).lower(),
             "separator": self.separator,
@@ -65,37 +66,25 @@ def read_sequences(path: str, layout: Layout) -> StateSequences:
     """Read a UTF-8 file.
 
     Raises:
-        RequestError: there is no such file, bytes are not UTF-8, it holds no sequence, a row is ragged or has an empty
-            cell (the message has its line), a column is not there, or options of a table are given for lines.
+        RequestError: the file does not exist, is not UTF-8 or contains no sequence; a row (whose line is named) has the
+            wrong number of cells or an empty one; a column does not exist; or table options are given for lines.
     """
-    lines = [line.rstrip("\r") for line in utf8_text(path).split("\n")]
+    lines = utf8_lines(path, key="data.path")
     if not any(line.strip() for line in lines):
-        raise RequestError(f"{path}: the file holds no states; write a sequence a line, states separated by spaces")
+        raise RequestError(f"{path}: the file has no states; write one sequence per line, states separated by spaces")
     option = layout.asks_for_table()
     if layout.form == "lines" and option:
-        raise RequestError(f"{option}: has a meaning for tables only, and data.format=lines; leave one of them out")
+        raise RequestError(f"{option}: applies to tables only, but data.format=lines; remove one of them")
     if layout.form == "lines" or (layout.form is None and not option and delimiter_of(lines) is None):
         return from_lines(lines)
     return from_table(lines, path, layout)
 
 
-def utf8_text(path: str) -> str:
-    """Return the content of a file, without a byte order mark."""
-    raw = existing_file(path, key="data.path").read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise RequestError(
-            f"{path}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from error
-
-
 def delimiter_of(lines: Sequence[str]) -> str | None:
-    """Return what separates the columns of a table, or None where the lines look like a sequence each.
+    """Return the column separator of a table, or None if each line appears to be a sequence.
 
-    It is a table where more than half of the filled lines have as many tabs, or else commas, as the first, and at least
-    one; or where no line has two states and empty lines stand between some: then it is a table of one column.
+    A table has the same non-zero number of tabs, or else commas, as the first line in more than half of the non-empty
+    lines. If no line has two states and there are empty lines in between, it is a table of one column.
     """
     filled = [line for line in lines if line.strip()]
     for delimiter in DELIMITERS:
@@ -108,27 +97,27 @@ def delimiter_of(lines: Sequence[str]) -> str | None:
 
 
 def from_lines(lines: Iterable[str]) -> StateSequences:
-    """Return the sequences of lines of states separated by blanks; empty lines are passed over."""
+    """Return the sequences of lines of states separated by whitespace; empty lines are ignored."""
     sequences = [states for line in lines if (states := line.split())]
     lengths = np.asarray([len(states) for states in sequences], np.int64)
     return StateSequences([list(itertools.chain.from_iterable(sequences))], lengths)
 
 
 def from_table(lines: Sequence[str], path: str, layout: Layout) -> StateSequences:
-    """Return the sequences of a table: those columns that ``layout`` asks for."""
+    """Return the sequences in the columns of a table that ``layout`` selects."""
     first = next(line for line in lines if line.strip())
     delimiter = next((mark for mark in DELIMITERS if mark in first), "\t")
     blocks = read_blocks(lines, path, delimiter, layout.separator)
     if not blocks:
-        raise RequestError(f"{path}: the table has no row with a state; write a row a step")
+        raise RequestError(f"{path}: the table contains no states; write one row per step")
     columns = [list(column) for column in zip(*itertools.chain.from_iterable(blocks), strict=True)]
     names = named(columns, layout)
-    if names:  # the first row is no step
+    if names:  # the first row is the header
         columns = [column[1:] for column in columns]
         blocks = [blocks[0][1:], *blocks[1:]]
     lengths = np.asarray([len(block) for block in blocks if block], np.int64)
     if not len(lengths):
-        raise RequestError(f"{path}: the table has a header and no rows below it")
+        raise RequestError(f"{path}: the table has a header but no rows")
     if twice := sorted(name for name in set(names) if names.count(name) > 1):
         raise RequestError(f"{path}: two columns are called '{twice[0]}'; rename one of them")
     titles = names or tuple(f"column_{number}" for number in range(1, len(columns) + 1))
@@ -144,10 +133,10 @@ def from_table(lines: Sequence[str], path: str, layout: Layout) -> StateSequence
 
 
 def read_blocks(lines: Sequence[str], path: str, delimiter: str, separator: str | None) -> list[list[list[str]]]:
-    """Return the rows of a table in blocks, as separator rows cut it; a row is a list of cells.
+    """Return the rows of a table, grouped by the separator rows; a row is a list of cells.
 
     Raises:
-        RequestError: a row has more or fewer cells than the first, or an empty one beside others.
+        RequestError: a row has more or fewer cells than the first, or only some of its cells are empty.
     """
     blocks: list[list[list[str]]] = [[]]
     width, began = 0, 1
@@ -159,7 +148,7 @@ def read_blocks(lines: Sequence[str], path: str, delimiter: str, separator: str 
             raise RequestError(f"{path}, line {reader.line_num}: cannot be read as a row ({error})") from error
         if cells is None:
             return [block for block in blocks if block]
-        line, began = began, reader.line_num + 1  # a cell in quotes may go over several lines
+        line, began = began, reader.line_num + 1  # a quoted cell may span several lines
         cells = [cell.strip() for cell in cells]
         if all(cell in ("", separator) for cell in cells):
             blocks.append([])
@@ -167,19 +156,19 @@ def read_blocks(lines: Sequence[str], path: str, delimiter: str, separator: str 
         width = width or len(cells)
         if len(cells) != width:
             raise RequestError(
-                f"{path}, line {line}: has {len(cells)} cell{'s' if len(cells) > 1 else ''}, the first row has {width};"
-                " mend the row, or set data.format=lines if each line is a sequence"
+                f"{path}, line {line}: has {len(cells)} cell{'s' if len(cells) > 1 else ''}, but the first row has "
+                f"{width}; fix the row, or set data.format=lines if each line is a sequence"
             )
         if "" in cells:
             raise RequestError(
-                f"{path}, line {line}: the cell of column {cells.index('') + 1} is empty, and others of its row are "
-                "not; fill it, or empty the whole row where a sequence ends"
+                f"{path}, line {line}: the cell of column {cells.index('') + 1} is empty but others of its row are "
+                "not; fill it, or clear the entire row if a sequence ends there"
             )
         blocks[-1].append(cells)
 
 
 def named(columns: Sequence[Sequence[str]], layout: Layout) -> tuple[str, ...]:
-    """Return the names in the first row, none where it holds states as the other rows do."""
+    """Return the header, or nothing if the first row contains states like the other rows."""
     first = tuple(column[0] for column in columns)
     header = layout.header
     if header is None:
@@ -191,7 +180,7 @@ def named(columns: Sequence[Sequence[str]], layout: Layout) -> tuple[str, ...]:
 
 
 def check_columns(key: str, wanted: Sequence[str], there: Sequence[str], path: str) -> None:
-    """Refuse a column that is not there (RequestError)."""
+    """Reject a nonexistent column (RequestError)."""
     for name in wanted:
         if name not in there:
             raise RequestError(f"data.{key}={name}: {path} has no such column{did_you_mean(name, there)}")

@@ -1,4 +1,4 @@
-"""StateSequences of states from a user's file: the data of a model of the next state."""
+"""Sequences of states from a user's file, for next-state prediction."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cellstate.data.batch import UNKNOWN, DataSpec
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.files.state_file import Format, Layout, StateSequences, read_sequences
 from cellstate.data.samples import TensorSamples
+from cellstate.data.splitting import check_shares, spans
 from cellstate.data.synthetic.chain import MarkovChain
 from cellstate.data.synthetic.markov import markov_chain, markov_sequences
 from cellstate.data.synthetic.randomness import CounterRandom
@@ -24,33 +25,34 @@ from cellstate.errors import RequestError
 from cellstate.metrics.chains import Steps, chain_scores
 from cellstate.metrics.tokens import IGNORED, token_scores
 
-LARGEST = 2**33  # bytes of a padded split; sequences of very unequal lengths would be padded to more than they hold
+LARGEST = 2**33  # bytes of a padded split: padding of unequal lengths can exceed the memory
 Indices = NDArray[np.int64]
 
-# What there is without a file: a chain whose next state depends on the two before, in sequences of unequal length.
+# Without a file: sequences of unequal length from a second-order Markov chain.
 CHAIN: dict[str, Any] = {"states": 4, "order": 2, "concentration": 0.5}
 CHAIN_SEQUENCES, SHORTEST, LONGEST = 4000, 10, 50
 
 
 class StatesData(SequenceData):
-    """StateSequences of states: what follows each state is asked at every step.
+    """Sequences of states; at every step the next state is predicted.
 
     Args:
-        path: a UTF-8 file with a sequence a line, states separated by spaces, or a table (tabs or commas) with a column
-            a feature, a row a step, and an empty row between sequences. None takes sequences of a Markov chain.
-        format: ``lines`` or ``table``; None goes by what the file looks like.
-        header: whether a table's first row names its columns; None: it does if none of its cells occurs below it.
-        separator: what stands in a row between two sequences, beside an empty row.
-        columns: names of the columns to read; None reads all.
-        target: the column whose next state is predicted; None takes the first.
-        split: shares of training, validation and test sequences, in an order that ``seed`` shuffles.
-        folds: k for k-fold cross-validation in place of ``split``: the shuffled sequences are dealt out to k folds.
-        fold: the fold that is the test split, from 0 on; the next one is the validation split, the rest trains. So
-            over the k values of ``fold`` every sequence is tested exactly once (under one seed).
-        max_length: longer sequences are cut into pieces of so many steps, each of which begins with no memory; None
-            leaves them whole.
-        batch_size: sequences in one batch.
-        seed: decides the split, and the order of the training sequences.
+        path: a UTF-8 file with one sequence per line, states separated by spaces, or a table (tab or comma separated)
+            with one column per feature, one row per step, and an empty row between sequences. None generates sequences
+            of a Markov chain.
+        format: ``lines`` or ``table``; None infers it.
+        header: whether a table's first row is a header; None: it is if none of its cells occurs in the rows below.
+        separator: content of a row that separates two sequences, in addition to an empty row.
+        columns: columns to read; None reads all.
+        target: the column whose next state is predicted; None uses the first.
+        split: shares of training, validation and test sequences, shuffled with ``seed``.
+        folds: k for k-fold cross-validation instead of ``split``: the shuffled sequences are divided into k folds.
+        fold: the fold used as test split, from 0; the next one is the validation split, the rest the training split.
+            Over the k values of ``fold`` every sequence is tested exactly once (for a fixed seed).
+        max_length: longer sequences are cut into pieces of at most this many steps, each starting from the initial
+            state; None does not cut.
+        batch_size: sequences per batch.
+        seed: determines the split and the order of the training sequences.
     """
 
     def __init__(
@@ -81,8 +83,8 @@ class StatesData(SequenceData):
         usable = np.flatnonzero(found.lengths > 1)
         if not len(usable):
             raise RequestError(
-                f"{name}: every sequence has one state only, so that there is nothing to predict; write a sequence's "
-                "states in one line, separated by spaces"
+                f"{name}: every sequence has only one state, so there is nothing to predict; write the states of a "
+                "sequence on one line, separated by spaces"
             )
         order = usable[shuffled(len(usable), self.seed)]
         parts = in_folds(order, self.folds, self.fold, name) if self.folds else in_shares(order, self.split, name)
@@ -97,8 +99,8 @@ class StatesData(SequenceData):
         if len(features[target]) < 3:
             column = f" of column {found.names[target]!r}" if found.names else ""
             raise RequestError(
-                f"{name}: the training split{column} holds one state only ({features[target][-1]!r}), so that there is "
-                "nothing to predict; give sequences of at least two states"
+                f"{name}: the training split{column} contains only one state ({features[target][-1]!r}), so there is "
+                "nothing to predict; give sequences of at least two different states"
             )
         steps = np.stack([encode(*pair) for pair in zip(found.columns, features, strict=True)], axis=1)
         splits = {}
@@ -119,49 +121,49 @@ class StatesData(SequenceData):
 
     @override
     def split_rule(self) -> dict[str, Any]:
-        order = {"order": "shuffled by the seed"}
+        order = {"order": "shuffled with the seed"}
         return order | ({"folds": self.folds, "fold": self.fold} if self.folds else {"shares": list(self.split)})
 
     def _read(self) -> tuple[StateSequences, str]:
-        """Return the sequences, and what they are called in messages."""
+        """Return the sequences and their name in messages."""
         if self.path is not None:
             return read_sequences(self.path, self.layout), self.path
         if option := self.layout.asks_for_table():
-            raise RequestError(f"{option}: there is no table; name one with data.path=FILE")
+            raise RequestError(f"{option}: only a table has this option; set data.path=FILE")
         return chain_sequences(self.seed), f"a random chain of order {CHAIN['order']}"
 
     def _facts(self, found: StateSequences, name: str, spec: DataSpec, parts: Mapping[str, Indices]) -> Iterator[str]:
-        """Yield what was found, and how it is split."""
+        """Yield a description of the data and its split."""
         lengths = found.lengths
         yield f"{name}: {found.described}; {len(lengths):,} sequences of {lengths.min():,} to {lengths.max():,} states"
         if spec.features:
             pairs = zip(spec.feature_names, spec.features, strict=True)
             sizes = ", ".join(f"{column} ({len(symbols) - 1:,})" for column, symbols in pairs)
-            yield f"different states by column: {sizes}; predicted is {spec.feature_names[spec.target_feature]}"
+            yield f"different states by column: {sizes}; predicting {spec.feature_names[spec.target_feature]}"
         else:
             yield f"{len(spec.vocabulary) - 1:,} different states"
         which = f"fold {self.fold} of {self.folds}: " if self.folds else ""
         yield which + ", ".join(f"{len(chosen):,} {part}" for part, chosen in parts.items()) + " sequences"
 
     def _remarks(self, lengths: Indices, parts: Mapping[str, Indices], pieces: int, unknown: int) -> Iterator[str]:
-        """Yield what a user might not expect."""
+        """Yield notes on cut and ignored sequences and unknown states."""
         if pieces > sum(map(len, parts.values())):
-            yield f"sequences of more than {self.max_length:,} steps were cut, which makes {pieces:,} pieces"
+            yield f"sequences longer than {self.max_length:,} steps were cut, giving {pieces:,} pieces"
         if short := int((lengths < 2).sum()):
-            yield f"{short:,} sequences of one state were left out: nothing follows in them"
+            yield f"{short:,} sequences of a single state were ignored: they have no next state"
         if unknown:
-            yield f"{unknown:,} steps outside the training split hold a state that it does not have"
+            yield f"{unknown:,} steps outside the training split have a state that does not occur in it"
 
     @property
     def chain(self) -> MarkovChain | None:
-        """The chain that the sequences are of, where there is no file."""
+        """The chain that generates the sequences if there is no file."""
         return markov_chain(seed=self.seed, **CHAIN) if self.path is None else None
 
     def optimum(self) -> Scores:
-        """Of a chain: what a predictor that knows it can expect on sequences of the lengths of the reported split.
+        """For a chain: the expected scores of a predictor that knows it, at the sequence lengths of the reported split.
 
-        A sequence of L states has L - 1 targets, on which ``MarkovChain.optimum`` gives the mean; the mean of all is
-        weighted by their number. Pieces of cut sequences are such sequences, as the chain is stationary.
+        ``MarkovChain.optimum`` gives the mean over the L - 1 targets of a sequence of L states; the overall mean is
+        weighted by the number of targets. As the chain is stationary, this also applies to pieces of cut sequences.
         """
         if self.chain is None:
             return {}
@@ -174,21 +176,21 @@ class StatesData(SequenceData):
         return token_scores(loss, accuracy)
 
     def optimum_realised(self) -> Scores:
-        """Of a chain: what that predictor reaches on the very sequences of the reported split."""
+        """For a chain: the scores of that predictor on the sequences of the reported split."""
         if self.chain is None:
             return {}
         inputs, targets = self._steps(self.reported_split)
         counted = targets != IGNORED
-        # The chain counts its states from 0, the vocabulary from 1; what stands in the padding is not counted.
+        # The chain numbers its states from 0, the vocabulary from 1; padding is not counted.
         states = np.concatenate((inputs[:, :1], np.where(counted, targets, 1)), axis=1) - 1
         chances, hits = self.chain.predictions(states)
         return token_scores(-float(np.log(chances[counted]).mean()), float(hits[counted].mean()))
 
     def references(self) -> dict[str, Scores]:
-        """How often each state occurs, and Markov chains of order 1 to 3 of the predicted feature.
+        """State frequencies, and Markov chains of order 1 to 3 of the predicted feature.
 
-        All are counted on the training split; higher orders are interpolated with lower ones, and know no more of a
-        sequence than the network does (see ``chain_scores``).
+        All are estimated on the training split; higher orders are interpolated with lower ones and see only the part of
+        a sequence that the network sees (see ``chain_scores``).
         """
         train, reported = (self._steps(split) for split in ("train", self.reported_split))
         return chain_scores(train, reported, len(self.spec.vocabulary))
@@ -201,9 +203,9 @@ class StatesData(SequenceData):
 
 
 def chain_sequences(seed: int) -> StateSequences:
-    """Return sequences of the chain that a seed draws, of unequal lengths; states are called A, B, ….
+    """Return sequences of unequal lengths from the chain of a seed; states are named A, B, ….
 
-    Any stretch of a stationary chain is a sequence of it.
+    Any contiguous part of a stationary chain is a sequence of the same distribution.
     """
     numbers = np.arange(CHAIN_SEQUENCES)
     drawn = markov_sequences(numbers, seed=seed, split="train", length=LONGEST, **CHAIN)
@@ -215,13 +217,11 @@ def chain_sequences(seed: int) -> StateSequences:
 
 
 def check_folds(folds: int | None, fold: int) -> None:
-    """Refuse a fold that does not exist (RequestError)."""
+    """Reject a nonexistent fold (RequestError)."""
     if folds is None and fold:
-        raise RequestError(
-            f"data.fold={fold}: there are no folds; set data.folds to their number, such as data.folds=7"
-        )
+        raise RequestError(f"data.fold={fold}: needs data.folds; set the number of folds, such as data.folds=7")
     if folds is not None and fold >= folds:
-        raise RequestError(f"data.fold={fold}: of {folds} folds the numbers are 0 to {folds - 1}")
+        raise RequestError(f"data.fold={fold}: must be from 0 to {folds - 1} for data.folds={folds}")
 
 
 def shuffled(count: int, seed: int) -> Indices:
@@ -231,18 +231,18 @@ def shuffled(count: int, seed: int) -> Indices:
 
 
 def in_folds(order: Indices, folds: int, fold: int, name: str) -> dict[str, Indices]:
-    """Deal out sequences to folds whose sizes differ by one at most.
+    """Divide sequences into folds whose sizes differ by at most one.
 
     Returns:
-        ``test``: fold number ``fold``, ``val``: the next (after the last the first), ``train``: all others.
+        ``test``: fold number ``fold``, ``val``: the next (cyclically), ``train``: all others.
 
     Raises:
         RequestError: there are fewer sequences than folds.
     """
     if len(order) < folds:
         raise RequestError(
-            f"data.folds={folds}: {name} has only {counted(order)} of two states or more, and a fold needs "
-            "one; set fewer folds (3 at least), or give more sequences"
+            f"data.folds={folds}: {name} has only {counted(order)} of at least two states, but each fold "
+            "needs one; set fewer folds (at least 3), or give more sequences"
         )
     number = np.arange(len(order)) % folds
     test, val = number == fold, number == (fold + 1) % folds
@@ -250,72 +250,62 @@ def in_folds(order: Indices, folds: int, fold: int, name: str) -> dict[str, Indi
 
 
 def in_shares(order: Indices, shares: Sequence[float], name: str) -> dict[str, Indices]:
-    """Cut an order of sequences into ``train``, ``val`` and, unless its share is 0, ``test``.
+    """Split sequences in the given order into ``train``, ``val`` and, unless its share is 0, ``test``.
 
     Raises:
-        RequestError: the shares are no shares, or leave a split without a sequence.
+        RequestError: the shares are invalid, or leave a split without a sequence.
     """
-    if min(shares) < 0 or sum(shares) > 1 + 1e-9 or shares[0] <= 0 or shares[1] <= 0:
-        raise RequestError(
-            f"data.split={list(shares)}: give the shares of training, validation and test sequences, "
-            "the first two above 0, together at most 1, such as [0.8,0.1,0.1]"
-        )
+    check_shares(shares)
     stops = np.floor(np.cumsum(shares) * len(order) + 1e-6).astype(int)
     parts = dict(zip(("train", "val", "test"), np.split(order, stops)[:3], strict=True))
     found = {part: chosen for part, chosen in parts.items() if part != "test" or shares[2] > 0}
     empty = next((part for part, chosen in found.items() if not len(chosen)), None)
     if empty:
         raise RequestError(
-            f"data.split={list(shares)}: {name} has {counted(order)} of two states or more, which leaves none for the "
-            f"{empty} split; give more sequences (in a table an empty row ends one), or other shares"
+            f"data.split={list(shares)}: {name} has {counted(order)} of at least two states, so the {empty} split is "
+            "empty; give more sequences (in a table an empty row ends a sequence), or other shares"
         )
     return found
 
 
 def counted(sequences: Indices) -> str:
-    """Return how many sequences there are, in words."""
+    """Return the number of sequences as text."""
     return f"{len(sequences):,} sequence{'s' if len(sequences) != 1 else ''}"
 
 
-def spans(starts: Indices, lengths: Indices) -> Indices:
-    """Return the numbers ``start, start + 1, …`` of each span, one span after the other, ``(sum of lengths,)``."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
-
-
 def vocabulary_of(column: Sequence[str], training: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Return the states of the training split in their order (s2 before s10), after what stands for all others."""
+    """Return the unknown symbol and the states of the training split in natural order (s2 before s10)."""
     states = {state for state, trains in zip(column, training.tolist(), strict=True) if trains}
     return (UNKNOWN, *sorted(states - {UNKNOWN}, key=natural))
 
 
 def known_vocabularies(found: StateSequences, fitted: DataSpec, name: str) -> list[tuple[str, ...]]:
-    """Return the states of each column that a model of other data knows.
+    """Return the vocabulary of each column of a model that was trained on other data.
 
     Raises:
-        RequestError: the columns are not those of the model.
+        RequestError: the columns differ from those of the model.
     """
     known = list(fitted.features or (fitted.vocabulary,))
     if len(found.columns) != len(known) or tuple(found.names) != fitted.feature_names:
-        columns, wanted = (", ".join(names) or "one, without a name" for names in (found.names, fitted.feature_names))
-        raise RequestError(f"{name}: its columns are {columns}, those of the model {wanted}")
+        columns, wanted = (", ".join(names) or "one, unnamed" for names in (found.names, fitted.feature_names))
+        raise RequestError(f"{name}: columns: {columns}, but the model has {wanted}")
     return known
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that puts names in alphabetical order, and numbers within them in numerical order."""
-    parts = re.split(r"(\d+)", name)  # text and digits by turns
+    """Return a sort key for alphabetical order in which numbers within names are compared numerically."""
+    parts = re.split(r"(\d+)", name)  # text and digits alternate
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def encode(column: Sequence[str], vocabulary: Sequence[str]) -> Indices:
-    """Return the index of each state, 0 where the vocabulary does not have it, ``(N,)``."""
+    """Return the index of each state ``(N,)``, 0 if it is not in the vocabulary."""
     index = {state: number for number, state in enumerate(vocabulary)}
     return np.fromiter((index.get(state, 0) for state in column), np.int64, len(column))
 
 
 def cut(starts: Indices, lengths: Indices, longest: int | None) -> tuple[Indices, Indices]:
-    """Return start and number of predicted steps of each piece: a sequence of L states has L - 1, each in one piece."""
+    """Return start and number of targets of each piece; each of the L - 1 targets of a sequence is in one piece."""
     steps = lengths - 1
     size = longest or max(int(steps.max()), 1)
     counts = -(-steps // size)
@@ -325,16 +315,16 @@ def cut(starts: Indices, lengths: Indices, longest: int | None) -> tuple[Indices
 
 
 def padded(steps: Indices, starts: Indices, lengths: Indices, *, target: int, name: str) -> TensorSamples:
-    """Return the pieces of ``steps (N, K)`` as rows, padded on the right; the target of a step is the one after it.
+    """Return the pieces of ``steps (N, K)`` as right-padded rows; the target of a step is the state after it.
 
     Raises:
-        RequestError: the longest is so long that all the others, padded to it, would not fit into memory.
+        RequestError: the pieces, padded to the longest, would not fit into memory.
     """
     width, features = int(lengths.max()), steps.shape[1]
     if len(starts) * width * (features + 1) * 8 > LARGEST:
         raise RequestError(
-            f"{name}: the longest of {len(starts):,} sequences has {width + 1:,} states, and all would be padded to "
-            "it; set data.max_length, such as data.max_length=500, which cuts long sequences into pieces"
+            f"{name}: {len(starts):,} sequences would be padded to the longest of {width + 1:,} states, too many for "
+            "the memory; set data.max_length, such as data.max_length=500, to cut long sequences into pieces"
         )
     valid = np.arange(width) < lengths[:, None]
     rows = np.where(valid, starts[:, None] + np.arange(width), starts[:, None])

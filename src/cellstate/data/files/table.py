@@ -1,4 +1,4 @@
-"""A table with a row a time step, from CSV or Parquet: its numbers and its times; every complaint names the line."""
+"""A table with one row per time step, from CSV or Parquet: its numbers and times; every error names the line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from cellstate.data.files.clock import FILL, Clock
-from cellstate.data.files.delimited import broken_line, first_lines, read_delimited, short_line, twice_in_header
+from cellstate.data.files.delimited import first_lines, ragged_line, read_delimited, twice_in_header
 from cellstate.data.files.reading import existing_file
 from cellstate.data.files.times import number_times, read_times, without_zone
 from cellstate.errors import RequestError, did_you_mean
 
-FORM = "write times like 2026-01-31 or 2026-01-31 13:00:00, or give their format with data.time_format=%d/%m/%Y"
-# 12,5 or 1.234,5; a whole number or 1.234 stand beside such, and are none by themselves.
+FORM = "write times like 2026-01-31 or 2026-01-31 13:00:00, or set data.time_format to their format, such as %d/%m/%Y"
+# 12,5 or 1.234,5; whole numbers and 1.234 may occur in such a column but do not identify one.
 COMMA = r"^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+(?:[eE][+-]?\d+)?$"
 GROUPED = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,|$)"
 HOLES = ["", "nan", "na", "null"]
@@ -25,12 +25,12 @@ TIME_NAMES = frozenset({"time", "date", "datetime", "timestamp", "ds", "year", "
 
 
 class Table:
-    """The columns of one file, or the rows of one series in it. ``line(i)`` is where row ``i`` (from 0) stands.
+    """The columns of one file, or the rows of one series in it. ``line(i)`` is the position of row ``i`` (from 0).
 
     Attributes:
-        name: what to call the file in an error.
-        whose: `` of series 'A'`` where these are the rows of one of several, else empty.
-        decimal: the mark of decimals in columns of text; None takes a comma where a column of numbers has some.
+        name: the name of the file in errors.
+        whose: `` of series 'A'`` if these are the rows of one of several series, else empty.
+        decimal: the decimal separator in text columns; None infers it for each column.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Table:
     ) -> None:
         self.frame, self.name, self.decimal, self.whose = frame, name, decimal, ""
         self._header_lines, self._find_lines = header_lines, lines
-        self._rows: np.ndarray | None = None  # of the file, where this is a part of it
+        self._rows: np.ndarray | None = None  # of the file, if this is a part of it
 
     def __len__(self) -> int:
         return self.frame.height
@@ -59,7 +59,7 @@ class Table:
         return None if self._find_lines is None else self._find_lines()
 
     def line(self, row: int) -> str:
-        """Return where a row stands: a line of a text file, a row of a Parquet file."""
+        """Return the position of a row: a line of a text file, a row of a Parquet file."""
         row = row if self._rows is None else int(self._rows[row])
         if not self._header_lines:
             return f"row {row + 1}"
@@ -67,17 +67,14 @@ class Table:
         return f"line {row + 1 + self._header_lines if lines is None or row >= len(lines) else lines[row]}"
 
     def series(self, key: str | None) -> dict[str, Table]:
-        """Return the rows of each series by the id in column ``key``, in the order in which they begin.
+        """Return the rows of each series by the id in column ``key``, in order of first appearance.
 
         Raises:
-            RequestError: there is no such column, or a row has no id.
+            RequestError: the column does not exist, or a row has no id.
         """
         if key is None:
             return {"": self}
-        column = self.column(key, key="data.id")
-        missing = column.is_null().arg_true()
-        if len(missing):
-            raise RequestError(f"{self.name}, {self.line(int(missing[0]))}: column {key!r} (data.id) has no id there")
+        column = self.complete_column(key, key="data.id", what="id")
         numbered = self.frame.select(id=column.cast(pl.String)).with_row_index("row")
         groups = numbered.group_by("id", maintain_order=True).agg("row")
         return {
@@ -86,47 +83,59 @@ class Table:
         }
 
     def _part(self, rows: np.ndarray, whose: str) -> Table:
-        _ = self.decimal_commas  # told by the whole column, not by a part of it
+        _ = self.decimal_commas  # inferred from the entire column, not from a part of it
         part = copy.copy(self)
         part.frame, part._rows, part.whose = self.frame[rows], rows, whose
         return part
 
     def of_file(self, column: pl.Series) -> pl.Series:
-        """Return the rows of this part in a column of the whole file."""
+        """Return the rows of this part in a column of the file."""
         return column if self._rows is None else column.gather(self._rows)
 
     # ------------------------------------------------------------------ numbers
 
     def only_numeric_column(self, key: str, exclude: Collection[str] = ()) -> str:
-        """Return the one numeric column that is not among ``exclude``.
+        """Return the only numeric column not in ``exclude``.
 
         Raises:
-            RequestError: there are several, or none; they are listed.
+            RequestError: there are none or several; they are listed.
         """
         left = [name for name in self.columns if name not in exclude]
         numeric = [name for name in left if self.frame[name].dtype.is_numeric()]
         numeric = numeric or [name for name in left if self.mostly_numbers(name)]
         if len(numeric) == 1:
             return numeric[0]
-        found = f"the numeric columns are: {', '.join(numeric)}" if numeric else "no column is numeric"
-        raise RequestError(f"{self.name}: which column is to be forecast? {found}; choose with {key}=COLUMN")
+        found = f"numeric columns: {', '.join(numeric)}" if numeric else "no column is numeric"
+        raise RequestError(f"{self.name}: which column should be forecast? {found}; set {key}=COLUMN")
 
     def column(self, name: str, key: str) -> pl.Series:
         """Return a column by name.
 
         Raises:
-            RequestError: it is not there; the columns are listed.
+            RequestError: it does not exist; the columns are listed.
         """
         if name not in self.columns:
             there = ", ".join(self.columns)
             hint = did_you_mean(name, self.columns)
             hint = hint if "did you mean" in hint else ""
-            raise RequestError(f"{self.name}: no column {name!r} for {key}{hint} (the columns are: {there})")
+            raise RequestError(f"{self.name}: no column {name!r} for {key}{hint} (columns: {there})")
         return self.frame[name]
+
+    def complete_column(self, name: str, key: str, what: str) -> pl.Series:
+        """Return a column by name.
+
+        Raises:
+            RequestError: it does not exist, or a cell is empty; the line is named.
+        """
+        column = self.column(name, key)
+        empty = column.is_null().arg_true()
+        if len(empty):
+            raise RequestError(f"{self.name}, {self.line(int(empty[0]))}: column {name!r} ({key}) has no {what}")
+        return column
 
     @cached_property
     def decimal_commas(self) -> frozenset[str]:
-        """The columns of text that write decimals with a comma."""
+        """The text columns with a decimal comma."""
         texts = [name for name in self.columns if self.frame[name].dtype == pl.String and self.decimal != "."]
         if self.decimal == ",":
             return frozenset(texts)
@@ -139,14 +148,14 @@ class Table:
         return frozenset(name for name in texts if has_commas(name))
 
     def mostly_numbers(self, name: str) -> bool:
-        """Say whether most of a column of text reads as numbers: then the rest of it is a slip."""
+        """Return whether a text column mostly parses as numbers (the rest are then typos)."""
         column = self.frame[name]
         if column.dtype != pl.String:
             return False
-        return len(column) > 0 and 2 * int(self._as_numbers(name).is_not_null().sum()) > len(column)
+        return len(column) > 0 and 2 * int(self.as_numbers(name).is_not_null().sum()) > len(column)
 
-    def _as_numbers(self, name: str) -> pl.Series:
-        """Return a column as float64, null where a cell is no number."""
+    def as_numbers(self, name: str) -> pl.Series:
+        """Return a column as float64, null where a cell is not a number; true is 1 and false 0."""
         column = self.frame[name]
         if column.dtype.is_numeric() or column.dtype == pl.Boolean:
             return column.cast(pl.Float64)
@@ -160,29 +169,29 @@ class Table:
         """Return columns as ``(N, C)`` float64; true is 1 and false 0.
 
         Raises:
-            RequestError: a cell is no number, or (unless ``fill``) empty, NaN or infinite; the lines are named.
+            RequestError: a cell is not a number, or (unless ``fill``) empty, NaN or infinite; the lines are named.
         """
         columns = [self._numeric(name, fill=fill, key=key) for name in names]
         return np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
 
     def _numeric(self, name: str, *, fill: bool, key: str) -> np.ndarray:
         column = self.column(name, key=key)
-        parsed = self._as_numbers(name)
+        parsed = self.as_numbers(name)
         if parsed.null_count() > column.null_count():
             empty = column.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(HOLES)
             wrong = (parsed.is_null() & column.is_not_null() & ~empty.fill_null(True)).arg_true()
             if len(wrong):
                 row = int(wrong[0])
                 raise RequestError(
-                    f"{self.name}, {self.line(row)}: column {name!r} holds {str(column[row])!r}, which is no number; "
-                    f"mend the file, or choose another {key}"
+                    f"{self.name}, {self.line(row)}: column {name!r} contains {str(column[row])!r}, which is not a "
+                    f"number; fix the file, or choose another {key}"
                 )
         values = parsed.fill_null(float("nan")).to_numpy().copy()
         holes = np.flatnonzero(~np.isfinite(values))
         if len(holes) and not fill:
             raise RequestError(
                 f"{self.name}, {self._lines(holes)}: column {name!r} is empty or not finite in {len(holes):,} "
-                f"row{'s' if len(holes) > 1 else ''}{self.whose}; mend the file, or {FILL}"
+                f"row{'s' if len(holes) > 1 else ''}{self.whose}; fix the file, or {FILL}"
             )
         if len(holes):
             values = self._filled(values, holes, name)
@@ -196,8 +205,8 @@ class Table:
     def _filled(self, values: np.ndarray, holes: np.ndarray, name: str) -> np.ndarray:
         if holes[0] == 0:
             raise RequestError(
-                f"{self.name}, {self.line(0)}: column {name!r} begins with an empty cell{self.whose}, and there is no "
-                "value before it to repeat; remove the first rows"
+                f"{self.name}, {self.line(0)}: column {name!r} starts with an empty cell{self.whose}, so there is "
+                "no previous value to repeat; remove the first rows"
             )
         source = np.arange(len(values))
         source[holes] = 0
@@ -206,35 +215,33 @@ class Table:
     # ------------------------------------------------------------------ times
 
     def clock(self, name: str | None, form: str | None = None) -> Clock | None:
-        """Return the column that ``times`` finds as a clock."""
+        """Return the column found by ``times`` as a clock."""
         found = self.times(name, form)
         return None if found is None else Clock(self, *found)
 
     def times(
         self, name: str | None, form: str | None = None, exclude: Collection[str] = ()
     ) -> tuple[str, pl.Series] | None:
-        """Return the time column, its name and ``(N,)`` times, read in ``form`` or in the form that fits it.
+        """Return the name and ``(N,)`` times of the time column, parsed with ``form`` or else an inferred format.
 
-        Without a name it is the first column of dates that is not among ``exclude``, None if there is none.
+        Without a name it is the first date column not in ``exclude``; None if there is none.
 
         Raises:
-            RequestError: the named column is not there or holds something else than times, a cell of the column is
-                none, or day and month could be either way round.
+            RequestError: the named column does not exist or does not contain times, a cell is not a time, or the order
+                of day and month is ambiguous.
         """
         if name is None:
             name = self._time_column(form, exclude)
             if name is None:
                 return None
-        column = self.column(name, key="data.time")
-        times = self._read_times(column, form)
-        missing = column.is_null().arg_true()
-        if len(missing):
-            raise RequestError(f"{self.name}, {self.line(int(missing[0]))}: column {name!r} has no time there")
+        times = self._read_times(self.column(name, key="data.time"), form)
+        column = self.complete_column(name, key="data.time", what="time")
         wrong = times.is_null().arg_true()
         if len(wrong):
             row = int(wrong[0])
             raise RequestError(
-                f"{self.name}, {self.line(row)}: column {name!r} holds {str(column[row])!r}, which is no time; {FORM}"
+                f"{self.name}, {self.line(row)}: column {name!r} contains {str(column[row])!r}, which is not a "
+                f"time; {FORM}"
             )
         return name, times
 
@@ -246,13 +253,13 @@ class Table:
         whole = [name for name in left if self.frame[name].dtype.is_integer()]
         dated = dated or [name for name in whole if number_times(self.frame[name], named=False) is not None]
         if form is not None and not dated:
-            raise RequestError(f"{self.name}: no column holds times like data.time_format={form}; name it: data.time=…")
+            raise RequestError(f"{self.name}: no column has times in data.time_format={form}; set data.time=COLUMN")
         return dated[0] if dated else None
 
     def _read_times(self, column: pl.Series, form: str | None) -> pl.Series:
-        wanted = f"and no dates; {FORM}" if form is None else f"and no times like data.time_format={form}"
-        nothing = (
-            f"{self.name}: column {column.name!r} (data.time) holds {column.dtype} {wanted} "
+        wanted = f"not dates; {FORM}" if form is None else f"not times in data.time_format={form}"
+        problem = (
+            f"{self.name}: column {column.name!r} (data.time) contains {column.dtype}, {wanted} "
             f"({self.line(0)}: {str(column[0])!r})"
         )
         if column.dtype in (pl.Datetime, pl.Date):
@@ -260,23 +267,23 @@ class Table:
         if column.dtype.is_integer() and form is None:
             times = number_times(column, named=True)
             if times is None:
-                raise RequestError(nothing)
+                raise RequestError(problem)
             return times
         if column.dtype != pl.String and form is None:
-            raise RequestError(nothing)
+            raise RequestError(problem)
         reading = read_times(column.cast(pl.String), form)
         if not 2 * reading.read > len(column):
-            raise RequestError(nothing)
+            raise RequestError(problem)
         if reading.other is not None:
             first = column.drop_nulls()[0]
             raise RequestError(
-                f"{self.name}: column {column.name!r} holds times such as {first!r}, in which day and month could be "
-                f"either way round; say which: data.time_format='{reading.form}' or '{reading.other}'"
+                f"{self.name}: column {column.name!r} contains times such as {first!r}, in which the order of day and "
+                f"month is ambiguous; set data.time_format='{reading.form}' or '{reading.other}'"
             )
         return reading.times
 
     def possible_times(self, exclude: Collection[str]) -> list[str]:
-        """Return the columns that might hold a time in a form that is not recognised, with their first cell."""
+        """Return the columns that may contain times in an unrecognised format, with their first cell."""
 
         def may_be(name: str) -> bool:
             column = self.frame[name]
@@ -288,10 +295,10 @@ class Table:
 
 
 def read_table(path: str, key: str, decimal: Literal[".", ","] | None = None) -> Table:
-    """Read a CSV file (separator comma, semicolon or tab, by its header) or a Parquet file.
+    """Read a CSV file (comma, semicolon or tab separated, inferred from the header) or a Parquet file.
 
     Raises:
-        RequestError: no such file, an empty one, or not the format that its name says.
+        RequestError: the file does not exist, is empty, or is not in the format of its suffix.
     """
     file = existing_file(path, key)
     parquet = file.suffix.lower() in (".parquet", ".pq")
@@ -300,16 +307,16 @@ def read_table(path: str, key: str, decimal: Literal[".", ","] | None = None) ->
             return Table(pl.read_parquet(file), path, header_lines=0, decimal=decimal)
         frame, separator = read_delimited(file, as_text=decimal == ",")
     except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
-        if not parquet and (problem := broken_line(file, path)):
+        if not parquet and (problem := ragged_line(file, path)):
             raise RequestError(problem) from error
         reason = str(error).splitlines()[0]
         raise RequestError(f"{key}={path}: cannot be read as a table ({reason}); give CSV or Parquet") from error
     if frame.height == 0:
-        raise RequestError(f"{key}={path}: the table has a header and no rows")
+        raise RequestError(f"{key}={path}: the table has a header but no rows")
     if twice := twice_in_header(file):
         raise RequestError(f"{key}={path}, line 1: two columns are called {twice!r}; rename one of them")
-    if frame[frame.columns[-1]].null_count() and (problem := short_line(file, path)):
+    if frame[frame.columns[-1]].null_count() and (problem := ragged_line(file, path)):
         raise RequestError(problem)
     if decimal is None and separator == ",":
-        decimal = "."  # "1,234" in a file of commas is a thousand and more
+        decimal = "."  # "1,234" in a comma separated file has a thousands separator
     return Table(frame, path, header_lines=1, decimal=decimal, lines=lambda: first_lines(file))

@@ -26,15 +26,15 @@ from cellstate.data.samples import Samples
 from cellstate.errors import RequestError
 from cellstate.metrics.tokens import ngram_scores
 
-IN_MEMORY_BYTES = 2**26  # larger texts are encoded into a file, and never held in memory as a whole
-COUNTED = 2**28  # characters that n-grams are counted on at most: more of them change little, and take minutes
+IN_MEMORY_BYTES = 2**26  # larger texts are encoded into a file and never loaded into memory entirely
+COUNTED = 2**28  # most characters on which n-grams are counted: more change little and take minutes
 SPLITS = ("train", "val", "test")
 
 
 class TextSamples(Samples):
-    """One stretch of encoded text, ``tokens (N,)`` of any integer type; a stream loader reads it, not an index.
+    """A contiguous part of an encoded text, ``tokens (N,)`` of any integer type, read by a stream loader.
 
-    The tokens may be mapped from a file: nothing here holds a copy of more than a part of them.
+    The tokens may be memory-mapped: they are never copied in full.
     """
 
     def __init__(self, tokens: Tensor) -> None:
@@ -58,30 +58,30 @@ class TextSamples(Samples):
     @override
     def update_digest(self, digest: hashlib._Hash) -> None:
         for part in stretches(self.tokens.cpu().numpy()):
-            digest.update(part.astype(np.int32).tobytes())  # one type, however they are held
+            digest.update(part.astype(np.int32).tobytes())  # one type, whatever the storage
 
     def unknown(self) -> int:
-        """Return how many tokens stand for symbols that the training text does not hold."""
+        """Return the number of tokens whose symbol does not occur in the training text."""
         return sum(len(part) - int(np.count_nonzero(part)) for part in stretches(self.tokens.numpy()))
 
 
 class TextData(SequenceData):
-    """UTF-8 text, cut in order into training, validation and (if asked for) test text.
+    """UTF-8 text, split in order into training, validation and (optionally) test text.
 
-    A text of 64 MiB or more is encoded into a file once, and from then on read from there (``token_file``), so that it
-    may be larger than memory.
+    A text of 64 MiB or more is encoded into a file once and read from there afterwards (``token_file``), so that it may
+    be larger than memory.
 
     Args:
-        path: a file, or a folder, all of whose text files are read in the order of their paths; None takes the English
-            help texts that Python itself carries (``pydoc_data.topics``).
-        pattern: which files of a folder are read, such as ``*.txt``.
-        separator: what stands between the texts of two files.
-        cache: the folder for the encoded form of a large text; None takes ``~/.cache/cellstate``.
-        split: shares of training, validation and test text, in the text's order; a share of 0 leaves a split out.
-        batch_size: streams that are read side by side in training.
-        steps: characters a stream advances in one batch: the length of truncated backpropagation through time.
-        eval_streams: streams in evaluation; fixed, so that scores do not depend on the training batch.
-        seed: decides where each epoch cuts the streams.
+        path: a file, or a folder whose text files are read in the order of their paths; None uses the English help
+            texts of Python (``pydoc_data.topics``).
+        pattern: glob pattern of the files to read in a folder, such as ``*.txt``.
+        separator: text inserted between two files.
+        cache: folder for the encoded form of a large text; None uses ``~/.cache/cellstate``.
+        split: shares of training, validation and test text, in the text's order; 0 for no test split.
+        batch_size: streams read in parallel in training.
+        steps: characters of each stream per batch: the length of truncated backpropagation through time.
+        eval_streams: streams in evaluation; separate, so that scores do not depend on the training batch size.
+        seed: determines where each epoch cuts the streams.
     """
 
     _batch_counts_samples = False
@@ -105,7 +105,7 @@ class TextData(SequenceData):
 
     @override
     def prepare(self) -> Prepared:
-        cut_points(0, self.split)  # refuses shares that make no sense before a long text is read
+        cut_points(0, self.split)  # rejects invalid shares before a long text is read
         corpus = python_topics() if self.path is None else find_corpus(self.path, self.pattern, self.separator)
         encoded, facts = self._encoded(corpus)
         self._check(encoded, corpus.name)
@@ -115,14 +115,14 @@ class TextData(SequenceData):
         files = f" ({len(corpus.files):,} files)" if len(corpus.files) > 1 else ""
         facts = (f"{corpus.name}{files}: {sizes} characters, {len(encoded.vocabulary) - 1} symbols", *facts)
         if unknown:
-            facts += (f"{unknown:,} characters outside the training split are symbols it does not hold",)
+            facts += (f"{unknown:,} characters outside the training split are symbols that do not occur in it",)
         if len(parts["train"].tokens) > COUNTED:
             facts += (f"the n-gram references are counted on the first {COUNTED:,} characters of the training split",)
         return Prepared(DataSpec(vocabulary=encoded.vocabulary), parts, facts)
 
     def _encoded(self, corpus: Corpus) -> tuple[Encoded, tuple[str, ...]]:
-        """Return the text as tokens, and what a user should know of how that came about."""
-        facts = (f"skipped, as hidden or no text: {some(corpus.skipped)}",) if corpus.skipped else ()
+        """Return the text as tokens, and facts about its encoding."""
+        facts = (f"skipped (hidden or not text): {some(corpus.skipped)}",) if corpus.skipped else ()
         vocabulary = None if self.fitted is None else self.fitted.vocabulary
         if corpus.nbytes() < IN_MEMORY_BYTES:
             return encode_in_memory(corpus, self.split, vocabulary), facts
@@ -140,10 +140,10 @@ class TextData(SequenceData):
         return {"shares": list(self.split), "order": "as in the text"}
 
     def _check(self, encoded: Encoded, name: str) -> None:
-        """Refuse a text from which nothing can be learnt, or that is too short for its streams.
+        """Reject a text with nothing to predict, or that is too short for its streams.
 
         Raises:
-            RequestError: says how much of what would do; one line for each key that has to change.
+            RequestError: one line for each key that has to change.
         """
         if not len(encoded.tokens):
             raise RequestError(f"{name}: the file is empty; give a text file with data.path=FILE")
@@ -152,19 +152,19 @@ class TextData(SequenceData):
         if sizes[shortest] < 2:
             raise RequestError(
                 f"{name}: the text is too short: of its {len(encoded.tokens):,} characters the {shortest} split has "
-                f"{sizes[shortest]}, and takes 2 or more; give more text, or a larger share of it with data.split"
+                f"{sizes[shortest]}, but needs at least 2; give more text, or a larger share with data.split"
             )
         symbol = encoded.vocabulary[-1]
         if len(encoded.vocabulary) < 3:
             raise RequestError(
-                f"{name}: the training text holds one symbol only ({symbol!r}), so that there is "
+                f"{name}: the training text contains only one symbol ({symbol!r}), so there is "
                 "nothing to predict; give a text of at least two symbols with data.path=FILE"
             )
         evaluated = min((part for part in sizes if part != "train"), key=lambda part: sizes[part])
         asked = {"data.batch_size": (self.batch_size, "train"), "data.eval_streams": (self.eval_streams, evaluated)}
         problems = [
-            f"{name}: {key}={streams} is larger than the {part} split allows, which has {sizes[part]:,} characters; "
-            f"a stream needs 2, so set {key}={sizes[part] // 2} or less, or give more text"
+            f"{name}: {key}={streams} is too large for the {part} split of {sizes[part]:,} characters; "
+            f"a stream needs at least 2, so set {key}={sizes[part] // 2} or less, or give more text"
             for key, (streams, part) in asked.items()
             if sizes[part] < 2 * streams
         ]
@@ -179,7 +179,7 @@ class TextData(SequenceData):
         return StreamLoader(samples.tokens, streams, self.steps, jitter=shuffle, seed=self.seed, shard=self.shard())
 
     def references(self) -> dict[str, Scores]:
-        """Uniform guessing, and n-gram models (n = 1, 2, 3) that were counted on (the beginning of) training."""
+        """Uniform guessing, and n-gram models (n = 1, 2, 3) estimated on the (start of the) training split."""
         splits = self.prepared.splits
         train, reported = splits["train"], splits[self.reported_split]
         assert isinstance(train, TextSamples)
@@ -188,7 +188,7 @@ class TextData(SequenceData):
 
 
 def as_tensor(tokens: np.ndarray) -> Tensor:
-    """Return a tensor over the same memory, which may be a file mapped read-only: nothing may be written to it."""
+    """Return a tensor that shares the memory, possibly of a read-only mapped file: do not write to it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
         return torch.from_numpy(tokens)

@@ -1,4 +1,4 @@
-"""Times as people write them: which of the usual forms a column of text has, and what it says in that form."""
+"""Parsing of times: inferring the format of a text column."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import polars as pl
 
 from cellstate.errors import RequestError
 
-# Month names may be short or long, in any case. Dates with dots are day first wherever they are used; with slashes
-# and dashes both orders are, so that the values have to tell.
+# Month names may be short or long, in any case. Dates with dots are always day first; with slashes and dashes both
+# orders are in use, so the values have to decide.
 _DATES = (
     "%Y-%m-%d",
     "%Y/%m/%d",
@@ -36,15 +36,15 @@ _DAY_OR_MONTH_FIRST = tuple(
     (f"%d{mark}%m{mark}{year}", f"%m{mark}%d{mark}{year}") for mark in "/-" for year in ("%Y", "%y")
 )
 _CLOCKS = (" %H:%M:%S%.f", " %I:%M:%S %p", " %I:%M %p")
-_SAMPLE = 100  # cells on which forms are tried before the whole column is read
-_YEARS = (1000, 2999)  # "22" reads as the year 22, which nobody means
+_SAMPLE = 100  # cells on which formats are tried before the entire column is parsed
+_YEARS = (1000, 2999)  # "22" would parse as the year 22
 
 _UTC, _OFFSET = r"\s*(?:Z|z|UTC|GMT)$", r"(:\d{2}(?:\.\d+)?)\s*([+-]\d{2}(?::?\d{2})?)$"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A column read as times ``(N,)``, null where a cell is none; ``other`` reads as much of it, as other times."""
+    """A column parsed as times ``(N,)``, null where that fails; format ``other`` parses as many cells, differently."""
 
     times: pl.Series
     form: str
@@ -52,18 +52,18 @@ class Reading:
 
     @property
     def read(self) -> int:
-        """How many cells are times."""
+        """The number of cells that are times."""
         return len(self.times) - self.times.null_count()
 
 
 def read_times(column: pl.Series, form: str | None = None) -> Reading:
-    """Read a column of text as times, in ``form`` or else in the form that reads most of it.
+    """Parse a text column as times, with ``form`` or else the format that parses most cells.
 
-    Times with an offset from UTC stay local where the column has one offset, or one time of day (days of local time
-    are 23 to 25 hours long where clocks change); else they become UTC.
+    Times with an offset from UTC stay local if the column has a single offset or a single time of day (local days have
+    23 to 25 hours when clocks change); otherwise they are converted to UTC.
 
     Raises:
-        RequestError: ``form`` is no form.
+        RequestError: ``form`` is not a valid format.
     """
     if form is not None:
         return Reading(_given(column.str.strip_chars(), form), form)
@@ -73,7 +73,7 @@ def read_times(column: pl.Series, form: str | None = None) -> Reading:
         return Reading(pl.Series(column.name, [None] * len(column), dtype=pl.Datetime("us")), "")
     readings = [Reading(_parsed(text, form), form) for form in forms]
     best = max(readings, key=lambda reading: reading.read)
-    # An offset moves both readings alike: whether they differ is decided without it.
+    # An offset shifts both readings equally, so they are compared without it.
     rivals = (reading for reading in readings if reading.read == best.read and reading is not best)
     other = next((rival.form for rival in rivals if not rival.times.equals(best.times, null_equal=True)), None)
     if best.times.null_count() > text.null_count() and " " in best.form:  # midnight may be written as the date alone
@@ -83,7 +83,7 @@ def read_times(column: pl.Series, form: str | None = None) -> Reading:
 
 
 def _normalised(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the text with one blank between date and time and ``am`` or ``pm``, and its offsets from UTC (or null)."""
+    """Return the text with single spaces before the time and ``am`` or ``pm``, and the offsets from UTC (or null)."""
     text = (
         column.str.strip_chars()
         .str.replace_all(r"\s+", " ")
@@ -101,7 +101,7 @@ def _normalised(column: pl.Series) -> tuple[pl.Series, pl.Series]:
 
 
 def _promising(text: pl.Series) -> list[str]:
-    """Return the forms that read most of a sample of the cells."""
+    """Return the formats that parse most of a sample of the cells."""
     cells = text.drop_nulls()
     sample = cells.gather_every(max(1, len(cells) // _SAMPLE))
     with_clock = 2 * int(sample.str.contains(":").sum()) > len(sample)
@@ -114,7 +114,7 @@ def _promising(text: pl.Series) -> list[str]:
 def _parsed(text: pl.Series, form: str) -> pl.Series:
     if "%d" not in form:  # a month is its first day
         text, form = "01 " + text, "%d " + form
-    if form.endswith("%.f"):  # seconds may be missing, or have a fraction
+    if form.endswith("%.f"):  # seconds may be missing or fractional
         whole, short = text.str.to_datetime(form, strict=False), form.removesuffix(":%S%.f")
         times = whole if not whole.has_nulls() else whole.zip_with(whole.is_not_null(), _strictly(text, short))
     else:
@@ -128,7 +128,7 @@ def _strictly(text: pl.Series, form: str) -> pl.Series:
 
 
 def _given(text: pl.Series, form: str) -> pl.Series:
-    """Read a form of the user's own; a month is its first day, an hour without minutes begins with minute 0."""
+    """Parse with a user's format; a month is its first day, a missing minute is 0."""
     whole = form
     if not any(day in form for day in ("%d", "%e", "%j", "%D", "%F", "%x", "%v", "%c", "%s")):
         text, whole = "01 " + text, "%d " + whole
@@ -138,14 +138,14 @@ def _given(text: pl.Series, form: str) -> pl.Series:
         times = text.str.to_datetime(whole, strict=False, time_unit="us")
     except pl.exceptions.PolarsError as error:
         raise RequestError(
-            f"data.time_format={form}: is no format of times ({str(error).splitlines()[0]}); "
-            "write it like %d/%m/%Y %H:%M"
+            f"data.time_format={form}: invalid time format ({str(error).splitlines()[0]}); "
+            "give one such as %d/%m/%Y %H:%M"
         ) from error
     return without_zone(times)
 
 
 def without_zone(times: pl.Series) -> pl.Series:
-    """Return times of a zone as local time where the column has one time of day, else as UTC, in microseconds."""
+    """Return times with a zone as local time if the column has a single time of day, else as UTC, in microseconds."""
     if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is not None:
         local = times.dt.replace_time_zone(None)
         times = (
@@ -166,10 +166,10 @@ def _without_offset(times: pl.Series, offset: pl.Series) -> pl.Series:
 
 
 def number_times(column: pl.Series, *, named: bool) -> pl.Series | None:
-    """Read whole numbers as times ``(N,)``, or return None where they are none.
+    """Parse whole numbers as times ``(N,)``; None if they are not times.
 
-    Dates such as 20220131 are recognised by themselves. Years, months such as 202201 and seconds, milli-, micro- or
-    nanoseconds since 1970 are only taken for times where the user has named the column.
+    Dates such as 20220131 are always recognised. Years, months such as 202201 and seconds, milli-, micro- or
+    nanoseconds since 1970 are treated as times only if the user selected the column.
     """
     whole = column.cast(pl.Int64, strict=False)
     low, high = whole.min(), whole.max()

@@ -1,8 +1,8 @@
-"""A text too large for memory, encoded once into a file that is mapped into memory instead of read.
+"""Texts too large for memory, encoded once into a file that is memory-mapped.
 
-The file holds the tokens, then a JSON record of what they are, then the record's length and a mark. It is written
-beside its place and moved there when it is whole, and checked before it is used; whatever is wrong with it, or with
-what it was made from, it is made anew. It may be deleted at any time.
+The file contains the tokens, a JSON record that describes them, the record's length and a magic string. It is written
+to a temporary file and renamed when complete, and verified before use; if it is damaged or its source has changed, it
+is written again. It may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cellstate.errors import not_written
 
 MARK = b"cellstate tokens"
 FORMAT = 1
-STRETCH = 2**20  # tokens that are looked at at once
+STRETCH = 2**20  # tokens processed at a time
 
 
 def default_folder() -> Path:
@@ -35,12 +35,11 @@ def default_folder() -> Path:
 def encode_in_file(
     corpus: Corpus, shares: Sequence[float], folder: Path, vocabulary: Sequence[str] | None = None
 ) -> tuple[Encoded, Path]:
-    """Return a text encoded, its tokens mapped from a file in ``folder``, and that file.
+    """Return an encoded text whose tokens are mapped from a file in ``folder``, and that file.
 
-    With a given vocabulary in place of that of the training part.
-
-    The file is named after the paths of the text and the parameters, so that a text that changes leaves no second one;
-    what it was made from (each file's path, size and time of change) stands in its record.
+    A given vocabulary replaces that of the training part. The file name depends on the path of the text and the
+    parameters only, so a modified text overwrites it; path, size and modification time of each source file are in its
+    record.
 
     Raises:
         RequestError: the text cannot be read.
@@ -55,12 +54,12 @@ def encode_in_file(
         write(path, corpus, shares, origin)
         found = read(path, origin)
     if found is None:
-        raise not_written(path, OSError("what was written there is not what is read"))
+        raise not_written(path, OSError("verification after writing failed"))
     return found, path
 
 
 def identity(corpus: Corpus, shares: Sequence[float], vocabulary: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return what decides about the tokens of a text, as it stands in the record."""
+    """Return what determines the tokens of a text, as stored in the record."""
     states = [(file, file.stat()) for file in corpus.files]
     given = {} if vocabulary is None else {"vocabulary": list(vocabulary)}
     return given | {
@@ -72,7 +71,7 @@ def identity(corpus: Corpus, shares: Sequence[float], vocabulary: Sequence[str] 
 
 
 def write(path: Path, corpus: Corpus, shares: Sequence[float], origin: dict[str, Any]) -> None:
-    """Encode a text into ``path``, piece by piece; either the whole file comes to stand there or none."""
+    """Encode a text into ``path`` piece by piece; the file appears only when complete."""
     found = survey(corpus.pieces(), shares)
     vocabulary = origin.get("vocabulary", found.vocabulary)
     table = encoder(vocabulary)
@@ -107,9 +106,9 @@ def write(path: Path, corpus: Corpus, shares: Sequence[float], origin: dict[str,
 
 
 def read(path: Path, origin: dict[str, Any]) -> Encoded | None:
-    """Return the text that a token file holds; None if there is none, it is damaged, or was made from something else.
+    """Return the text of a token file; None if it does not exist, is damaged, or is of another origin.
 
-    The tokens are mapped, read-only: they take memory that the system can have back at any time.
+    The tokens are mapped read-only: the system can reclaim their memory at any time.
     """
     try:
         with path.open("rb") as file:
@@ -134,6 +133,6 @@ def read(path: Path, origin: dict[str, Any]) -> Encoded | None:
 
 
 def stretches(tokens: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield ``tokens (N,)`` in order, a bounded number at a time."""
+    """Yield ``tokens (N,)`` in order, in parts of bounded size."""
     for start in range(0, len(tokens), STRETCH):
         yield tokens[start : start + STRETCH]

@@ -1,1 +1,1 @@
-"""Generators whose best possible score is known."""
+"""Generators with a known best possible score."""

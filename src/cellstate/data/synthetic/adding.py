@@ -1,4 +1,4 @@
-"""The adding problem: of many numbers two are marked; give their sum. What counts stands far from the end."""
+"""The adding problem: predict the sum of two marked numbers in a long sequence."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cellstate.data.synthetic.regression import GeneratedRegression
 
 
 class Addition(NamedTuple):
-    """Samples of the adding problem: numbers, which of them are marked, and what those sum to."""
+    """Samples of the adding problem: numbers, the positions of the marked ones, and their sum."""
 
     numbers: NDArray[np.float64]  # (N, length) in [0, 1)
-    marked: NDArray[np.int64]  # (N, 2) places of the marked ones, from 0, in order
+    marked: NDArray[np.int64]  # (N, 2) positions of the marked ones, from 0, in order
     sums: NDArray[np.float64]  # (N,)
 
 
@@ -31,16 +31,16 @@ def adding_sequences(indices: ArrayLike | Sequence[int], *, seed: int, split: st
 
     The task is that of Hochreiter & Schmidhuber ("Long short-term memory", Neural Computation 1997, experiment 4) in
     the form of Arjovsky, Shah & Bengio ("Unitary evolution recurrent neural networks", ICML 2016): one mark is uniform
-    over the first ``length // 2`` places and one over the others; all sequences are equally long, the target is the
-    plain sum, and marks are 0 or 1. (In 1997 the numbers lie in [-1, 1], the first mark among the first ten places,
+    over the first ``length // 2`` positions and one over the others; all sequences are equally long, the target is the
+    plain sum, and marks are 0 or 1. (In 1997 the numbers are in [-1, 1], the first mark among the first ten positions,
     lengths vary by a tenth, marks are -1, 0 and 1, and the target is 0.5 + sum / 4.)
 
     A sample is a pure function of its index and the keyword arguments; splits draw from independent streams.
-    RequestError where the length is below 2.
+    RequestError if the length is below 2.
     """
     problems = []
     if length < 2:
-        problems.append(f"data.length={length} leaves no room for two marked numbers: set data.length to 2 or more")
+        problems.append(f"data.length={length} is too short for two marked numbers: set data.length to 2 or more")
     check_request(split, problems)
     counters = as_counters(indices)
     random = CounterRandom("adding", seed, split, length)
@@ -58,13 +58,9 @@ class AddingData(GeneratedRegression):
     A step has two features: the number, and 1 where it is marked, else 0.
 
     Args:
-        length: numbers of a sequence.
-        train_size: sequences to train on, in one epoch.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+        length: numbers per sequence.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -79,12 +75,7 @@ class AddingData(GeneratedRegression):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length = length
 
@@ -109,20 +100,20 @@ class AddingData(GeneratedRegression):
         return TensorSamples(inputs, torch.from_numpy(drawn.sums).unsqueeze(1))
 
     def optimum(self) -> Scores:
-        """The sum is a function of the sequence, so a predictor without error exists."""
+        """A perfect predictor exists, as the sum is a function of the sequence."""
         return self.with_scaled({"mae": 0.0, "rmse": 0.0, "mse": 0.0})
 
     def references(self) -> dict[str, Scores]:
         r"""``one``: always 1, in expectation. ``mean`` and ``second_only``: scored on the reported split.
 
         The sum of two independent numbers uniform in [0, 1) has mean 1 and, as the variance of each is 1/12, the
-        variance 1/6. Its distance from the mean, x = |sum - 1|, has the density 2 (1 - x) on [0, 1]. So to answer 1,
-        the best that a predictor can do that reads nothing, costs
+        variance 1/6. Its distance from the mean, x = |sum - 1|, has the density 2 (1 - x) on [0, 1]. So the
+        best constant prediction, 1, has
 
             mse = 1/6 = 0.1667,   mae = 2 int_0^1 x (1 - x) dx = 1/3,   rmse = 1 / sqrt(6) = 0.4082.
 
-        ``second_only`` is one that has forgotten the first marked number and adds 1/2 to the second: what is left is
-        the distance of one number from its mean, of mse 1/12 and mae 1/4 in expectation.
+        ``second_only`` has forgotten the first marked number and adds 1/2 to the second: its error is the distance of
+        one number from its mean, with expected mse 1/12 and mae 1/4.
         """
         table = super().references()
         for metric, value in self.with_scaled({"mae": 1 / 3, "rmse": 6**-0.5, "mse": 1 / 6}).items():

@@ -1,4 +1,4 @@
-"""The automaton of a binary pattern: which strings hold it, how many avoid it, and drawing from those that do."""
+"""The automaton of a binary pattern: testing, counting and sampling strings that contain or avoid it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from cellstate.data.synthetic.randomness import row_blocks
 from cellstate.errors import RequestError
+
+BLOCK = 2**22  # uniforms at a time
 
 
 class PatternAutomaton:
-    """The automaton that reads bits and knows how much of ``pattern`` it has just seen (Knuth, Morris & Pratt 1977).
+    """The automaton that recognises ``pattern`` in a string of bits (Knuth, Morris & Pratt 1977).
 
-    State ``s < m`` means: the longest end of what was read that begins the pattern has ``s`` symbols; state ``m`` means
-    the pattern was seen, and is never left. ``transitions`` is ``(m + 1, 2)``: the next state by state and bit.
+    State ``s < m``: the longest suffix read so far that is a prefix of the pattern has ``s`` symbols; the absorbing
+    state ``m``: the pattern has occurred. ``transitions`` is ``(m + 1, 2)``: the next state by state and bit.
 
-    A pattern can always be avoided: by the run of whichever bit it does not begin with.
-    RequestError where the pattern is empty or holds anything but 0 and 1.
+    Every pattern can be avoided, by repeating the bit that it does not start with.
+    RequestError if the pattern is empty or contains anything but 0 and 1.
     """
 
     def __init__(self, pattern: Sequence[int]) -> None:
         self.pattern = as_pattern(pattern)
         size = len(self.pattern)
         self.transitions = np.zeros((size + 1, 2), np.intp)
-        restart = 0  # the state after pattern[1:state], to which a mismatch falls back
+        restart = 0  # the state after pattern[1:state], the fallback on a mismatch
         for state, symbol in enumerate(self.pattern):
             self.transitions[state] = self.transitions[restart]
             self.transitions[state, symbol] = state + 1
@@ -40,34 +43,35 @@ class PatternAutomaton:
         return counts[0]
 
     def share_containing(self, length: int) -> Fraction:
-        """Return the probability that ``length`` fair coins hold the pattern, exactly: ``1 - avoiding / 2^length``."""
+        """Return the exact probability that ``length`` fair coins contain the pattern: ``1 - avoiding / 2^length``."""
         return 1 - Fraction(self.count_avoiding(length), 2**length)
 
     def contains(self, bits: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Return ``(N,)``: which rows of ``(N, T)`` bits hold the pattern anywhere."""
+        """Return ``(N,)``: which rows of ``(N, T)`` bits contain the pattern."""
         places = bits.shape[1] - len(self.pattern) + 1
         if places < 1:
             return np.zeros(len(bits), np.bool_)
-        # A sliding comparison, not the automaton: no loop over time, and an independent check on what that samples.
+        # A sliding comparison instead of the automaton: no loop over time, and an independent check of its samples.
         matches = np.ones((len(bits), places), np.bool_)
         for offset, symbol in enumerate(self.pattern):
             matches &= bits[:, offset : offset + places] == symbol
         return np.asarray(matches.any(axis=1))
 
     def sample_avoiding(self, uniforms: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Turn ``(N, T)`` uniforms in [0, 1) into ``(N, T)`` bits: rows uniform over the strings that avoid it.
+        """Map ``(N, T)`` uniforms in [0, 1) to ``(N, T)`` bits, rows uniform over the strings that avoid the pattern.
 
-        No rejection: bit by bit, with ``c_r(s)`` the number of strings of ``r`` more bits that from state ``s`` on
-        avoid the pattern,
+        Without rejection: bit by bit, with ``c_r(s)`` the number of strings of ``r`` more bits that avoid the pattern
+        from state ``s``,
 
             P(next bit is 1 | s, r bits to come) = c_{r-1}(transitions[s, 1]) / c_r(s),
 
-        so that a whole string has probability ``1 / c_T(0)``, to the 53 bits of the uniforms.
+        so that each string has probability ``1 / c_T(0)``, up to the 53 bits of the uniforms.
         """
         length = uniforms.shape[1]
         chances = self._chances_of_one(length)
         bits = np.empty(uniforms.shape, np.uint8)
-        for rows in blocks(len(uniforms), length):
+        # Many rows, as the loop over time costs by the step, but at most 32 MiB of uniforms.
+        for rows in row_blocks(len(uniforms), max(length, 2048), BLOCK):
             by_step = np.ascontiguousarray(uniforms[rows].T)  # (T, n): each step reads and writes consecutive memory
             bits_by_step = np.empty(by_step.shape, np.bool_)
             state = np.zeros(by_step.shape[1], np.intp)
@@ -80,9 +84,9 @@ class PatternAutomaton:
         return bits
 
     def _completions(self, length: int) -> Iterator[list[int]]:
-        """Yield, for 0, 1, … ``length`` bits to come, how many strings from each state avoid it: ``(m + 1,)``."""
+        """Yield, for 0, 1, … ``length`` remaining bits, the number of avoiding strings by state: ``(m + 1,)``."""
         if length < 0:
-            raise RequestError(f"length={length}: a sequence has 0 steps or more")
+            raise RequestError(f"length={length}: must be 0 or more")
         moves = self.transitions.tolist()
         counts = [1] * len(self.pattern) + [0]
         yield counts
@@ -91,10 +95,10 @@ class PatternAutomaton:
             yield counts
 
     def _chances_of_one(self, length: int) -> NDArray[np.float64]:
-        """Return ``(T, m + 1)``: the probability that a step's bit is 1, by state (0 where no completion is left)."""
+        """Return ``(T, m + 1)``: the probability that a step's bit is 1, by state (0 if no completion exists)."""
         if length not in self._chances:
-            # Ratios of exact integers, each rounded once: rescaled floats would come to 0 / 0 in a state that few
-            # strings survive (from "11" a single one avoids 110, against some 1.6^r from the other states).
+            # Ratios of exact integers, each rounded once: rescaled floats would give 0 / 0 in a state with few
+            # completions (from "11" a single one avoids 110, but about 1.6^r from the other states).
             chances = np.zeros((length, len(self.transitions)))
             after_one = self.transitions[:, 1].tolist()
             fewer: list[int] = []
@@ -107,7 +111,7 @@ class PatternAutomaton:
 
 
 def as_pattern(pattern: Sequence[int]) -> tuple[int, ...]:
-    """Return the pattern as a tuple of 0 and 1; RequestError where it is anything else, or empty."""
+    """Return the pattern as a tuple of 0 and 1; RequestError if it is anything else, or empty."""
     try:
         symbols = tuple(pattern)
     except TypeError:
@@ -116,10 +120,3 @@ def as_pattern(pattern: Sequence[int]) -> tuple[int, ...]:
         shown = "[" + ",".join(map(str, symbols)) + "]"
         raise RequestError(f"data.pattern={shown}: a pattern is a list of one or more 0 and 1, such as [1,1,0]")
     return tuple(int(symbol) for symbol in symbols)
-
-
-def blocks(rows: int, length: int) -> Iterator[slice]:
-    """Cut rows into blocks: many rows, for the loop over time costs by the step, but at most 32 MiB of uniforms."""
-    size = max(1, min(2048, 2**22 // max(1, length)))
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))

@@ -1,4 +1,4 @@
-"""What every generated classification task shares: classes, and the numbers beside a result."""
+"""Base class of generated classification tasks: classes and reference scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from cellstate.data.synthetic.generated import GeneratedData
 
 
 class GeneratedClassification(GeneratedData):
-    """Generated sequences that have one class each, which the sequence determines.
+    """Generated sequences with one class each, which is a function of the sequence.
 
-    Subclasses say what they ask and how samples are drawn: ``class_names``, ``question`` and ``draw``.
+    Subclasses define ``class_names``, ``question`` and ``draw``.
     """
 
     @abstractmethod
@@ -25,7 +25,7 @@ class GeneratedClassification(GeneratedData):
         """Return the names of the classes, in the order of their labels."""
 
     def input_values(self) -> tuple[float, ...]:
-        """Return all values that a feature can have, where features are symbols; nothing where they are numbers."""
+        """Return all values that a feature can have if features are symbols, empty if they are numbers."""
         return ()
 
     @override
@@ -34,13 +34,13 @@ class GeneratedClassification(GeneratedData):
         return DataSpec(input_size=features, input_values=self.input_values(), classes=self.class_names())
 
     def optimum(self) -> Scores:
-        """The class is a function of the sequence, so a perfect classifier exists (one class has no ranking)."""
+        """A perfect classifier exists, as the class is a function of the sequence (auroc needs all classes)."""
         sure = {"accuracy": 1.0, "loss": 0.0}
         found = len(self.labels(self.reported_split).unique())
         return {**sure, "f1": 1.0, "auroc": 1.0} if found == len(self.spec.classes) else sure
 
     def references(self) -> dict[str, Scores]:
-        """Always answering with the class that is more common in training."""
+        """Always predicting the most common class of the training split."""
         return majority(self.labels("train"), self.labels(self.reported_split), classes=len(self.spec.classes))
 
     def labels(self, split: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The copy task: recall ten symbols after a long pause in which nothing happens."""
+"""The copy task: recall ten symbols after a long delay."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ VOCABULARY = (*"abcdefgh", "_", ":")
 def copy_sequences(
     indices: ArrayLike | Sequence[int], *, seed: int, split: str, delay: int = 30
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return inputs and targets of samples of a split, numbers in VOCABULARY, ``(N, T + 20)`` each, T = ``delay``.
+    """Return inputs and targets of samples of a split, indices in VOCABULARY, ``(N, T + 20)`` each, T = ``delay``.
 
-    Inputs: ten symbols, uniform and independent over eight; T - 1 blanks; the delimiter, which says that it is time;
-    ten blanks. Targets: T + 10 blanks, then the ten symbols in their order. So each is to be given T + 10 steps after
-    it was seen. The task is that of Hochreiter & Schmidhuber (1997) in the form of Arjovsky, Shah & Bengio ("Unitary
+    Inputs: ten symbols, uniform and independent over eight; T - 1 blanks; the delimiter, which requests the recall;
+    ten blanks. Targets: T + 10 blanks, then the ten symbols in order, so each is predicted T + 10 steps after it was
+    seen. The task is that of Hochreiter & Schmidhuber (1997) in the form of Arjovsky, Shah & Bengio ("Unitary
     evolution recurrent neural networks", ICML 2016).
 
     A sample is a pure function of its index and the keyword arguments. No ten symbols are in two splits: those that
-    ``owners`` gives to another are drawn again. RequestError where there is no step for the delimiter.
+    ``owners`` assigns to another are redrawn. RequestError if there is no step for the delimiter.
     """
     problems = []
     if delay < 1:
@@ -44,7 +44,7 @@ def copy_sequences(
     counters = as_counters(indices)
     symbols = np.empty((len(counters), RECALLED), np.uint8)
     random, pending, attempt = CounterRandom("copy_memory", seed, split), np.arange(len(counters)), 0
-    while pending.size:  # ends: each pass keeps a row with a probability of 1/4 or 1/2
+    while pending.size:  # terminates: each pass accepts a row with probability 1/4 or 1/2
         symbols[pending] = random.child(attempt).integers(counters[pending], RECALLED, ALPHABET)
         pending = pending[owners(symbols[pending], seed=seed) != SPLITS.index(split)]
         attempt += 1
@@ -57,9 +57,9 @@ def copy_sequences(
 
 
 def owners(symbols: NDArray[np.uint8], *, seed: int) -> NDArray[np.int64]:
-    """Return ``(N,)``: the place in SPLITS of the split that owns each ten ``symbols (N, 10)``.
+    """Return ``(N,)``: the index in SPLITS of the split that owns each ten ``symbols (N, 10)``.
 
-    By a hash keyed by the seed: half of all belong to train, a quarter each to val and test.
+    By a hash keyed with the seed: half belong to train, a quarter each to val and test.
     """
     key = CounterRandom("copy_memory", seed, "partition").bits([0], 1)[0]
     codes = (symbols @ ALPHABET ** np.arange(RECALLED)).astype(np.uint64)  # below 2^30
@@ -68,16 +68,12 @@ def owners(symbols: NDArray[np.uint8], *, seed: int) -> NDArray[np.int64]:
 
 
 class CopyMemoryData(GeneratedTokens):
-    """Which ten symbols came first, T steps ago? Blanks are to be answered by blanks until the delimiter.
+    """Which ten symbols came first, T steps ago? Until the delimiter, blanks are the targets.
 
     Args:
         delay: T, steps from the last symbol to the delimiter, after which the symbols are recalled.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     answer = ("recall_accuracy", RECALLED, 1)
@@ -94,12 +90,7 @@ class CopyMemoryData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.delay = delay
 
@@ -128,10 +119,10 @@ class CopyMemoryData(GeneratedTokens):
 
     @override
     def references(self) -> dict[str, Scores]:
-        """Return ``memoryless``: the best of the predictors that know the time, and nothing of the symbols.
+        """Return ``memoryless``: the best predictor that knows the step but not the symbols.
 
-        It gives the T + 10 blanks with certainty and each of the ten symbols with 1/8, so that its expected loss is
-        10 ln 8 / (T + 20), and its accuracy (T + 10 + 10 / 8) / (T + 20).
+        It predicts the T + 10 blanks with certainty and each of the ten symbols with 1/8, so its expected loss is
+        10 ln 8 / (T + 20), its accuracy (T + 10 + 10 / 8) / (T + 20).
         """
         length, chance = self.delay + 2 * RECALLED, 1 / ALPHABET
         loss = RECALLED * math.log(ALPHABET) / length

@@ -1,4 +1,4 @@
-"""The embedded Reber grammar: what closes a string is what opened it, and a shorter grammar lies between the two."""
+"""The embedded Reber grammar: a string ends with the symbol it opened with, with Reber strings in between."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from cellstate.data.synthetic.tokens import GeneratedTokens, next_symbols
 from cellstate.metrics.tokens import token_scores
 
 SYMBOLS = tuple("BTPSXVE")
-BLOCK_STEPS = 64  # coins of a string that are drawn at a time
-# Node -> the symbols that may follow and the nodes they lead to (Reber 1967, as drawn by Cleeremans et al. 1989).
+BLOCK_STEPS = 64  # coins drawn per string at a time
+# Node -> possible next symbols and the nodes they lead to (Reber 1967, as in Cleeremans et al. 1989).
 REBER = {
     0: (("B", 1),),
     1: (("T", 2), ("P", 3)),
@@ -32,19 +32,19 @@ REBER = {
     5: (("P", 4), ("V", 6)),
     6: (("E", None),),
 }
-OUTER = ("T", "P")  # either opens and closes an embedding
+OUTER = ("T", "P")  # one of them opens and closes an embedding
 
 
 class Grammar(NamedTuple):
-    """A finite automaton whose states S each have two ways on, equally likely; both the same where there is no choice.
+    """A finite automaton of S states, each with two equally likely transitions, identical if there is no choice.
 
-    State 0 is the start; the last state is the end, which is never left. A symbol leads from a state to one state only,
-    so that what was read so far tells the state, and the true probability of what follows is 1/2 or 1.
+    State 0 is the start; the last state is the absorbing end. A symbol leads from a state to only one state, so the
+    symbols so far determine the state, and the true probability of the next symbol is 1/2 or 1.
     """
 
-    symbols: NDArray[np.uint8]  # (S, 2) numbers in SYMBOLS; of the end, E
+    symbols: NDArray[np.uint8]  # (S, 2) indices in SYMBOLS; E for the end
     successors: NDArray[np.int64]  # (S, 2)
-    forks: NDArray[np.bool_]  # (S,) whether the ways differ
+    forks: NDArray[np.bool_]  # (S,) whether the transitions differ
 
     @property
     def end(self) -> int:
@@ -52,10 +52,10 @@ class Grammar(NamedTuple):
         return len(self.forks) - 1
 
     def visits(self, weight_of_a_way: float = 0.5) -> NDArray[np.float64]:
-        """Return ``(S - 1,)``: how often a string is expected to pass each state but the end.
+        """Return ``(S - 1,)``: the expected number of visits of each state but the end by a string.
 
-        With w the weight of a way from a fork (1/2 its probability), v = e_0 + M^T v, where M holds the weights of the
-        ways from state to state. Where w = 1/4, v sums the squared probabilities of all ways to a state instead.
+        With w the weight of a transition from a fork (its probability 1/2), v = e_0 + M^T v, where M contains the
+        weights from state to state. With w = 1/4, v is the sum of the squared probabilities of all paths to a state.
         """
         moves = np.zeros((self.end + 1, self.end + 1))
         weights = np.where(self.forks, weight_of_a_way, 0.5)
@@ -93,26 +93,26 @@ def embedded_reber_grammar(repeats: int = 1) -> Grammar:
 def embedded_reber_strings(
     indices: ArrayLike | Sequence[int], *, seed: int, split: str, repeats: int = 1
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return numbers in SYMBOLS ``(N, longest)`` and lengths ``(N,)`` of samples of a split.
+    """Return indices in SYMBOLS ``(N, longest)`` and lengths ``(N,)`` of samples of a split.
 
     A string of the embedded Reber grammar (Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 1997,
-    experiment 1; Cleeremans, Servan-Schreiber & McClelland 1989): at each fork either way with probability 1/2.
-    Strings have 9 symbols or more, without a bound; shorter ones are padded with E to the longest of those asked for.
-    Apart from that padding, a sample is a pure function of its index and the keyword arguments. Splits draw from
+    experiment 1; Cleeremans, Servan-Schreiber & McClelland 1989): at each fork both transitions have
+    probability 1/2. Strings have 9 symbols or more, without a bound; they are padded with E to the longest in the call.
+    Apart from the padding, a sample is a pure function of its index and the keyword arguments. Splits draw from
     independent streams; short strings are common, so splits share many.
 
-    RequestError where there is no string in the embedding.
+    RequestError if ``repeats`` is below 1.
     """
     problems = []
     if repeats < 1:
-        problems.append(f"data.repeats={repeats} embeds nothing: set data.repeats to 1 or more")
+        problems.append(f"data.repeats={repeats} is too small: set data.repeats to 1 or more")
     check_request(split, problems)
     counters = as_counters(indices)
     random = CounterRandom("embedded_reber", seed, split)
     grammar = embedded_reber_grammar(repeats)
     states, lengths = np.zeros(len(counters), np.int64), np.zeros(len(counters), np.int64)
     columns: list[NDArray[np.uint8]] = []
-    walking = np.arange(len(counters))  # rows that have not ended
+    walking = np.arange(len(counters))  # rows not at the end
     while len(walking):
         step = len(columns) % BLOCK_STEPS
         if step == 0:
@@ -129,16 +129,12 @@ def embedded_reber_strings(
 
 
 class EmbeddedReberData(GeneratedTokens):
-    """What is the next symbol of a string of the embedded Reber grammar? Above all: what closes the embedding?
+    """What is the next symbol of a string of the embedded Reber grammar, in particular the one closing the embedding?
 
     Args:
-        repeats: Reber strings in the embedding, one after the other; the more, the longer the memory that it takes.
-        train_size: strings to train on.
-        val_size: strings to validate on.
-        test_size: strings to test on.
-        fresh: draw new training strings for every epoch.
-        batch_size: strings in one batch.
-        seed: of the data, and of the order of the training strings.
+        repeats: Reber strings in the embedding, concatenated; more require a longer memory.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     answer = ("closing_accuracy", 2, 2)  # the last target is E
@@ -155,12 +151,7 @@ class EmbeddedReberData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.repeats = repeats
 
@@ -183,9 +174,9 @@ class EmbeddedReberData(GeneratedTokens):
 
     @override
     def notes(self) -> tuple[str, ...]:
-        """Two strings are equal with the sum of all squared probabilities; the last state before the end has it all."""
+        """Two strings are equal with the sum of all squared probabilities, that of the last state before the end."""
         equal = self.grammar.visits(0.25)[-1]
-        return (f"splits share strings, as short ones are common: two are equal with probability {equal:.2g}",)
+        return (f"splits share short strings: two strings are equal with probability {equal:.2g}",)
 
     @override
     def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
@@ -193,33 +184,33 @@ class EmbeddedReberData(GeneratedTokens):
 
     @override
     def optimum(self) -> Scores:
-        """Return what a predictor that knows the grammar can expect.
+        """Return the expected scores of a predictor that knows the grammar.
 
-        A string costs ln 2 at each fork and nothing elsewhere, the close included, since it remembers what opened. The
-        metric is a mean over all symbols of all strings but the first of each, B. That mean of ever more strings goes
-        to a quotient of two expectations of one string (not to the expectation of a quotient):
+        A string costs ln 2 at each fork and 0 elsewhere, including the closing symbol, as the opening one is known. The
+        metric is a mean over all symbols but the first, B, of all strings. For many strings it converges to a quotient
+        of two expectations over one string (not to the expectation of a quotient):
 
             loss = E[forks] ln 2 / E[symbols - 1],   accuracy = 1 - E[forks] / 2 / E[symbols - 1],
 
-        with both from the expected visits of each state (``Grammar.visits``).
+        both from the expected visits of each state (``Grammar.visits``).
         """
         visits = self.grammar.visits()
         return self._scores(float(visits[self.grammar.forks[:-1]].sum()), float(visits.sum() - 1))
 
     @override
     def optimum_realised(self) -> Scores:
-        """Return what that predictor reaches on the very strings of the reported split: mean -ln p.
+        """Return the scores of that predictor on the strings of the reported split: mean -ln p.
 
-        A guess at a fork counts as half a hit, as either way is as good.
+        A fork counts as half a hit, as both symbols are equally likely.
         """
         return self._scores(*self._counted)
 
     @override
     def references(self) -> dict[str, Scores]:
-        """Return what chains of order 0 (``unigram``) to 3 reach, counted on the training split, and a forgetful one.
+        """Return chains of order 0 (``unigram``) to 3, estimated on the training split, and ``guessed_close``.
 
-        ``guessed_close`` knows the grammar but not what opened the string: it pays ln 2 for one more symbol of
-        each string, and is right there every other time.
+        ``guessed_close`` knows the grammar but not the opening symbol: it pays ln 2 for one more symbol per string,
+        where it is right half of the time.
         """
         forks, targets = self._counted
         strings = len(self.samples(self.reported_split))
@@ -231,12 +222,12 @@ class EmbeddedReberData(GeneratedTokens):
 
     @staticmethod
     def _scores(forks: float, targets: float) -> Scores:
-        """Score a predictor that halves its chances so many times among so many targets, and is sure of the others."""
+        """Score a predictor with probability 1/2 at ``forks`` of the targets, and 1 at the others."""
         return {**token_scores(forks * math.log(2) / targets, 1 - forks / 2 / targets), "closing_accuracy": 1.0}
 
     @cached_property
     def _counted(self) -> tuple[int, int]:
-        """Forks and targets in the strings of the reported split, found by reading them."""
+        """The number of forks and targets in the strings of the reported split."""
         samples = self.samples(self.reported_split)
         assert samples.lengths is not None
         grammar, forks = self.grammar, 0

@@ -1,4 +1,4 @@
-"""Is one digit of a sequence even? What decides stands at its beginning, and has to be kept to the end."""
+"""Is one digit of a sequence even? The decisive digit is at the start and has to be remembered to the end."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def parity_sequences(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return digits 0 to 9 ``(N, length)`` and labels ``(N,)`` (1: the decisive digit is even) of samples of a split.
 
-    The decisive digit stands ``lag`` steps before the last one (0: the last itself; None: the first of all). All digits
-    are uniform and independent, except that the label of an index i is fixed as ``i % 2``, which gives either class
-    exactly half of an even number of samples. A sample is a pure function of its index and the keyword arguments.
+    The decisive digit is ``lag`` steps before the last one (0: the last itself; None: the first). All digits are
+    uniform and independent, except that the label of index i is fixed as ``i % 2``, so that an even number of samples
+    is balanced exactly. A sample is a pure function of its index and the keyword arguments.
 
     Splits draw from independent streams: two samples are equal with probability ``10^-length``.
-    RequestError where the lag lies outside the sequence.
+    RequestError if the lag is outside the sequence.
     """
     place = _decisive_place(length, lag, split)
     counters = as_counters(indices)
@@ -45,10 +45,10 @@ def _decisive_place(length: int, lag: int | None, split: str) -> int:
     """Return the place of the decisive digit, from 0, or raise RequestError with every problem of the request."""
     problems = []
     if length < 1:
-        problems.append(f"data.length={length} leaves no digit to ask for: set data.length to 1 or more")
+        problems.append(f"data.length={length} is too short: set data.length to 1 or more")
     elif lag is not None and not 0 <= lag < length:
         problems.append(
-            f"data.lag={lag} lies outside a sequence of data.length={length} digits: set data.lag from 0 (the last "
+            f"data.lag={lag} is outside a sequence of data.length={length} digits: set data.lag from 0 (the last "
             f"digit) to {length - 1} (the first), or null for the first"
         )
     check_request(split, problems)
@@ -58,19 +58,15 @@ def _decisive_place(length: int, lag: int | None, split: str) -> int:
 class FirstParityData(GeneratedClassification):
     """Is the first of ten digits even? Two classes, balanced exactly.
 
-    Scalars are standardised by the mean 4.5 and the deviation 2.872 of a uniform digit, which are known and need no
-    fitting; neighbouring digits, 0.35 apart, are of different classes. One-hot digits make the same task linear.
+    Scalars are standardised with the known mean 4.5 and standard deviation 2.872 of a uniform digit; neighbouring
+    digits, 0.35 apart, have different classes. One-hot digits make the task linear.
 
     Args:
         length: digits of a sequence.
-        lag: steps from the decisive digit to the last one: 0 asks for the last, None for the first.
+        lag: steps from the decisive digit to the last one: 0 for the last, None for the first.
         encoding: ``scalar``, one feature ``(d - 4.5) / 2.872``, or ``one_hot``, ten features.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -87,12 +83,7 @@ class FirstParityData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length, self.lag, self.encoding = length, lag, encoding
 

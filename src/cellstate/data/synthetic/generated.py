@@ -1,4 +1,4 @@
-"""What every generated task of separate sequences shares: three splits drawn by index, fixed or fresh every epoch."""
+"""Base class of generated tasks: three splits drawn by index, fixed or fresh every epoch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from cellstate.errors import RequestError, did_you_mean
 from cellstate.runs.memory import refuse_beyond_memory
 
 SPLITS = ("train", "val", "test")
-STEP_BYTES = 16  # that a step of a sequence takes at least, held and while it is drawn
-LIKELY_OVERLAP = 0.01  # shared samples to expect, from which on a user is told of them
+STEP_BYTES = 16  # least memory per step, stored and while it is drawn
+LIKELY_OVERLAP = 0.01  # expected number of shared samples at which a note is given
 
 
 def check_request(split: str, problems: Sequence[str] = ()) -> None:
-    """Refuse a request of a generator.
+    """Reject an invalid request to a generator.
 
     Raises:
-        RequestError: there are ``problems``, or no such split; a line each.
+        RequestError: there are ``problems``, or the split is unknown; a line each.
     """
     unknown = [] if split in SPLITS else [f"split {split!r} is unknown{did_you_mean(split, SPLITS)}"]
     if problems or unknown:
@@ -35,17 +35,17 @@ def check_request(split: str, problems: Sequence[str] = ()) -> None:
 
 
 class GeneratedData(SequenceData):
-    """Sequences that are drawn by index: sample i of a split is the same whoever asks for it, and whenever.
+    """Sequences drawn by index: sample i of a split is a pure function of i and the parameters.
 
-    Subclasses say what they ask and how samples are drawn: ``question``, ``specification`` and ``draw``.
+    Subclasses define ``question``, ``specification`` and ``draw``.
 
     Args:
-        train_size: sequences to train on, in one epoch.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch: epoch e trains on the indices from ``e * train_size`` on.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+        train_size: training sequences per epoch.
+        val_size: validation sequences.
+        test_size: test sequences.
+        fresh: draw new training sequences in every epoch: epoch e uses the indices from ``e * train_size`` on.
+        batch_size: sequences per batch.
+        seed: of the data and the order of the training sequences.
     """
 
     def __init__(
@@ -64,26 +64,26 @@ class GeneratedData(SequenceData):
 
     @abstractmethod
     def question(self) -> str:
-        """Return what is asked of a sequence, as a question of one line."""
+        """Return the task as a one-line question."""
 
     @abstractmethod
     def specification(self, training: TensorSamples) -> DataSpec:
-        """Return what a model needs to know; what is fitted is fitted to the ``training`` samples alone."""
+        """Return the specification, fitted to the ``training`` samples only."""
 
     @abstractmethod
     def draw(self, split: str, indices: NDArray[np.int64]) -> TensorSamples:
-        """Return the samples ``indices (N,)`` of a split, a pure function of both and of the parameters.
+        """Return the samples ``indices (N,)`` of a split, a pure function of the arguments and parameters.
 
         Raises:
-            RequestError: no such samples exist; a line for each problem of the parameters.
+            RequestError: the parameters are invalid; a line for each problem.
         """
 
     def longest(self) -> int:
-        """Return the steps of a sequence, or fewer: the memory that samples take is estimated by them."""
+        """Return a lower bound on the steps of a sequence, to estimate the memory of the samples."""
         return 1
 
     def notes(self) -> tuple[str, ...]:
-        """Return what else a user should know about the data, a line each."""
+        """Return further facts on the data, a line each."""
         return ()
 
     @override
@@ -96,7 +96,7 @@ class GeneratedData(SequenceData):
         )
         splits = {split: self.draw(split, np.arange(size)) for split, size in self.sizes.items()}
         counted = ", ".join(f"{size:,} {split}" for split, size in self.sizes.items())
-        fresh = (", the training sequences new in every epoch",) if self.fresh else ()
+        fresh = (", with new training sequences in every epoch",) if self.fresh else ()
         fact = "".join((f"{self.question()} {counted}", *fresh))
         return Prepared(self.specification(splits["train"]), splits, (fact, *self.notes()))
 
@@ -115,25 +115,25 @@ class GeneratedData(SequenceData):
 
     @override
     def split_rule(self) -> dict[str, Any]:
-        return {"order": "drawn by index, from a stream of each split's own", "fresh": self.fresh}
+        return {"order": "drawn by index, from an independent stream per split", "fresh": self.fresh}
 
     def training_samples(self, epoch: int) -> Samples:
-        """Return the training samples of an epoch that has its own."""
+        """Return the training samples of an epoch with ``fresh``."""
         size = self.sizes["train"]
         return self.draw("train", np.arange(epoch * size, (epoch + 1) * size)).to(self.device())
 
     def samples(self, split: str) -> TensorSamples:
-        """Return the samples of a split (in training: of its first epoch)."""
+        """Return the samples of a split (for training: of the first epoch)."""
         samples = self.prepared.splits[split]
         assert isinstance(samples, TensorSamples)
         return samples
 
     def overlap(self, sequences: int) -> tuple[str, ...]:
-        """Return a note where splits drawn independently from so many equally likely ``sequences`` may share some.
+        """Return a note if splits drawn independently from so many equally likely ``sequences`` may overlap.
 
         Of n and m samples, ``n m / sequences`` pairs are expected to be equal.
         """
         train, *others = self.sizes.values()
-        if sequences > train * sum(others) / LIKELY_OVERLAP:  # which may be more than a float holds
+        if sequences > train * sum(others) / LIKELY_OVERLAP:  # an int, as it may exceed the range of floats
             return ()
-        return (f"there are too few sequences ({sequences:,}) to keep the splits apart: they may overlap",)
+        return (f"there are too few sequences ({sequences:,}) for disjoint splits: they may overlap",)

@@ -1,4 +1,4 @@
-"""What is the next state of a random Markov chain? A task whose best possible score is known in closed form."""
+"""What is the next state of a random Markov chain? A task with a closed-form best possible score."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cellstate.data.synthetic.randomness import CounterRandom, as_counters
 from cellstate.data.synthetic.tokens import GeneratedTokens, next_symbols
 from cellstate.metrics.tokens import token_scores
 
-MOST_CONTEXTS = 4096  # their stationary distribution is a dense linear system of so many equations
-LEAST_CONCENTRATION = 0.01  # below it, rows are so certain that chains fall apart in double precision
-BLOCK_ROWS = 8192  # sequences walked side by side: their states and uniforms stay in the cache
-MANY = 60.0  # ln of a number of sequences that are too many to meet one twice
+MOST_CONTEXTS = 4096  # size of the dense linear system for the stationary distribution
+LEAST_CONCENTRATION = 0.01  # below, chains become numerically reducible in double precision
+BLOCK_ROWS = 8192  # sequences sampled in parallel, to fit into the cache
+MANY = 60.0  # ln of a number of sequences at which repetitions are negligible
 
 
 @lru_cache(maxsize=8)
 def markov_chain(*, seed: int, states: int = 6, order: int = 2, concentration: float = 0.3) -> MarkovChain:
-    """Return the chain that a seed draws: each row of its transitions from the symmetric Dirichlet distribution.
+    """Return the chain of a seed: each row of its transitions is drawn from the symmetric Dirichlet distribution.
 
-    The smaller the concentration, the more certain the next state: 1 is uniform over all distributions, and near 0 a
-    context has one successor. The chain does not depend on split or length.
+    The smaller the concentration, the more predictable the next state: 1 is uniform over all distributions, and near 0
+    a context has a single successor. The chain does not depend on split or length.
     """
     random = CounterRandom("markov", seed, "chain", states, order)
     return MarkovChain(random_transitions(random, states, order, concentration))
@@ -48,11 +48,11 @@ def markov_sequences(
 ) -> NDArray[np.uint16]:
     """Return sequences of states 0 to n - 1, ``(N, length)``, of samples of a split.
 
-    All are of the chain that ``markov_chain`` draws from the seed. The first k states are a context of its stationary
-    distribution, so that any k + 1 neighbouring states are distributed alike at every place. A sample is a pure
+    All are from the ``markov_chain`` of the seed. The first k states are drawn from its stationary distribution, so any
+    k + 1 consecutive states have the same distribution at every position. A sample is a pure
     function of its index and the keyword arguments; splits draw from independent streams.
 
-    RequestError where there is no chain of that kind, or the sequence cannot hold a context and a state after it.
+    RequestError if the parameters are invalid, or the length is too short for a context and a state after it.
     """
     _check_request(split, states, order, length, concentration)
     counters = as_counters(indices)
@@ -68,14 +68,14 @@ def markov_sequences(
 
 
 def _check_request(split: str, states: int, order: int, length: int, concentration: float) -> None:
-    """Raise RequestError with every problem of a request."""
+    """Raise RequestError with all problems of a request."""
     problems = []
     if states < 2:
         problems.append(f"data.states={states} leaves nothing to predict: set data.states to 2 or more")
     elif states > MOST_CONTEXTS:
         problems.append(f"data.states={states} is too many: set data.states to {MOST_CONTEXTS} or less")
     elif order < 0:
-        problems.append(f"data.order={order} counts the states that decide: set data.order to 0 or more")
+        problems.append(f"data.order={order} is negative: set data.order to 0 or more")
     elif order * math.log(states) > math.log(MOST_CONTEXTS) + 1e-9:
         most = int(math.log(MOST_CONTEXTS) / math.log(states) + 1e-9)
         problems.append(
@@ -85,13 +85,12 @@ def _check_request(split: str, states: int, order: int, length: int, concentrati
     least = max(order + 1, 2)
     if length < least:
         problems.append(
-            f"data.length={length} is too short for a state that has all it depends on before it: set data.length to "
-            f"{least} or more"
+            f"data.length={length} is too short for a context and a state after it: set data.length to {least} or more"
         )
     if not LEAST_CONCENTRATION <= concentration < math.inf:
         problems.append(
             f"data.concentration={concentration} is out of range: set data.concentration to {LEAST_CONCENTRATION} or "
-            "more, 1 for transitions of any kind, less for more certain ones"
+            "more; 1 is uniform over all transitions, less is more predictable"
         )
     check_request(split, problems)
 
@@ -100,17 +99,13 @@ class MarkovData(GeneratedTokens):
     """What is the next state? Sequences of a random chain of order 2 over 6 states.
 
     Args:
-        states: n of them.
-        order: k, how many states decide on the next; 0 draws each independently.
+        states: number of states n.
+        order: number of previous states k that determine the next; 0 draws each independently.
         length: states of a sequence; the targets are all but the first.
-        concentration: of the Dirichlet distribution that each row of transitions is drawn from: the smaller, the more
-            certain the next state; 1 is uniform over all distributions.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the chain, of the data, and of the order of the training sequences.
+        concentration: of the Dirichlet distribution of each row of transitions: the smaller, the more predictable the
+            next state; 1 is uniform over all distributions.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -128,18 +123,13 @@ class MarkovData(GeneratedTokens):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.states, self.order, self.length, self.concentration = states, order, length, concentration
 
     @cached_property
     def chain(self) -> MarkovChain:
-        """The chain that all sequences are of."""
+        """The chain that generates all sequences."""
         return markov_chain(seed=self.seed, states=self.states, order=self.order, concentration=self.concentration)
 
     @override
@@ -158,9 +148,9 @@ class MarkovData(GeneratedTokens):
     def notes(self) -> tuple[str, ...]:
         """Two sequences are equal with the probability that ``MarkovChain.equal_pairs`` gives."""
         rate, expected = self.chain.entropy(self.order), self.optimum()["loss"]
-        fact = f"entropy rate {rate:.4f} nats a state"
+        fact = f"entropy rate {rate:.4f} nats per state"
         if self.order > 1:
-            fact += f"; {expected:.4f} over {self.length} states, of which the first have fewer before them"
+            fact += f"; {expected:.4f} over {self.length} states, as the first ones have shorter contexts"
         logarithm = -self.chain.equal_pairs(self.length)
         return (fact, *(self.overlap(round(math.exp(logarithm))) if logarithm < MANY else ()))
 
@@ -180,21 +170,21 @@ class MarkovData(GeneratedTokens):
 
     @override
     def optimum(self) -> Scores:
-        """Return what a predictor that knows the chain can expect, which ``MarkovChain.optimum`` derives.
+        """Return the expected scores of a predictor that knows the chain (``MarkovChain.optimum``).
 
-        No predictor expects less: the mean of -ln q(state | before) is least where q is the true p (Gibbs), and then it
-        is the conditional entropy; the share of hits is largest where each guess is the likeliest state.
+        They are optimal: the mean of -ln q(state | context) is minimal for the true p (Gibbs' inequality), where it is
+        the conditional entropy; accuracy is maximal for the likeliest state.
         """
         return self.chain.optimum(self.length)
 
     @override
     def optimum_realised(self) -> Scores:
-        """Return what that predictor reaches on the very sequences of the reported split: mean -ln p, and its hits."""
+        """Return the scores of that predictor on the sequences of the reported split: mean -ln p, and accuracy."""
         inputs, targets = self.steps(self.reported_split)
         chances, hits = self.chain.predictions(np.concatenate((inputs, targets[:, -1:]), axis=1))
         return token_scores(-float(np.log(chances).mean()), float(hits.mean()))
 
     @override
     def references(self) -> dict[str, Scores]:
-        """Chains of order 0 (``unigram``) to 3, counted on the training split."""
+        """Chains of order 0 (``unigram``) to 3, estimated on the training split."""
         return self.fitted_chains()

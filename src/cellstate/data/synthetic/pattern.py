@@ -1,4 +1,4 @@
-"""Does a binary sequence hold a given contiguous pattern? Balanced by construction, no string in two splits."""
+"""Does a binary sequence contain a contiguous pattern? Balanced by construction, no string in two splits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing_extensions import override
 from cellstate.config.types import Length, PositiveInt
 from cellstate.data.datamodule import Scores
 from cellstate.data.samples import TensorSamples
-from cellstate.data.synthetic.automaton import PatternAutomaton, as_pattern, blocks
+from cellstate.data.synthetic.automaton import BLOCK, PatternAutomaton, as_pattern
 from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import SPLITS, check_request
-from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place
+from cellstate.data.synthetic.randomness import CounterRandom, as_counters, mix_in_place, row_blocks
 
 SPLIT_SHARES = (0.8, 0.1, 0.1)  # of all strings
-LEAST_SHARE = 0.01  # a smaller part takes too many redraws
-MOST_STEPS = 1_000_000  # of the count of strings that avoid a pattern, length by states: a minute or so
-LEAST_STRINGS = 64  # of each label expected in each part: below, a part could be all but empty
+LEAST_SHARE = 0.01  # smaller parts need too many redraws
+MOST_STEPS = 1_000_000  # length times states in counting the strings that avoid a pattern: about a minute
+LEAST_STRINGS = 64  # least expected number per label and split
 
 
 def pattern_sequences(
@@ -37,23 +37,23 @@ def pattern_sequences(
     positive_share: float | None = 0.5,
     split_shares: Sequence[float] = SPLIT_SHARES,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return bits ``(N, length)`` and labels ``(N,)`` (1: holds the pattern) of the samples ``indices`` of a split.
+    """Return bits ``(N, length)`` and labels ``(N,)`` (1: contains the pattern) of the samples ``indices`` of a split.
 
     A sample is a pure function of its index and the keyword arguments. Positives are fair coins with the pattern
-    planted at a uniformly random place; negatives are uniform among all strings that avoid it. The label of an index
-    is fixed, so that exactly ``floor(n * positive_share)`` of the first ``n`` samples are positive.
+    planted at a uniformly random position; negatives are uniform among all strings that avoid it. Labels are fixed by
+    index, so that exactly ``floor(n * positive_share)`` of the first ``n`` samples are positive.
 
-    ``positive_share=None`` is the textbook procedure instead: by a coin, a planted sample or plain fair coins, labelled
-    by what they hold. Its classes are seldom balanced: see ``textbook_positive_share``.
+    ``positive_share=None`` is the textbook procedure: with probability 1/2 each, a planted sample or plain fair coins,
+    labelled by their content. Its classes are rarely balanced: see ``textbook_positive_share``.
 
-    Where ``splits_are_disjoint`` says so, every string belongs to one split (``split_of``), and a draw that belongs to
-    another is redrawn: the distributions above are then those given the split's own part of the strings.
-    RequestError where the pattern does not fit into the length, or a share or the split's name makes no sense.
+    If ``splits_are_disjoint``, every string belongs to one split (``split_of``), and draws that belong to another are
+    redrawn: the distributions above are then conditional on the split.
+    RequestError if the pattern does not fit into the length, or a share or the split is invalid.
     """
     automaton = _automaton(as_pattern(pattern))
     _check_request(automaton, length, split, positive_share, split_shares)
     counters = as_counters(indices)
-    random = CounterRandom("pattern", seed, split, _name(automaton), length)
+    random = CounterRandom("pattern", seed, split, _name(automaton.pattern), length)
     if positive_share is None:
         planted = random.child("planted").coins(counters, 1)[:, 0] == 1
     else:
@@ -63,18 +63,18 @@ def pattern_sequences(
     disjoint = splits_are_disjoint(pattern, length, split_shares)
     pending = np.arange(len(counters))
     attempt = 0
-    while pending.size:  # ends: each pass keeps a row with about the probability of the split's share
+    while pending.size:  # terminates: each pass accepts a row with about the probability of the split's share
         stream = random.child(attempt)
-        refused = []
-        for block in blocks(pending.size, length):
+        rejected = []
+        for block in row_blocks(pending.size, max(length, 2048), BLOCK):
             rows = pending[block]
             drawn = _draw(stream, automaton, counters[rows], planted[rows], length, textbook=positive_share is None)
             if disjoint:
                 own = split_of(drawn, seed=seed, pattern=pattern, split_shares=split_shares) == SPLITS.index(split)
-                refused.append(rows[~own])
+                rejected.append(rows[~own])
                 rows, drawn = rows[own], drawn[own]
             bits[rows] = drawn
-        pending = np.concatenate(refused) if refused else pending[:0]
+        pending = np.concatenate(rejected) if rejected else pending[:0]
         attempt += 1
 
     labels = automaton.contains(bits) if positive_share is None else planted
@@ -82,9 +82,9 @@ def pattern_sequences(
 
 
 def textbook_positive_share(pattern: Sequence[int], length: int) -> Fraction:
-    """Return the exact share of positives where half the sequences are planted and the rest fair coins.
+    """Return the exact share of positives if half of the sequences are planted and the rest are fair coins.
 
-    ``1/2 + 1/2 * P(fair coins hold it)``: 0.9863 for 1, 1, 0 in 20 steps, which is what answering "yes" scores there.
+    ``1/2 + 1/2 * P(fair coins contain it)``: 0.9863 for 1, 1, 0 in 20 steps, the accuracy of always answering "yes".
     """
     automaton = _automaton(as_pattern(pattern))
     _check_request(automaton, length)
@@ -92,10 +92,10 @@ def textbook_positive_share(pattern: Sequence[int], length: int) -> Fraction:
 
 
 def splits_are_disjoint(pattern: Sequence[int], length: int, split_shares: Sequence[float] = SPLIT_SHARES) -> bool:
-    """Say whether no string is in two splits: whether each part can expect 64 strings or more of either label.
+    """Return whether no string is in two splits: whether each split can expect at least 64 strings of each label.
 
-    Where it cannot (short sequences; a pattern like [1], which a single string avoids), the splits are independent
-    draws from all strings, and a string can come up in two of them.
+    Otherwise (short sequences; a pattern like [1], which a single string avoids) the splits are independent draws from
+    all strings and may overlap.
     """
     automaton = _automaton(as_pattern(pattern))
     avoiding = automaton.count_avoiding(length)
@@ -105,13 +105,13 @@ def splits_are_disjoint(pattern: Sequence[int], length: int, split_shares: Seque
 def split_of(
     bits: NDArray[np.uint8], *, seed: int, pattern: Sequence[int], split_shares: Sequence[float] = SPLIT_SHARES
 ) -> NDArray[np.intp]:
-    """Return ``(N,)``: the place in ``SPLITS`` of the split that owns each string of ``(N, T)`` bits.
+    """Return ``(N,)``: the index in ``SPLITS`` of the split that owns each string of ``(N, T)`` bits.
 
-    A hash of the content, keyed by seed, pattern and length (the same for all splits), compared with the cumulated
-    shares. With the words ``w`` of 64 bits, ``h <- mix(h ^ w)`` from a random ``h``, then once more under a second key.
+    A hash of the content, keyed by seed, pattern and length (the same for all splits), compared with the cumulative
+    shares. For 64-bit words ``w``, ``h <- mix(h ^ w)`` from a random ``h``, finally once more with a second key.
     """
     rows, length = bits.shape
-    name = _name(_automaton(as_pattern(pattern)))
+    name = _name(as_pattern(pattern))
     first_key, last_key = CounterRandom("pattern", seed, "partition", name, length).bits([0], 2)[0]
     packed = np.packbits(bits, axis=1, bitorder="little")
     padded = np.zeros((rows, -(-length // 64) * 8), np.uint8)
@@ -135,7 +135,7 @@ def _draw(
     *,
     textbook: bool,
 ) -> NDArray[np.uint8]:
-    """Draw a string an index, ``(N, length)``: planted where asked, else avoiding (by the textbook: fair coins)."""
+    """Draw a string per index, ``(N, length)``: planted if requested, else avoiding (textbook: fair coins)."""
     bits = np.empty((len(indices), length), np.uint8)
     coins = slice(None) if textbook else planted
     bits[coins] = random.child("bits").coins(indices[coins], length)
@@ -150,8 +150,8 @@ def _draw(
 def _labels_by_share(indices: NDArray[np.uint64], positive_share: float) -> NDArray[np.bool_]:
     """Return ``(N,)``: ``floor((i + 1) * share) - floor(i * share)``, so that the first n hold floor(n * share).
 
-    In integers, so nothing is rounded: the share is taken as the nearest fraction p / q with q up to a million (0.3 as
-    3/10), and labels repeat every q.
+    In integers, without rounding: the share is approximated by the nearest fraction p / q with q up to a million (0.3
+    as 3/10), and labels repeat every q.
     """
     share = Fraction(positive_share).limit_denominator(1_000_000)
     place = (indices % np.uint64(share.denominator)).astype(np.int64)
@@ -166,13 +166,13 @@ def _check_request(
     positive_share: float | None = None,
     split_shares: Sequence[float] = SPLIT_SHARES,
 ) -> None:
-    """Raise RequestError with every problem of a request."""
+    """Raise RequestError with all problems of a request."""
     size = len(automaton.pattern)
     problems = []
     if length < size:
         problems.append(
-            f"data.length={length} is shorter than the pattern {_name(automaton)}, so no sequence can hold it: "
-            f"set data.length to {size} or more"
+            f"data.length={length} is shorter than the pattern {_name(automaton.pattern)}, so no sequence can contain "
+            f"it: set data.length to {size} or more"
         )
     if (size + 1) * length > MOST_STEPS:
         problems.append(
@@ -180,7 +180,7 @@ def _check_request(
             f"set data.length to {MOST_STEPS // (size + 1):,} or less, or a shorter data.pattern"
         )
     if positive_share is not None and not 0 <= positive_share <= 1:
-        problems.append(f"data.balance={positive_share}: a share is from 0 to 1 (or null for the textbook procedure)")
+        problems.append(f"data.balance={positive_share}: must be from 0 to 1 (or null for the textbook procedure)")
     if (
         len(split_shares) != len(SPLITS)
         or not all(share >= LEAST_SHARE for share in split_shares)
@@ -193,34 +193,30 @@ def _check_request(
     check_request(split, problems)
 
 
-def _name(automaton: PatternAutomaton) -> str:
-    """Return the pattern as text, such as "110"."""
-    return "".join(map(str, automaton.pattern))
+def _name(pattern: Sequence[int]) -> str:
+    """Return a pattern as text, such as "110"."""
+    return "".join(map(str, pattern))
 
 
 @lru_cache(maxsize=16)
 def _automaton(pattern: tuple[int, ...]) -> PatternAutomaton:
-    """Return the pattern's automaton; kept, as its tables are read at each call."""
+    """Return the pattern's automaton, cached."""
     return PatternAutomaton(pattern)
 
 
 class PatternData(GeneratedClassification):
-    """Does a sequence of bits hold a pattern? Two classes, balanced by construction.
+    """Does a sequence of bits contain a pattern? Two classes, balanced by construction.
 
-    Positives are random bits with the pattern planted at a random place, negatives are drawn uniformly among the
-    strings that avoid it. ``balance=None`` is the textbook procedure instead: one half planted, the other half
-    random bits labelled by what they hold, which is nearly always the pattern.
+    Positives are random bits with the pattern planted at a random position, negatives are drawn uniformly from the
+    strings that avoid it. ``balance=None`` is the textbook procedure: one half planted, the other half random bits
+    labelled by their content, which nearly always includes the pattern.
 
     Args:
         pattern: the bits to look for.
         length: steps of a sequence.
-        balance: share of sequences that hold the pattern.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+        balance: share of sequences that contain the pattern.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -237,18 +233,13 @@ class PatternData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.pattern, self.length, self.balance = tuple(pattern), length, balance
 
     @override
     def class_names(self) -> tuple[str, ...]:
-        return f"without {self._text}", f"with {self._text}"
+        return f"without {_name(self.pattern)}", f"with {_name(self.pattern)}"
 
     @override
     def input_values(self) -> tuple[float, ...]:
@@ -260,24 +251,24 @@ class PatternData(GeneratedClassification):
 
     @override
     def question(self) -> str:
-        return f"does a sequence of {self.length} bits hold {self._text}?"
+        return f"does a sequence of {self.length} bits contain {_name(self.pattern)}?"
 
     @override
     def notes(self) -> tuple[str, ...]:
         notes = ()
         if self.balance is None:
             share = float(textbook_positive_share(self.pattern, self.length))
-            notes = (f"in the textbook form, {share:.2%} of the sequences can be expected to hold it",)
+            notes = (f"textbook procedure: {share:.2%} of the sequences are expected to contain it",)
         if splits_are_disjoint(self.pattern, self.length):
             return notes
         return (
             *notes,
-            f"there are too few strings of {self.length} bits to keep the splits apart: they may overlap",
+            f"there are too few strings of {self.length} bits for disjoint splits: they may overlap",
         )
 
     @override
     def references(self) -> dict[str, Scores]:
-        """Always answering with the more common class; of the textbook form also what that scores in expectation."""
+        """Always predicting the more common class; for the textbook procedure also its expected score."""
         found = super().references()
         if self.balance is None:
             share = float(textbook_positive_share(self.pattern, self.length))
@@ -296,8 +287,3 @@ class PatternData(GeneratedClassification):
         )
         inputs = torch.from_numpy(bits).float().unsqueeze(-1)  # (N, length, 1)
         return TensorSamples(inputs, torch.from_numpy(labels))
-
-    @property
-    def _text(self) -> str:
-        """The pattern as text, such as "110"."""
-        return "".join(map(str, self.pattern))

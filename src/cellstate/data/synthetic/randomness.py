@@ -1,4 +1,4 @@
-"""Random numbers with random access: the value at (row, column) of a named stream, whatever was drawn before it."""
+"""Counter-based random numbers: the value at (row, column) of a named stream, independent of earlier draws."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, made odd: the step of SplitMix64's counter
-BLOCK_WORDS = 1 << 16  # words worked on at a time: half a megabyte stays in the cache, and temporaries stay small
+BLOCK_WORDS = 1 << 16  # words processed at a time: half a megabyte fits into the cache
 
 
 class CounterRandom:
     """A stream of random numbers named by a key and addressed by ``(index, column)``.
 
-    There is no state to advance: a value depends on the key, its row's index and its column alone. So a data set
-    drawn by index is the same whatever the order, the worker count or the rank, and a wider draw repeats the
-    narrower one in its first columns.
+    It is stateless: a value depends only on the key, the row index and the column. So a data set drawn by index does
+    not depend on order, worker count or rank, and a wider draw starts with the columns of a narrower one.
 
     SHA-256 of the key gives two 64-bit words ``k0, k1``. Row ``i`` is the SplitMix64 generator seeded with
     ``mix(k0 + GOLDEN * (i + 1)) ^ k1``, and column ``j`` is that generator's j-th output
     (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators").
 
-    Why not one counter ``i * width + j`` for the whole stream: all streams would then be places on one cycle of 2^64,
-    so that two keys could give shifted copies of each other, and a value would depend on the width. Here each row
-    starts at a scattered place of the cycle, and rows of two keys coincide only if both words do. Single rows still
-    overlap by chance: among R rows of width W, with probability below ``R^2 W / 2^64`` (5e-6 for a million of 100).
+    A single counter ``i * width + j`` would place all streams on one cycle of 2^64, so that two keys could give shifted
+    copies of each other, and values would depend on the width. Here each row starts at a scattered position of the
+    cycle, and rows of two keys coincide only if both words do. Rows overlap by chance: among R rows of width W, with
+    probability below ``R^2 W / 2^64`` (5e-6 for a million rows of 100).
 
-    Parts of the key are strings and integers. ``child(name)`` is the stream whose key has ``name`` appended.
+    Parts of the key are strings and integers. ``child(name)`` appends ``name`` to the key.
     """
 
     def __init__(self, *key: str | int) -> None:
@@ -44,11 +43,11 @@ class CounterRandom:
         return f"CounterRandom({', '.join(map(repr, self.key))})"
 
     def child(self, name: str | int) -> CounterRandom:
-        """Return the stream named by this key and ``name``, independent of this one."""
+        """Return the independent stream with ``name`` appended to the key."""
         return CounterRandom(*self.key, name)
 
     def bits(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.uint64]:
-        """Return ``(N, width)`` words of 64 random bits for ``(N,)`` row indices, none negative."""
+        """Return ``(N, width)`` words of 64 random bits for ``(N,)`` non-negative row indices."""
         seeds = self._row_seeds(indices)
         words = np.empty((len(seeds), width), np.uint64)
         for rows in row_blocks(len(seeds), width):
@@ -73,7 +72,7 @@ class CounterRandom:
     def integers(self, indices: ArrayLike | Sequence[int], width: int, high: int) -> NDArray[np.int64]:
         """Return ``(N, width)`` integers in ``[0, high)`` for ``1 <= high <= 2^53``: floor(uniform * high).
 
-        The 2^53 uniforms do not divide evenly among ``high`` values: a value's probability is off ``1 / high`` by less
+        The 2^53 uniforms do not divide evenly among ``high`` values: a probability differs from ``1 / high`` by less
         than 2^-52, relatively by less than ``high / 2^52``. The product, rounded, never reaches ``high``.
         """
         if not 1 <= high <= 2**53:
@@ -85,15 +84,15 @@ class CounterRandom:
     def normal(self, indices: ArrayLike | Sequence[int], width: int) -> NDArray[np.float64]:
         """Return ``(N, width)`` standard normal values, a pair of columns from a pair of uniforms (Box & Muller 1958).
 
-        ``sqrt(-2 ln(1 - u)) * (cos 2 pi v, sin 2 pi v)``: exact but for rounding and for the 53 bits of ``u``, which
-        end the tails at 8.57. ``log``, ``cos`` and ``sin`` may differ in the last bit between kinds of processor.
+        ``sqrt(-2 ln(1 - u)) * (cos 2 pi v, sin 2 pi v)``: exact up to rounding and the 53 bits of ``u``, which limit
+        the tails to 8.57. ``log``, ``cos`` and ``sin`` may differ in the last bit between processors.
         """
         pairs = -(-width // 2)
         values = np.empty((len(np.asarray(indices)), pairs, 2), np.float64)
         uniforms = self.uniform(indices, 2 * pairs).reshape(values.shape)
         for rows in row_blocks(len(values), 2 * pairs):
-            # Contiguous operands: numpy may round differently in its strided loops, and a value must not depend on
-            # the shape it was drawn in. 1 - u is exact, and never 0.
+            # Contiguous operands: numpy may round differently in strided loops, but values must not depend on the
+            # shape of the draw. 1 - u is exact, and never 0.
             radius = np.sqrt(-2.0 * np.log(1.0 - uniforms[rows, :, 0]))
             angle = 2.0 * np.pi * uniforms[rows, :, 1]
             values[rows, :, 0] = radius * np.cos(angle)
@@ -129,7 +128,7 @@ def mix_in_place(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def as_counters(indices: ArrayLike | Sequence[int]) -> NDArray[np.uint64]:
-    """Return a fresh ``(N,)`` array of counters; refuse (ValueError) what is no vector of non-negative integers."""
+    """Return a new ``(N,)`` array of counters; ValueError unless ``indices`` is a vector of non-negative integers."""
     counters = np.asarray(indices)
     if counters.ndim != 1:
         raise ValueError(f"indices must be a vector, not of shape {counters.shape}")
@@ -138,8 +137,8 @@ def as_counters(indices: ArrayLike | Sequence[int]) -> NDArray[np.uint64]:
     return counters.astype(np.uint64)
 
 
-def row_blocks(rows: int, width: int) -> Iterator[slice]:
-    """Cut ``rows`` rows of ``width`` words into slices of about ``BLOCK_WORDS`` words each, at least a row."""
-    size = max(1, BLOCK_WORDS // max(1, width))
+def row_blocks(rows: int, width: int, words: int = BLOCK_WORDS) -> Iterator[slice]:
+    """Cut ``rows`` rows of ``width`` words into slices of about ``words`` words each, at least one row."""
+    size = max(1, words // max(1, width))
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))

@@ -1,4 +1,4 @@
-"""What every generated regression task shares: scaled targets, and the numbers beside a result."""
+"""Base class of generated regression tasks: scaled targets and reference scores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from cellstate.metrics.regression import regression_scores
 
 
 class GeneratedRegression(GeneratedData):
-    """Generated sequences that have one or more values each.
+    """Generated sequences with one or more target values each.
 
-    Subclasses say what they ask and how samples are drawn: ``target_names``, ``question`` and ``draw``, whose samples
-    hold targets ``(N, K)`` in double precision and in the data's own units; and ``predictions``, the simple predictors
-    to compare with. The splits hold the targets scaled by the training split's z-score. With ``fresh`` it is that of
-    the first epoch, so that all epochs are in one unit.
+    Subclasses define ``target_names``, ``question``, ``draw``, whose samples have unscaled targets ``(N, K)`` in double
+    precision, and ``predictions``, the baselines. The splits contain the targets standardised with the training split,
+    with ``fresh`` that of the first epoch, so that all epochs use the same unit.
     """
 
     @abstractmethod
@@ -32,7 +31,7 @@ class GeneratedRegression(GeneratedData):
 
     @abstractmethod
     def predictions(self) -> dict[str, NDArray[np.float64]]:
-        """Return what simple predictors say, name -> ``(N, K)`` or what broadcasts to it, of the reported split."""
+        """Return baseline name -> its predictions for the reported split, broadcastable to ``(N, K)``."""
 
     @override
     def specification(self, training: TensorSamples) -> DataSpec:
@@ -45,8 +44,8 @@ class GeneratedRegression(GeneratedData):
         constant = [name for name, width in zip(self.target_names(), np.ptp(targets, axis=0), strict=True) if not width]
         if constant:
             raise RequestError(
-                f"data: {constant[0]!r} has one and the same value in all {len(targets):,} training sequences; "
-                "there is nothing to learn: set a larger data.train_size"
+                f"data: {constant[0]!r} is constant over all {len(targets):,} training sequences, "
+                "so there is nothing to learn; set a larger data.train_size"
             )
         return DataSpec(**known, mean=tuple(targets.mean(axis=0).tolist()), std=tuple(targets.std(axis=0).tolist()))
 
@@ -72,12 +71,12 @@ class GeneratedRegression(GeneratedData):
         return scaled(drawn, self.spec).to(self.device())
 
     def values(self, split: str) -> NDArray[np.float64]:
-        """Return the targets of a split, ``(N, K)``, in the data's own units."""
-        _ = self.prepared.splits[split]  # which says why, where it is locked
+        """Return the unscaled targets of a split, ``(N, K)``."""
+        _ = self.prepared.splits[split]  # raises if it is locked
         return self._values[split]
 
     def references(self) -> dict[str, Scores]:
-        """The training split's mean for every sequence, and each of ``predictions``, scored on the reported split."""
+        """The mean of the training split and each of ``predictions``, scored on the reported split."""
         truth = self.values(self.reported_split)
         named = {"mean": np.asarray(self.spec.mean), **self.predictions()}
         scores = {
@@ -86,14 +85,8 @@ class GeneratedRegression(GeneratedData):
         }
         return {metric: {name: score[metric] for name, score in scores.items()} for metric in scores["mean"]}
 
-    def with_scaled(self, scores: Scores) -> Scores:
-        """Add what ``mae`` and ``mse``, where they are the same for every target, are in z-scores."""
-        std = np.asarray(self.spec.std)
-        mae, mse = float(np.mean(scores["mae"] / std)), float(np.mean(scores["mse"] / std**2))
-        return {**scores, "mae_scaled": mae, "mse_scaled": mse}
-
 
 def scaled(samples: TensorSamples, spec: DataSpec) -> TensorSamples:
-    """Return samples with their targets as z-scores, scaled in double precision and held in single."""
+    """Return samples with targets as z-scores, computed in double and stored in single precision."""
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in (spec.mean, spec.std))
     return TensorSamples(samples.inputs, ((samples.targets - mean) / std).float(), samples.lengths)

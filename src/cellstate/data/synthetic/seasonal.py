@@ -1,4 +1,4 @@
-"""A trend, seasons and white noise: a series whose best possible forecast is known, in expectation and as drawn."""
+"""Trend, seasons and white noise: a series with a known best possible forecast, in expectation and as realised."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pydantic import Field
 from typing_extensions import override
 
 from cellstate.config.types import NonNegativeFloat, PositiveInt
+from cellstate.data.splitting import Series
 from cellstate.data.synthetic.randomness import CounterRandom
-from cellstate.data.windows import Series, Split, WindowedData
+from cellstate.data.windows import Split, WindowedData
 from cellstate.errors import RequestError
 from cellstate.runs.memory import refuse_beyond_memory
 
 Waves = Annotated[Sequence[float], Field(max_length=1000)]
-ROW_BYTES = 48  # of a series while it is made and cut: time, signal, noise, values, and those scaled
+ROW_BYTES = 48  # per row of a series: time, signal, noise, values, scaled values
 
 
 class SeasonalSeries(NamedTuple):
-    """A series and what it is made of, each ``(length,)`` float64: ``values = signal + noise``."""
+    """A series and its components, each ``(length,)`` float64: ``values = signal + noise``."""
 
     values: NDArray[np.float64]
     signal: NDArray[np.float64]
@@ -39,21 +40,21 @@ def seasonal_series(
 ) -> SeasonalSeries:
     """Return ``y_t = trend * t + sum_k a_k sin(2 pi t / p_k) + e_t`` with ``e_t ~ N(0, noise^2)``, t = 0 … length - 1.
 
-    Periods are in steps, ``trend`` in units a step, ``noise`` is the standard deviation. The noise at step ``t``
-    depends on the seed and ``t`` alone: a longer series begins with the shorter one, and the same draw, scaled, lies
-    on any trend and seasons. RequestError (all problems at once) where the parameters describe no series.
+    Periods are in steps, ``trend`` in units per step, ``noise`` is the standard deviation. The noise at step ``t``
+    depends only on the seed and ``t``: a longer series starts with the shorter one, and the same scaled draw is added
+    to any trend and seasons. RequestError (with all problems) if the parameters are invalid.
     """
     problems = []
     if length < 1:
-        problems.append(f"length={length}: a series needs at least one step")
+        problems.append(f"length={length}: must be at least 1")
     if len(amplitudes) != len(periods):
         problems.append(
             f"amplitudes has {len(amplitudes)} values and periods {len(periods)}: give one amplitude for each period"
         )
     if any(not period > 0 for period in periods):
-        problems.append(f"periods={list(periods)}: a period is a positive number of steps")
+        problems.append(f"periods={list(periods)}: periods must be positive")
     if not noise >= 0:
-        problems.append(f"noise={noise}: a standard deviation is 0 or more")
+        problems.append(f"noise={noise}: must be 0 or more")
     if problems:
         raise RequestError(*problems)
     refuse_beyond_memory(ROW_BYTES * length, f"a series of data.length={length}", "set a smaller data.length")
@@ -67,7 +68,7 @@ def seasonal_series(
 
 
 def seasonal(*, seed: int, **parameters: Any) -> Series:
-    """Return ``seasonal_series`` as forecasting data, with the window and the horizon that it is usually asked."""
+    """Return ``seasonal_series`` as forecasting data, with its default window and horizon."""
     drawn = seasonal_series(seed=seed, **parameters)
     noise = float(parameters.get("noise", 1.0))
     season = max(1, round(max(parameters.get("periods", (50.0,)), default=1)))
@@ -78,19 +79,19 @@ def seasonal(*, seed: int, **parameters: Any) -> Series:
 
 
 class SeasonalData(WindowedData):
-    """Windows of a synthetic series with trend, seasons and noise, whose best possible forecast is known.
+    """Windows of a synthetic series with trend, seasons and noise, with a known best possible forecast.
 
     Args:
         length: steps of the series.
-        trend: units a step.
+        trend: units per step.
         amplitudes: of the sine waves.
         periods: of the sine waves, in steps.
         noise: standard deviation of the white noise.
-        window: steps that the forecaster sees.
+        window: input steps.
         horizon: steps to forecast.
         split: training, validation and test, as shares or numbers of steps.
-        batch_size: windows in one batch.
-        seed: of the noise, and of the order of the training windows.
+        batch_size: windows per batch.
+        seed: of the noise and the order of the training windows.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Noisy sine waves of random frequency and phase: predict what comes next, beside a fit and the noise floor."""
+"""Noisy sine waves of random frequency and phase: predict the next values."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from cellstate.data.synthetic.regression import GeneratedRegression
 Range = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
 Floats = NDArray[np.float64]
 
-GRID = 8  # frequencies of the scan in 1 / steps: a peak of the spectrum, about that wide, is met at an eighth of it
+GRID = 8  # scanned frequencies per 1 / steps, about the width of a spectral peak
 REFINEMENTS = 20  # Gauss-Newton steps at most; five or so suffice
-SETTLED = 1e-13  # radians a step: a change of w below which no step is worth another
-RIDGE = 1e-13  # share of the diagonal added to it, so that fewer steps than unknowns have a fit too
+SETTLED = 1e-13  # radians per step: change of w at convergence
+RIDGE = 1e-13  # share of the diagonal added to it, for fits with fewer steps than unknowns
 
 
 class Waves(NamedTuple):
-    """Noisy waves and what they are made of, each ``(N, steps)``: ``values = signal + noise``."""
+    """Noisy waves and their components, each ``(N, steps)``: ``values = signal + noise``."""
 
     values: Floats
     signal: Floats
@@ -49,19 +49,19 @@ def sine_waves(
 ) -> Waves:
     """Return ``x_t = a sin(2 pi f t + p) + e_t`` for t = 0 … steps - 1, with f, a and p drawn for each wave.
 
-    f is uniform in ``frequencies``, in cycles a step; a is uniform in ``amplitudes``; p is uniform in [0, 2 pi); and
-    ``e_t ~ N(0, noise^2)`` is drawn for each step by itself. A wave is a pure function of its index and the keyword
-    arguments, and a longer one begins with the shorter. Splits draw from independent streams. RequestError (all
-    problems at once) where the parameters describe no wave.
+    f is uniform in ``frequencies``, in cycles per step; a is uniform in ``amplitudes``; p is uniform in [0, 2 pi); and
+    ``e_t ~ N(0, noise^2)`` is independent. A wave is a pure function of its index and the keyword arguments, and a
+    longer one starts with the shorter. Splits draw from independent streams. RequestError (with all problems) if the
+    parameters are invalid.
     """
     problems = []
     if not 0 < frequencies[0] <= frequencies[1] < 0.5:
         problems.append(
-            f"data.frequencies={list(frequencies)}: give the least and the greatest frequency in cycles a step, above "
-            "0 and below 0.5, from which on steps are too coarse to show a wave"
+            f"data.frequencies={list(frequencies)}: give the lowest and highest frequency in cycles per step, above "
+            "0 and below 0.5 (the Nyquist frequency)"
         )
     if not 0 < amplitudes[0] <= amplitudes[1]:
-        problems.append(f"data.amplitudes={list(amplitudes)}: give the least and the greatest amplitude, above 0")
+        problems.append(f"data.amplitudes={list(amplitudes)}: give the lowest and highest amplitude, above 0")
     check_request(split, problems)
     counters = as_counters(indices)
     random = CounterRandom("sine", seed, split)
@@ -77,20 +77,16 @@ def sine_waves(
 class SineData(GeneratedRegression):
     """Noisy sine waves of random frequency and phase: what is the next value?
 
-    The targets are values as observed, with their noise.
+    The targets are noisy observations.
 
     Args:
-        window: steps that the model sees.
-        horizon: steps to predict, those right after the window.
-        frequencies: the least and the greatest, in cycles a step, above 0 and below 0.5.
-        amplitudes: the least and the greatest.
-        noise: standard deviation of the white noise on every step.
-        train_size: waves to train on, in one epoch.
-        val_size: waves to validate on.
-        test_size: waves to test on.
-        fresh: draw new training waves for every epoch.
-        batch_size: waves in one batch.
-        seed: of the data, and of the order of the training waves.
+        window: input steps.
+        horizon: steps to predict after the window.
+        frequencies: lowest and highest, in cycles per step, above 0 and below 0.5.
+        amplitudes: lowest and highest.
+        noise: standard deviation of the white noise.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -109,12 +105,7 @@ class SineData(GeneratedRegression):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.window, self.horizon, self.noise = window, horizon, noise
         self.frequencies, self.amplitudes = tuple(frequencies), tuple(amplitudes)
@@ -139,7 +130,7 @@ class SineData(GeneratedRegression):
         return TensorSamples(inputs, torch.from_numpy(values[:, self.window :]))
 
     def waves(self, split: str) -> Waves:
-        """Return the waves of a split (in training: of its first epoch), ``(N, window + horizon)``, as drawn."""
+        """Return the waves of a split (for training: of the first epoch), ``(N, window + horizon)``."""
         return self._waves(split, np.arange(len(self.samples(split))))
 
     def _waves(self, split: str, indices: NDArray[np.int64]) -> Waves:
@@ -154,22 +145,22 @@ class SineData(GeneratedRegression):
         )
 
     def optimum(self) -> Scores:
-        """The noise floor: what a predictor can expect that knows the clean wave, hence every a, f and p.
+        """The noise floor: the expected score of a predictor that knows the clean wave.
 
-        No predictor does better (``expected_floor``), and none that sees a window does as well: it has to estimate the
-        wave. From W steps with noise of deviation s, an unbiased estimate of amplitude and of phase at the window's end
-        has at least the variances (Rife & Boorstyn 1974, for many steps, frequencies far from 0 and 1/2)
+        No predictor does better (``expected_floor``), and one that sees only a window does worse, as it has to estimate
+        the wave. From W steps with noise of deviation s, unbiased estimates of the amplitude and the phase at the end
+        of the window have at least the variances (Rife & Boorstyn 1974, for many steps, frequencies far from 0 and 1/2)
 
             var(a) = 2 s^2 / W,   var(phase at the end) = 8 s^2 / (a^2 W).
 
-        The next value is then off by da sin(phase) + a dphase cos(phase), on average over the phase with the variance
+        The error of the next value is da sin(phase) + a dphase cos(phase), on average over the phase with the variance
         (2 + 8) / 2 s^2 / W = 5 s^2 / W: an rmse of s sqrt(1 + 5 / W), 4.9 % above the floor for a window of 50.
-        (Who knows that all amplitudes are 1 has 4 for 5.) The reference ``sine_fit`` shows what is reached.
+        (With known amplitudes 4 replaces 5.) The reference ``sine_fit`` shows what is reached.
         """
         return self.with_scaled(expected_floor(self.noise))
 
     def optimum_realised(self) -> Scores:
-        """The score of the predictor that knows the clean wave on the noise in the targets of the reported split."""
+        """The score of the predictor that knows the clean wave for the noise in the reported targets."""
         noise = self.waves(self.reported_split).noise[:, self.window :]
         floor = realised_floor(noise.ravel(), np.arange(0, noise.size, self.horizon), self.horizon)
         std = np.asarray(self.spec.std)
@@ -178,25 +169,25 @@ class SineData(GeneratedRegression):
 
     @override
     def predictions(self) -> dict[str, Floats]:
-        """``last_value`` repeats the window's last; ``sine_fit`` carries on the wave that fits the window best."""
+        """``last_value`` repeats the last value; ``sine_fit`` extrapolates the best-fitting wave."""
         windows = self.waves(self.reported_split).values[:, : self.window]
         return {"last_value": windows[:, -1:], "sine_fit": fitted_sine(windows, self.horizon, self.frequencies)}
 
 
 def fitted_sine(windows: ArrayLike, horizon: int, frequencies: Sequence[float]) -> Floats:
-    """Carry on, ``(N, horizon)``, the wave ``c cos wt + s sin wt`` of least squares on each of ``windows (N, W)``.
+    """Extrapolate, ``(N, horizon)``, the least-squares wave ``c cos wt + s sin wt`` of each of ``windows (N, W)``.
 
     This is the maximum-likelihood estimate for white normal noise. For a given w, c and s solve a linear problem, so
-    the squared error is a function of w alone, with a minimum about 1 / W cycles wide and others beside it: w is
-    scanned on a grid over ``frequencies`` (cycles a step), and from its best place refined, together with c and s, by
-    Gauss-Newton steps that stay beside that place.
+    the squared error is a function of w, with a global minimum about 1 / W cycles wide and local ones around it: w is
+    scanned on a grid over ``frequencies`` (cycles per step), and refined from its best point, together with c and s, by
+    Gauss-Newton steps that stay within one grid step.
     """
     windows = np.asarray(windows, np.float64)
     count, steps = windows.shape
     low, high = (2 * np.pi * frequency for frequency in frequencies)
     grid = np.linspace(low, high, 1 + math.ceil((high - low) / (2 * np.pi) * GRID * steps))
     gap = grid[1] - grid[0] if len(grid) > 1 else 0.0
-    time = np.arange(steps + horizon) - steps + 1.0  # 0 is the window's last step
+    time = np.arange(steps + horizon) - steps + 1.0  # 0 at the last step of the window
     forecasts = np.empty((count, horizon))
     for rows in row_blocks(count, max(len(grid), 10 * steps)):
         part = windows[rows]
@@ -218,7 +209,7 @@ def _wave(basis: Floats, weights: Floats) -> Floats:
 
 
 def _solved(basis: Floats, values: Floats) -> Floats:
-    """Return the weights ``(N, K)`` of least squared error of ``basis (N, W, K)`` on ``values (N, W)``."""
+    """Return the weights ``(N, K)`` of the least-squares fit of ``basis (N, W, K)`` on ``values (N, W)``."""
     gram = np.einsum("ntj,ntk->njk", basis, basis)
     diagonal = np.einsum("nkk->nk", gram)  # a view
     diagonal += RIDGE * np.maximum(diagonal.sum(axis=1, keepdims=True), 1.0)
@@ -226,10 +217,10 @@ def _solved(basis: Floats, values: Floats) -> Floats:
 
 
 def _scan(values: Floats, time: Floats, grid: Floats) -> NDArray[np.int64]:
-    """Return the place in ``grid (G,)`` of the best fit of each row of ``values (N, W)``.
+    """Return the index in ``grid (G,)`` of the best fit to each row of ``values (N, W)``.
 
-    With B (W, 2) the basis at w and x a row, the fit leaves |x|^2 - x'B (B'B)^-1 B'x. The inverse is a Cholesky factor,
-    so that the explained part is the squared length of L^-1 B'x.
+    With B (W, 2) the basis at w and x a row, the fit leaves |x|^2 - x'B (B'B)^-1 B'x. With the
+    Cholesky factor L of B'B, the explained part is the squared length of L^-1 B'x.
     """
     basis = _basis(grid, time)  # (G, W, 2)
     gram = np.einsum("gtj,gtk->gjk", basis, basis)

@@ -1,4 +1,4 @@
-"""In which order did two rare symbols come, among distractors? Experiment 6a of Hochreiter & Schmidhuber 1997."""
+"""In which order did two rare symbols occur among distractors? Experiment 6a of Hochreiter & Schmidhuber 1997."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cellstate.data.synthetic.classification import GeneratedClassification
 from cellstate.data.synthetic.generated import check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters
 
-SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")  # start, end, distractors, and the two that count
+SYMBOLS = ("E", "B", "a", "b", "c", "d", "X", "Y")  # start, end, distractors, and the two relevant ones
 START, END, FIRST_DISTRACTOR, DISTRACTORS, FIRST_MARKER, MARKERS = 0, 1, 2, 4, 6, 2
-PADDING = len(SYMBOLS)  # after a sequence's end; all features 0
+PADDING = len(SYMBOLS)  # after the end of a sequence; all features 0
 CLASSES = ("XX", "XY", "YX", "YY")
 LEAST_LENGTH = 10  # a tenth of it is a step
 
 
 class Places(NamedTuple):
-    """The ranges of a ``length``, both ends included; steps are counted from 0, where the E stands."""
+    """The ranges for a ``length``, both ends included; steps are counted from 0, the position of the E."""
 
     lengths: tuple[int, int]
     first: tuple[int, int]
@@ -32,7 +32,7 @@ class Places(NamedTuple):
 
     @classmethod
     def of(cls, length: int) -> Places:
-        """Return the paper's ranges at 100, and the same shares of another length, rounded down.
+        """Return the paper's ranges for 100, and the same fractions of another length, rounded down.
 
         Lengths from L to 1.1 L, the first marker at 0.1 L to 0.2 L, the second at 0.5 L to 0.6 L.
         """
@@ -43,21 +43,18 @@ class Places(NamedTuple):
 def temporal_order_sequences(
     indices: ArrayLike | Sequence[int], *, seed: int, split: str, length: int = 100
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Return numbers of SYMBOLS ``(N, 1.1 length)``, lengths ``(N,)`` and labels ``(N,)`` of samples of a split.
+    """Return indices in SYMBOLS ``(N, 1.1 length)``, lengths ``(N,)`` and labels ``(N,)`` of samples of a split.
 
-    E, then distractors a to d, uniform and independent, with X or Y at the two places of ``Places.of(length)``, then B;
-    PADDING after it. Length and places are uniform over their ranges and independent. The label, a place in CLASSES, is
-    fixed as ``i % 4`` for an index i, so that each class has exactly a quarter of a multiple of four samples. A sample
+    E, then distractors a to d, uniform and independent, with X or Y at the two positions of ``Places.of(length)``, then
+    B, then PADDING. Length and positions are uniform over their ranges and independent. The label, an index in CLASSES,
+    is fixed as ``i % 4`` for index i, so that each class is exactly a quarter of a multiple of four samples. A sample
     is a pure function of its index and the keyword arguments; splits draw from independent streams.
 
-    RequestError where the length is below 10.
+    RequestError if the length is below 10.
     """
     problems = []
     if length < LEAST_LENGTH:
-        problems.append(
-            f"data.length={length} leaves no room for two places among tenths of it: set data.length to "
-            f"{LEAST_LENGTH} or more"
-        )
+        problems.append(f"data.length={length} is too short: set data.length to {LEAST_LENGTH} or more")
     check_request(split, problems)
 
     counters = as_counters(indices)
@@ -77,7 +74,7 @@ def temporal_order_sequences(
 
 
 def _between(random: CounterRandom, counters: NDArray[np.uint64], ends: tuple[int, int]) -> NDArray[np.int64]:
-    """Draw ``(N,)`` uniform integers from the first to the second of ``ends``, both included."""
+    """Draw ``(N,)`` uniform integers between ``ends``, both included."""
     low, high = ends
     return low + random.integers(counters, 1, high - low + 1)[:, 0]
 
@@ -85,17 +82,13 @@ def _between(random: CounterRandom, counters: NDArray[np.uint64], ends: tuple[in
 class TemporalOrderData(GeneratedClassification):
     """Which of X and Y came first and which second, 30 to 50 steps apart among distractors? Four classes of equal size.
 
-    Symbols are one-hot, eight features a step; sequences have their own lengths and are padded with zeros.
+    Symbols are one-hot, eight features a step; sequences vary in length and are padded with zeros.
 
     Args:
-        length: least steps of a sequence; sequences have up to a tenth more. The markers stand at 0.1 to 0.2 and at
-            0.5 to 0.6 of it (rounded down): at 100, all is as in the paper.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+        length: shortest length of a sequence; the longest is a tenth more. The markers are at 0.1 to 0.2 and 0.5 to
+            0.6 of it (rounded down); 100 is the setting of the paper.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -110,12 +103,7 @@ class TemporalOrderData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length = length
 
@@ -138,7 +126,7 @@ class TemporalOrderData(GeneratedClassification):
 
     @override
     def notes(self) -> tuple[str, ...]:
-        """Sequences of the least length are the likeliest: classes, two places, and four choices a distractor."""
+        """Count the sequences of the shortest, likeliest length: classes, two positions, four kinds of distractors."""
         places = Places.of(self.length)
         ways = [high - low + 1 for low, high in (places.first, places.second)]
         return self.overlap(len(CLASSES) * ways[0] * ways[1] * DISTRACTORS ** (self.length - 4))

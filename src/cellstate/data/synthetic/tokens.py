@@ -1,4 +1,4 @@
-"""What every generated task of symbols shares: a vocabulary, a target at every step, chains to compare with."""
+"""Base class of generated token tasks: a vocabulary, a target at every step, Markov chains as references."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from cellstate.metrics.tokens import IGNORED
 
 
 class GeneratedTokens(GeneratedData):
-    """Generated sequences of symbols with a symbol to predict at every step.
+    """Generated sequences of symbols with a target symbol at every step.
 
-    Subclasses say what they ask, of which symbols, and how samples are drawn: ``question``, ``vocabulary`` and
-    ``draw``. Each ``TensorSamples`` has inputs ``(N, T)`` and targets ``(N, T)``, int64; targets are IGNORED from a
-    sequence's end on.
+    Subclasses define ``question``, ``vocabulary`` and ``draw``. Each ``TensorSamples`` has inputs and targets
+    ``(N, T)``, int64; targets are IGNORED beyond the end of a sequence.
     """
 
     answer: ClassVar[tuple[str, int, int] | tuple[()]] = ()
-    """The metric of what the task is about, and its first and last target counted from a sequence's end, 1 the last."""
+    """The main metric of the task, and its first and last target counted from the end of a sequence (1: the last)."""
 
     @abstractmethod
     def vocabulary(self) -> tuple[str, ...]:
-        """Return the symbols in the order of their numbers."""
+        """Return the symbols in the order of their indices."""
 
     @override
     def specification(self, training: TensorSamples) -> DataSpec:
@@ -43,19 +42,19 @@ class GeneratedTokens(GeneratedData):
         return samples.inputs.numpy(), samples.targets.numpy()
 
     def fitted_chains(self) -> dict[str, Scores]:
-        """Return metric -> chain -> score: chains of order 0 (``unigram``) to 3, counted on the training split."""
+        """Return metric -> chain -> score: chains of order 0 (``unigram``) to 3, estimated on the training split."""
         return chain_scores(self.steps("train"), self.steps(self.reported_split), len(self.vocabulary()))
 
 
 def next_symbols(sequences: NDArray[np.integer], lengths: NDArray[np.int64] | None = None) -> TensorSamples:
-    """Return samples that ask for the next symbol of ``sequences (N, L)``: ``(N, L - 1)`` inputs and targets.
+    """Return samples for next-symbol prediction of ``sequences (N, L)``: ``(N, L - 1)`` inputs and targets.
 
-    lengths: symbols of each sequence ``(N,)``, two or more; None where all have L. Beyond them targets are IGNORED.
+    lengths: symbols per sequence ``(N,)``, at least two; None if all have L. Targets beyond are IGNORED.
     """
     symbols = torch.from_numpy(sequences.astype(np.int64))
     inputs, targets = symbols[:, :-1].contiguous(), symbols[:, 1:].contiguous()
     if lengths is None:
         return TensorSamples(inputs, targets)
-    known = torch.from_numpy(lengths) - 1  # inputs and targets that a sequence has
+    known = torch.from_numpy(lengths) - 1  # inputs and targets per sequence
     targets[torch.arange(targets.shape[1]) >= known[:, None]] = IGNORED
     return TensorSamples(inputs, targets, known)

@@ -1,4 +1,4 @@
-"""Does a trigger come before an action, and soon enough? Events of two steps each, among noise."""
+"""Is a trigger followed by an action soon enough? Events of two steps each, among noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cellstate.data.synthetic.generated import check_request
 from cellstate.data.synthetic.randomness import CounterRandom, as_counters, row_blocks
 
 FEATURES = 5
-NOISE = 0.5  # its upper end: nothing drawn comes near the 1 of an event
+NOISE = 0.5  # its upper bound, well below the 1 of an event
 TRIGGER = np.eye(FEATURES, dtype=np.float32)[[0, 1]]  # (2, 5)
 ACTION = np.eye(FEATURES, dtype=np.float32)[[2, 3]]
 EVENT = len(TRIGGER)  # steps of an event
@@ -30,10 +30,10 @@ WITH_ACTION = (POSITIVE, "action alone", "action before trigger", "gap too long"
 
 
 def kinds_of(indices: ArrayLike | Sequence[int], *, distractors: bool = True) -> NDArray[np.int64]:
-    """Return ``(N,)``: the place in KINDS of each sample, which its index i alone decides.
+    """Return ``(N,)``: the index in KINDS of each sample, a function of the sample index i.
 
-    Odd ones are positive; of the even ones, ``i / 2 mod 4`` picks the hard negative. So either class has exactly half
-    of an even number of samples, and each negative exactly an eighth of a multiple of eight.
+    Odd samples are positive; for even ones, ``i / 2 mod 4`` selects the hard negative. So an even number of samples is
+    balanced exactly, and each hard negative is exactly an eighth of a multiple of eight.
     """
     counters = as_counters(indices).astype(np.int64)
     hard = 1 + counters // 2 % len(HARD_NEGATIVES)
@@ -51,19 +51,19 @@ def trigger_action_sequences(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return features ``(N, length, 5)`` and labels ``(N,)`` (1: trigger, then action in time) of samples of a split.
 
-    All is uniform noise in [0, 0.5], in which the two steps of an event are overwritten with TRIGGER or ACTION. The gap
-    is the number of steps from the trigger's last to the action's first (1: the action follows at once), and is drawn
-    first; then the place of the first event, among those from which both fit. All draws are uniform:
+    Uniform noise in [0, 0.5], in which the two steps of an event are overwritten with TRIGGER or ACTION. The gap, the
+    number of steps from the last step of the trigger to the first of the action (1: immediately), is drawn first; then
+    the position of the first event, among those where both fit. All draws are uniform:
 
     - positives: gap from 1 to max_gap;
     - gap too long: gap from max_gap + 1 to the longest that fits, length - 3;
-    - action before trigger: the steps between them as in positives, so that the order alone tells;
-    - trigger alone, action alone: a place among all.
+    - action before trigger: the gap as in positives, so that only the order differs;
+    - trigger alone, action alone: any position.
 
-    Without ``distractors``, negatives are nothing but noise. A sample is a pure function of its index and the keyword
+    Without ``distractors``, negatives are pure noise. A sample is a pure function of its index and the keyword
     arguments; splits draw from independent streams, and noise makes all samples different.
 
-    RequestError where the length cannot hold the longest gap.
+    RequestError if the longest gap does not fit into the length.
     """
     _check_request(split, length, max_gap, distractors=distractors)
     counters = as_counters(indices)
@@ -78,7 +78,7 @@ def trigger_action_sequences(
 
 
 def _noise(random: CounterRandom, counters: NDArray[np.uint64], length: int) -> NDArray[np.float32]:
-    """Return ``(N, length, 5)`` uniform values in [0, 0.5], in blocks: the wide numbers they come from stay small."""
+    """Return ``(N, length, 5)`` uniform values in [0, 0.5], in blocks, to limit the double precision temporaries."""
     noise = np.empty((len(counters), length * FEATURES), np.float32)
     for rows in row_blocks(*noise.shape):
         noise[rows] = NOISE * random.uniform(counters[rows], length * FEATURES)
@@ -88,7 +88,7 @@ def _noise(random: CounterRandom, counters: NDArray[np.uint64], length: int) -> 
 def _places(
     random: CounterRandom, counters: NDArray[np.uint64], kinds: NDArray[np.int64], length: int, max_gap: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first steps of trigger and action, each ``(N,)``; of an event that a kind lacks, any number."""
+    """Return the first steps of trigger and action, each ``(N,)``; arbitrary for an event that a kind lacks."""
     alone = np.isin(kinds, [KINDS.index("trigger alone"), KINDS.index("action alone")])
     too_long = kinds == KINDS.index("gap too long")
     longest = length - 2 * EVENT + 1
@@ -102,23 +102,23 @@ def _places(
 
 
 def _below(random: CounterRandom, counters: NDArray[np.uint64], high: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Draw ``(N,)`` integers, uniform from 0 to below each row's own ``high (N,)``: floor(uniform * high)."""
+    """Draw ``(N,)`` uniform integers in [0, high) with ``high (N,)`` per row: floor(uniform * high)."""
     return (random.uniform(counters, 1)[:, 0] * high).astype(np.int64)
 
 
 def _check_request(split: str, length: int, max_gap: int, *, distractors: bool) -> None:
-    """Raise RequestError with every problem of a request: the longest gap in use has to fit between two events."""
+    """Raise RequestError with all problems of a request: the longest gap has to fit between two events."""
     problems = []
-    beyond = 1 if distractors else 0  # a gap that is too long has to fit too
+    beyond = 1 if distractors else 0  # a too long gap has to fit as well
     needed = max_gap + beyond + 2 * EVENT - 1
     if max_gap < 1:
-        problems.append(f"data.max_gap={max_gap} lets no action follow: set data.max_gap to 1 or more")
+        problems.append(f"data.max_gap={max_gap} allows no action: set data.max_gap to 1 or more")
     elif length < needed:
         fitting = max_gap - (needed - length)
         shorten = f", or data.max_gap to {fitting} or less" if fitting >= 1 else ""
-        what = "both events and a gap that is too long for" if distractors else "both events and"
+        what = "both events and a gap longer than" if distractors else "both events and"
         problems.append(
-            f"data.length={length} is too short to hold {what} data.max_gap={max_gap}: set data.length to {needed} "
+            f"data.length={length} is too short for {what} data.max_gap={max_gap}: set data.length to {needed} "
             f"or more{shorten}"
         )
     check_request(split, problems)
@@ -129,15 +129,11 @@ class TriggerActionData(GeneratedClassification):
 
     Args:
         length: steps of a sequence.
-        max_gap: most steps from the trigger's last to the action's first; 1 is at once.
-        distractors: negatives hold, in equal parts, a trigger alone, an action alone, the action before the trigger, or
-            both too far apart; without, nothing but noise.
-        train_size: sequences to train on.
-        val_size: sequences to validate on.
-        test_size: sequences to test on.
-        fresh: draw new training sequences for every epoch.
-        batch_size: sequences in one batch.
-        seed: of the data, and of the order of the training sequences.
+        max_gap: most steps from the last step of the trigger to the first of the action; 1: immediately.
+        distractors: negatives contain, in equal parts, a trigger alone, an action alone, the action before the
+            trigger, or both too far apart; without, only noise.
+
+    The other arguments are those of ``GeneratedData``.
     """
 
     def __init__(
@@ -154,12 +150,7 @@ class TriggerActionData(GeneratedClassification):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            train_size=train_size,
-            val_size=val_size,
-            test_size=test_size,
-            fresh=fresh,
-            batch_size=batch_size,
-            seed=seed,
+            train_size=train_size, val_size=val_size, test_size=test_size, fresh=fresh, batch_size=batch_size, seed=seed
         )
         self.length, self.max_gap, self.distractors = length, max_gap, distractors
 

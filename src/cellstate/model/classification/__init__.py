@@ -1,1 +1,1 @@
-"""Classification: one label for a whole sequence."""
+"""Classification: one label per sequence."""

@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a classifier."""
+"""Support of ``cellstate inspect`` for classifiers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierInspector(WholeSequenceInspector):
-    """The answer so far is the distribution over the classes."""
+    """The answer at each step is the distribution over the classes."""
 
     model: Classifier
     prediction_kind = "categorical"
@@ -28,5 +28,5 @@ class ClassifierInspector(WholeSequenceInspector):
         return outputs.argmax(-1)
 
     def check(self, rows: Tensor, lengths: list[int]) -> None:
-        """Refuse values that this data never holds."""
+        """Reject values that do not occur in the data (RequestError)."""
         self.model.predict(rows, lengths)

@@ -1,4 +1,4 @@
-"""A sequence classifier: backbone, one vector for the whole sequence, linear head."""
+"""A sequence classifier: backbone, pooling to one vector per sequence, linear head."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from cellstate.config.types import Probability
@@ -14,11 +13,12 @@ from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.classification import ClassificationScores
 from cellstate.metrics.headline import Headline
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.classification import prediction
 from cellstate.model.classification.inspector import ClassifierInspector
-from cellstate.model.inputs import as_sequences, predicting
-from cellstate.model.pooling import Pooling, PoolingKind, padded_steps
+from cellstate.model.inputs import predicting
+from cellstate.model.pooled import PooledModel
+from cellstate.model.pooling import PoolingKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class Classifier(SequenceModel):
-    """Gives each sequence one of ``spec.classes``.
+class Classifier(PooledModel):
+    """Assigns one of ``spec.classes`` to each sequence.
 
     Args:
         spec: classes and input size.
-        backbone: called with ``input_size``; a bidirectional one reads the sequence both ways.
-        pooling: what stands for the sequence: its ``last`` output (of both directions, if there are two), or the
-            ``mean``, the ``max`` or learned ``attention`` over its valid steps; see ``Pooling``.
-        dropout: on that vector, in training.
+        backbone: called with ``input_size``; may be bidirectional.
+        pooling: the vector of a sequence: its ``last`` output (of each direction), or ``mean``, ``max`` or learned
+            ``attention`` over its valid steps; see ``Pooling``.
+        dropout: on that vector, during training.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
 
     needs = "classes"
-    headline = Headline("accuracy", "accuracy", loss_unit="nats a sample")
+    headline = Headline("accuracy", "accuracy", loss_unit="nats per sample")
     inspector_class = ClassifierInspector
 
     def __init__(
@@ -55,60 +55,55 @@ class Classifier(SequenceModel):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler)
-        self.backbone = backbone(input_size=spec.input_size)
-        self.pooling = Pooling(self.backbone, pooling)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, len(spec.classes))
-
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, K)`` for sequences ``(B, T, F)``."""
-        outputs, _ = self.backbone(inputs, lengths=lengths)
-        return self.head(self.dropout(self.pooling(outputs, lengths)))
+        super().__init__(
+            spec,
+            backbone,
+            len(spec.classes),
+            pooling=pooling,
+            dropout=dropout,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a sample."""
+        """Return the cross-entropy in nats per sample."""
         return nn.functional.cross_entropy(output, batch.targets)
 
     def new_scores(self) -> ClassificationScores:
         """Return empty scores."""
         return ClassificationScores()
 
-    def update_scores(self, scores: ClassificationScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
-
     def section(self, material: Material) -> Section:
-        """Return the confusion matrix, the scores of each class, and whether the probabilities hold."""
+        """Return the confusion matrix, the scores of each class, and the calibration."""
         from cellstate.model.classification import figures  # loads matplotlib
 
         return figures.section(material)
 
     def tables(self, material: Material) -> dict[str, Rows]:
-        """Return how many samples of each class were given each class."""
+        """Return the confusion matrix."""
         from cellstate.model.classification import figures  # loads matplotlib
 
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
-        """Return the class of each sequence and the probability of every class, beside its id or number."""
+        """Return the class of each sequence and the probability of every class, with its id or number."""
         return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> dict[str, Any]:
-        """Classify arrays or tensors in the data's own units.
+        """Classify unscaled arrays or tensors.
 
         Args:
             inputs: one sequence ``(T,)`` or ``(T, F)``, or several ``(B, T)`` or ``(B, T, F)``; without the last
-                dimension each step is one feature.
-            lengths: valid steps of each row, where rows are padded.
+                dimension there is one feature.
+            lengths: valid steps of each row, if rows are padded.
 
         Returns:
-            ``classes (B,)`` indices, ``labels (B,)`` names, ``probabilities (B, K)``; for one sequence that was handed
-            in alone, without the first dimension: ``classes ()``, ``labels ()``, ``probabilities (K,)``.
+            ``classes (B,)`` indices, ``labels (B,)`` names, ``probabilities (B, K)``; for a single sequence
+            without the first dimension: ``classes ()``, ``labels ()``, ``probabilities (K,)``.
 
         Raises:
-            RequestError: the inputs are no array of numbers, do not fit, or hold what this data never does.
+            RequestError: the inputs are not an array of numbers, have the wrong shape, or contain unknown values.
         """
         rows, valid = self._rows(inputs, lengths)
         probabilities = self(rows, valid).double().softmax(-1).cpu().numpy()
@@ -122,45 +117,17 @@ class Classifier(SequenceModel):
 
     @predicting
     def attention(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:
-        """Return how much each step counts, ``(B, T)``: 0 on the padding, a sum of 1 in each row.
+        """Return the attention weight of each step, ``(B, T)``: 0 on the padding, summing to 1 in each row.
 
         Args:
-            inputs: as ``predict`` takes them; for one sequence alone the result is ``(T,)``.
-            lengths: valid steps of each row, where rows are padded.
+            inputs: as in ``predict``; for a single sequence the result is ``(T,)``.
+            lengths: valid steps of each row, if rows are padded.
 
         Raises:
-            RequestError: the model pools in another way, or the inputs do not fit.
+            RequestError: the model has another pooling, or the inputs are invalid.
         """
         if self.pooling.how != "attention":
-            raise RequestError(f"model.pooling={self.pooling.how} weighs no steps; train with model.pooling=attention")
+            raise RequestError(f"model.pooling={self.pooling.how} has no weights; train with model.pooling=attention")
         rows, valid = self._rows(inputs, lengths)
         weights = self.pooling.weights(self.backbone(rows, lengths=valid)[0], valid).double().cpu().numpy()
         return weights[0] if self._is_single(inputs) else weights
-
-    def _rows(self, inputs: Any, lengths: Sequence[int] | Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return what ``forward`` takes: ``(B, T, F)`` scaled as in training, and lengths ``(B,)``."""
-        rows = as_sequences(inputs, self.spec.input_size)
-        valid = None if lengths is None else torch.as_tensor(lengths, device=rows.device)
-        if self.spec.input_values:
-            self._refuse_unknown(rows, valid)
-        if self.spec.input_mean:  # in double precision: a feature around 10^9 keeps its detail
-            mean, std = (rows.new_tensor(values) for values in (self.spec.input_mean, self.spec.input_std))
-            rows = (rows - mean) / std
-        return rows.float().to(self.device), None if valid is None else valid.to(self.device)
-
-    def _refuse_unknown(self, rows: Tensor, lengths: Tensor | None) -> None:
-        known = rows.new_tensor(self.spec.input_values)
-        strange = ~torch.isclose(rows.unsqueeze(-1), known, rtol=1e-5, atol=1e-6).any(-1)
-        if lengths is not None:
-            strange = strange.masked_fill(padded_steps(rows, lengths), False)
-        if strange.any():
-            row, step, _ = strange.nonzero()[0].tolist()
-            raise RequestError(
-                f"inputs hold {rows[strange][0].item():g} in sequence {row}, step {step} (from 0); "
-                f"this data has no values but {', '.join(f'{value:g}' for value in self.spec.input_values)}"
-            )
-
-    def _is_single(self, inputs: Any) -> bool:
-        """Say whether one sequence was handed in, ``(T,)`` or ``(T, F)``, and not a batch."""
-        given = np.shape(inputs)
-        return len(given) == 1 or (len(given) == 2 and given[-1] == self.spec.input_size)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def predict_file(model: Classifier, data: SequenceData, path: str) -> pl.DataFrame:
-    """Return the class of each sequence and the probability of every class, beside its id or number."""
+    """Return the class of each sequence and the probability of every class, with its id or number."""
     key, sequences = read_unlabelled(model.spec, data, path)
     found = [model.predict(rows, lengths) for rows, lengths in batches(sequences)]
     probabilities = np.concatenate([part["probabilities"] for part in found])

@@ -1,4 +1,4 @@
-"""Rolling-origin backtest: a trained model forecasts again and again, each time from what was known by then."""
+"""Rolling-origin backtest: a trained model forecasts repeatedly, each time from the data known by then."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SCALING = ("targets", "window", "horizon", "mean", "std", "past", "known", "inpu
 
 @dataclass(frozen=True)
 class Backtest:
-    """The forecasts of all origins, beside what came; all values in the data's own units.
+    """The forecasts of all origins and the true values, all unscaled.
 
     Attributes:
         targets: names of the C columns.
-        origins: ``(N,)`` the last row known to each forecast, counted from 0: step h is of row origin + h.
+        origins: ``(N,)`` the last row known to each forecast, counted from 0: step h is row origin + h.
         forecasts: ``(N, horizon, C)``.
         truth: ``(N, horizon, C)``.
-        quantiles: ``(N, horizon, C, Q)`` of ``levels``; None where the model gives values alone.
+        quantiles: ``(N, horizon, C, Q)`` of ``levels``; None for point forecasts.
         levels: of the quantiles.
-        scores: metric -> value over all origins and steps, as a test gives them.
-        by_step: the same of each step ahead by itself, the first one first.
-        series: ``(N,)`` which series each forecast is of, where the data has several.
+        scores: metric -> value over all origins and steps, as in a test.
+        by_step: the same for each step ahead.
+        series: ``(N,)`` the series of each forecast, if the data has several.
     """
 
     targets: tuple[str, ...]
@@ -49,10 +49,10 @@ class Backtest:
     series: np.ndarray | None = None
 
     def table(self) -> pl.DataFrame:
-        """Return a row for each origin, step ahead (from 1) and target.
+        """Return one row per origin, step ahead (from 1) and target.
 
-        Columns: ``series`` where there are several, ``origin``, ``step``, ``target``, ``truth``, ``forecast``, and
-        ``q0.05`` and so on for each level.
+        Columns: ``series`` if there are several, ``origin``, ``step``, ``target``, ``truth``, ``forecast``, and
+        ``q0.05`` etc. for each level.
         """
         count, horizon, columns = self.truth.shape
         each = horizon * columns
@@ -70,33 +70,32 @@ class Backtest:
 
 
 def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = None) -> Backtest:
-    """Forecast from one origin after the other, without training anew.
+    """Forecast from successive origins, without retraining.
 
-    The forecast of an origin is computed from the window that ends there and from nothing else: what came later
-    changes nothing of it, and a scaler fitted on the training rows is the model's own.
+    The forecast of an origin depends only on the window that ends there, not on later rows; the scaler is the one
+    fitted on the training rows of the model.
 
     Args:
         model: a trained forecaster.
-        data: what the model was trained on, whose test split (else its validation split) is rolled over; or a series
-            of one's own, an array ``(T,)`` or ``(T, C)`` in the data's own units, over all of whose rows from the
-            first whole window on is rolled.
-        stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once. With 1,
-            the origins are all those of the split, and the scores are its scores.
+        data: the data that the model was trained on, whose test split (else validation split) is used; or a series, an
+            unscaled array ``(T,)`` or ``(T, C)``, of which all rows after the first full window are used.
+        stride: rows between origins; None uses the horizon, so that each row is forecast once. With 1, the origins are
+            all those of the split, and the scores are its scores.
 
     Raises:
-        RequestError: the model is no forecaster, the data does not fit it, or is too short for one forecast.
+        RequestError: the model is not a forecaster, or the data does not match it or is too short for one forecast.
     """
     refuse_other_tasks(model)
     assert isinstance(model, Forecaster)
     stride = model.spec.horizon if stride is None else stride
     if stride < 1:
-        raise RequestError(f"stride={stride}: give 1 or more rows from one origin to the next")
+        raise RequestError(f"stride={stride}: must be at least 1 row")
     samples, batch_size = windows_of(model, data)
     chosen = strided(samples.starts.cpu(), stride)
     output, truth = forecast_all(model, samples, chosen, batch_size)
     scores = model.new_scores()
     model.update_scores(scores, output, Batch(truth, truth))
-    forecasts, came = scores.joined()
+    forecasts, values = scores.joined()
     by_step = []
     for step in range(model.spec.horizon):
         of_step = model.new_scores()
@@ -109,7 +108,7 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
         targets=model.spec.targets,
         origins=origins,
         forecasts=forecasts,
-        truth=came,
+        truth=values,
         quantiles=scores.quantiles() if probabilistic else None,
         levels=scores.levels if probabilistic else (),
         scores=scores.compute(),
@@ -119,37 +118,37 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
 
 
 def refuse_other_tasks(model: SequenceModel) -> None:
-    """Refuse a model that is no forecaster (RequestError)."""
+    """Reject a model that is not a forecaster (RequestError)."""
     if not isinstance(model, Forecaster):
         raise RequestError(f"a backtest needs a forecaster; this model is a {type(model).__name__}")
 
 
 def windows_of(model: Forecaster, data: WindowedData | Any) -> tuple[WindowSamples, int]:
-    """Return the windows to roll over, scaled as the model has it, and how many to forecast at once."""
+    """Return the windows, scaled for the model, and the batch size."""
     spec = model.spec
     if isinstance(data, WindowedData):
         differing = [name for name in SCALING if getattr(data.spec, name) != getattr(spec, name)]
         if differing:
             raise RequestError(
-                f"the data is not what this model was trained on: it has another {differing[0]}; give the series "
-                "as an array, which is scaled as the model's own training rows were"
+                f"this model was trained on other data, with a different {differing[0]}; give the series "
+                "as an array, which is scaled like the training rows of the model"
             )
         samples = data.prepared.splits[data.reported_split]
         assert isinstance(samples, WindowSamples)
         return samples, data.batch_size
     if spec.input_size > len(spec.targets):
         raise RequestError(
-            "this model reads covariates, which an array of its targets does not hold; give the data, such as "
+            "this model needs covariates, which an array of targets does not contain; give the data, such as "
             "backtest(checkpoint, data={'path': FILE})"
         )
     rows = as_sequences(data, len(spec.targets))
     if len(rows) > 1:
-        raise RequestError(f"a backtest rolls over one series, these are {len(rows)}; give one after the other")
+        raise RequestError(f"a backtest takes one series, not {len(rows)}; give them one at a time")
     need = spec.window + spec.horizon
     if rows.shape[1] < need:
         raise RequestError(
             f"a series of {rows.shape[1]} rows is too short for a backtest: a window of {spec.window} and a horizon "
-            f"of {spec.horizon} take {need}"
+            f"of {spec.horizon} need {need}"
         )
     mean, std = torch.tensor(spec.mean).double(), torch.tensor(spec.std).double()
     values = ((rows[0].cpu() - mean) / std).float()
@@ -158,7 +157,7 @@ def windows_of(model: Forecaster, data: WindowedData | Any) -> tuple[WindowSampl
 
 
 def strided(starts: Tensor, stride: int) -> Tensor:
-    """Return the indices of every ``stride``-th of ``starts (M,)``, anew in each run of rows without a gap."""
+    """Return the indices of every ``stride``-th of ``starts (M,)``, counted within each run of consecutive rows."""
     breaks = torch.ones(len(starts), dtype=torch.bool)
     breaks[1:] = starts[1:] != starts[:-1] + 1
     begins = starts[breaks][breaks.cumsum(0) - 1]  # of the run that each start is in
@@ -167,7 +166,7 @@ def strided(starts: Tensor, stride: int) -> Tensor:
 
 @predicting
 def forecast_all(model: Forecaster, samples: WindowSamples, chosen: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return what the model forecasts for the windows ``chosen (N,)``, and what came, scaled, on the CPU."""
+    """Return forecasts and true values for the windows ``chosen (N,)``, scaled, on the CPU."""
     output, truth = [], []
     for indices in chosen.split(batch_size):
         batch = samples.batch(indices.to(samples.values.device))
@@ -178,7 +177,7 @@ def forecast_all(model: Forecaster, samples: WindowSamples, chosen: Tensor, batc
 
 
 def places_of(rows: np.ndarray, data: WindowedData | Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return each row's number within its own series, and the name of that series where there are several."""
+    """Return each row's number within its series, and the name of that series if there are several."""
     ids: Sequence[str] = getattr(data.whole_series, "ids", ()) if isinstance(data, WindowedData) else ()
     if not ids:
         return rows, None

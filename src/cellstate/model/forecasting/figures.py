@@ -1,4 +1,4 @@
-"""What a forecaster shows: forecasts over history, how the error grows with the horizon, whether quantiles hold."""
+"""Figures of a forecaster: example forecasts, error by step of the horizon, calibration of quantiles."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from cellstate.plotting.examples import PANEL, PANEL_TITLE, examples
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
-HUES = ("seasonal_naive", "last_value")  # which of a theme's baselines each is; any other is muted
-BANDS = (50, 80, 90)  # per cent, of the central intervals that are drawn
+HUES = ("seasonal_naive", "last_value")  # index of each in the baseline colours of a theme; others are muted
+BANDS = (50, 80, 90)  # per cent, central intervals that are drawn
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """All forecasts of a split, ``(N, horizon, C)`` each, and the series ``(rows, C)``, in the data's own units."""
+    """All forecasts of a split, ``(N, horizon, C)`` each, and the series ``(rows, C)``, unscaled."""
 
     forecasts: np.ndarray
     truth: np.ndarray
     baselines: Mapping[str, np.ndarray]
     values: np.ndarray
-    starts: np.ndarray  # (N,) the rows at which the targets begin
-    signal: np.ndarray | None  # (rows, C) the series without its noise, where that is known
+    starts: np.ndarray  # (N,) first row of the targets
+    signal: np.ndarray | None  # (rows, C) the series without its noise, if known
     noise_std: float
-    rows: np.ndarray  # (N,) the same rows, counted from 0 within the window's own series
-    names: Sequence[str]  # of that series, one for each window, where there are several; else empty
-    quantiles: np.ndarray | None = None  # (N, horizon, C, Q) of ``levels``, from a head that forecasts them
+    rows: np.ndarray  # (N,) the same rows, counted from 0 within their series
+    names: Sequence[str]  # name of the series of each window, if there are several; else empty
+    quantiles: np.ndarray | None = None  # (N, horizon, C, Q) of ``levels``, from a probabilistic head
     levels: Sequence[float] = ()
 
     @property
     def bands(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Per cent -> lower and upper end ``(N, horizon, C)`` of that central interval, the widest first."""
+        """Per cent -> lower and upper bound ``(N, horizon, C)`` of that central interval, the widest first."""
         if self.quantiles is None:
             return {}
         places = central_intervals(self.levels, BANDS[::-1])
@@ -59,26 +59,26 @@ class Forecasts:
 
 
 def section(material: Material) -> Section:
-    """Return three forecasts of the reported split, the error of each step, and the calibration of quantiles."""
+    """Return three forecasts of the reported split, the error by step, and the calibration of quantiles."""
     found, spec, split = collect(material), material.data.spec, material.split
     target = canvas.name(spec.targets[0])
     columns = f", mean of {len(spec.targets)} columns" if len(spec.targets) > 1 else ""
     optimum = material.reference("mae").get("optimum")
     windows = "windows"
     if found.bands:
-        windows += f", with the central {spoken_bands(found)} per cent of each forecast"
+        windows += f", with the central {spoken_bands(found)} % intervals of each forecast"
     elif found.signal is not None:
         windows += ", with the signal ± one standard deviation of the noise"
     drawings = [
         Drawing(
             "forecasts",
-            f"Three {windows}: of all windows of the {split} split, one in ten has a smaller error than the easy "
-            "one, half have a smaller one than the typical, and one in ten has a larger one than the hard.",
+            f"Three {windows}: the easy, typical and hard window are at the 10th, 50th and 90th percentile of the "
+            f"error over all windows of the {split} split.",
             lambda theme: forecast_windows(theme, found, target=target, split=split),
         ),
         Drawing(
             "error_by_step",
-            f"Each step of the horizon by itself; the mean over all steps is the mae of the table{columns}.",
+            f"The error at each step of the horizon; its mean over all steps is the mae of the table{columns}.",
             lambda theme: error_by_step(theme, found, optimum=optimum, split=split),
         ),
     ]
@@ -86,18 +86,17 @@ def section(material: Material) -> Section:
         drawings.append(
             Drawing(
                 "calibration",
-                "How much of what came lies below each forecast quantile, over all windows, steps and columns. On the "
-                "dashed line it is as much as the forecast says; a curve that is flatter than the line belongs to a "
-                "forecast that is too sure of itself. Windows overlap, so that the shares vary more than so many "
-                "independent values would.",
+                "Share of observations below each forecast quantile, over all windows, steps and columns. The dashed "
+                "line is perfect calibration; a flatter curve indicates an overconfident forecast. As windows "
+                "overlap, the shares vary more than those of as many independent values.",
                 lambda theme: calibration(theme, found, split=split),
             )
         )
-    return Section("What it forecasts", drawings)
+    return Section("Forecasts", drawings)
 
 
 def tables(material: Material) -> dict[str, Rows]:
-    """Return the three windows of the figure step by step, with the ends of each band."""
+    """Return the three windows of the figure step by step, with the bounds of each band."""
     found, targets = collect(material), material.data.spec.targets
     rows = []
     for window, index in examples(found.errors).items():
@@ -115,7 +114,7 @@ def tables(material: Material) -> dict[str, Rows]:
 
 
 def spoken_bands(found: Forecasts) -> str:
-    """Return the per cents of the bands as a list in words."""
+    """Return the bands in per cent as an enumeration."""
     *others, last = sorted(found.bands)
     return f"{', '.join(map(str, others))} and {last}" if others else str(last)
 
@@ -129,7 +128,7 @@ def collect(material: Material) -> Forecasts:
     assert isinstance(samples, WindowSamples)
     values = samples.values.cpu().double().numpy() * np.asarray(spec.std) + np.asarray(spec.mean)
     forecasts, truth = scores.joined()
-    starts = samples.starts.cpu().numpy()[: len(truth)]  # of several processes the first one has the first part
+    starts = samples.starts.cpu().numpy()[: len(truth)]  # with several processes, the first part
     rows = data.windows.rows(material.split)[: len(truth)]
     baselines = {"last_value": last_value(values, starts, spec.horizon)}
     if spec.season > 1:
@@ -148,12 +147,12 @@ def collect(material: Material) -> Forecasts:
 
 
 def forecast_windows(theme: Theme, found: Forecasts, *, target: str, split: str) -> Figure:
-    """Draw history, truth, forecast and the simplest baseline of a few windows, one below the other."""
+    """Draw history, truth, forecast and the simplest baseline of a few windows, stacked."""
     chosen = examples(found.errors)
     height = (
         2 * canvas.MARGIN + canvas.AXIS + len(chosen) * (PANEL + PANEL_TITLE) + canvas.TITLE + canvas.SUBTITLE - 0.1
     )
-    figure = canvas.new_figure(theme, height, f"Forecasts of {target}", f"{split} split, in the data's own units")
+    figure = canvas.new_figure(theme, height, f"Forecasts of {target}", f"{split} split, in the units of the data")
     top = height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE + 0.1
     for row, (label, index) in enumerate(chosen.items()):
         at, mae = int(found.rows[index]), number(float(found.errors[index]))
@@ -202,19 +201,19 @@ def draw_window(theme: Theme, axes: Axes, found: Forecasts, index: int) -> None:
     axes.plot(ahead, simple, color=hue, lw=1.0)
     axes.plot(ahead, forecast, color=theme.run, lw=1.4 if found.bands else 2.0, marker="o" if horizon == 1 else "")
     ends += [
-        End(float(truth[-1]), "what came", theme.ink),
+        End(float(truth[-1]), "observed", theme.ink),
         End(float(simple[-1]), spoken(naive), theme.text(hue)),
         End(float(forecast[-1]), "forecast", theme.text(theme.run)),
     ]
     canvas.scale_y(axes, np.concatenate(drawn))
-    canvas.whole_ticks(axes, -past + 1, horizon, "steps after the last one seen")
+    canvas.whole_ticks(axes, -past + 1, horizon, "steps after the end of the window")
     canvas.label_ends(axes, ends)
 
 
 def error_by_step(theme: Theme, found: Forecasts, *, optimum: float | None, split: str) -> Figure:
     """Draw the mean absolute error of the run and of the baselines at each step of the horizon."""
     figure = canvas.new_figure(
-        theme, 3.5, f"Error by step of the horizon, {split} split", "mean absolute error, in the data's own units"
+        theme, 3.5, f"Error by step of the horizon, {split} split", "mean absolute error, in the units of the data"
     )
     axes = canvas.single_axes(figure)
     curves = [
@@ -224,7 +223,7 @@ def error_by_step(theme: Theme, found: Forecasts, *, optimum: float | None, spli
     curves.append(("this run", by_step(found.forecasts, found.truth), theme.run))
     values: Sequence[float] = [value for _, curve, _ in curves for value in curve]
     ends = [End(curve[-1], label, theme.text(colour)) for label, curve, colour in curves]
-    if found.signal is not None:  # what comes minus the signal is the noise as drawn
+    if found.signal is not None:  # the truth minus the signal is the realised noise
         signal = found.signal[found.starts[:, None] + np.arange(found.truth.shape[1])]
         realised = by_step(signal, found.truth)
         values = [*values, *realised]
@@ -250,7 +249,7 @@ def hue_of(theme: Theme, baseline: str) -> str:
 def calibration(theme: Theme, found: Forecasts, *, split: str) -> Figure:
     """Draw the share of the truth below each quantile against its level."""
     figure = canvas.new_figure(
-        theme, 3.5, f"Calibration of the quantiles, {split} split", "per cent of what came that lies below the quantile"
+        theme, 3.5, f"Calibration of the quantiles, {split} split", "observations below the quantile, per cent"
     )
     axes = canvas.single_axes(figure)
     levels, shares = [100 * level for level in found.levels], [100 * share for share in shares_below(found)]

@@ -1,8 +1,8 @@
-"""What a forecaster says of each value to come: the value itself, quantiles of it, or a normal distribution.
+"""Heads of a forecaster: point forecasts, quantiles, or a normal distribution.
 
-A head holds no weights: it says how many numbers it takes for a value, and what they mean. They come from the network
-in units of the normalised window and are brought to those of the training split's z-score by ``placed``; a location
-moves by centre and spread, a scale by the spread alone.
+A head has no weights: it defines how many numbers describe a value, and their meaning. They come from the network in
+units of the normalised window; ``placed`` converts them to the z-score of the training split: a location by centre
+and spread, a scale by the spread.
 """
 
 from __future__ import annotations
@@ -30,23 +30,22 @@ from cellstate.metrics.probabilistic import (
 from cellstate.model.inspector import PredictionKind
 from cellstate.model.losses import LOSSES
 
-# In standard deviations of the training split. Bounds the likelihood where a series can be foretold exactly, and with
-# it the gradient.
+# In standard deviations of the training split. Bounds the likelihood, and its gradient, for deterministic series.
 MINIMUM_STD = 1e-3
 
 
 class Head(ABC):
-    """The meaning of ``size`` numbers for each value to come."""
+    """The meaning of ``size`` numbers per forecast value."""
 
     size: int
     levels: Sequence[float] = ()  # of the quantiles that are scored
-    metrics: Sequence[str] = ()  # that come to those of a point forecast
-    prediction_kind: PredictionKind = "values"  # what the forecast says, to compare two of them
+    metrics: Sequence[str] = ()  # in addition to those of a point forecast
+    prediction_kind: PredictionKind = "values"  # how two forecasts are compared
 
     @abstractmethod
     def placed(self, numbers: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
-        """Return the forecast from ``numbers (B, horizon, C, size)`` of windows that had ``centre`` taken off and were
-        divided by ``spread``, ``(B, 1, C)`` each; None where that was not done.
+        """Return the forecast from ``numbers (B, horizon, C, size)`` for windows normalised with ``centre`` and
+        ``spread``, ``(B, 1, C)`` each or None.
         """
 
     @abstractmethod
@@ -59,13 +58,13 @@ class Head(ABC):
 
     @abstractmethod
     def point(self, forecast: Tensor) -> Tensor:
-        """Return the one value ``(B, horizon, C)`` that stands for the forecast."""
+        """Return the point forecast ``(B, horizon, C)``."""
 
     def quantiles(self, forecast: Tensor, levels: Sequence[float] | None) -> Tensor:
-        """Return the quantiles ``(B, horizon, C, Q)`` of given levels; None takes the head's own."""
+        """Return the quantiles ``(B, horizon, C, Q)`` of given levels; None uses the head's levels."""
         del forecast, levels
         raise RequestError(
-            "the point head forecasts no quantiles; train with model.head=quantile or model.head=gaussian"
+            "the point head does not forecast quantiles; train with model.head=quantile or model.head=gaussian"
         )
 
 
@@ -95,12 +94,11 @@ class PointHead(Head):
 
 
 class QuantileHead(Head):
-    """Quantiles of fixed levels, ``(B, horizon, C, Q)``, trained on their pinball loss (Wen et al., MQ-RNN, 2017).
+    """Quantiles of fixed levels, ``(B, horizon, C, Q)``, trained with the pinball loss (Wen et al., MQ-RNN, 2017).
 
-    They never cross, as they are sorted: where estimated quantiles cross, the sorted ones are nearer to the true ones
-    (Chernozhukov, Fernandez-Val & Galichon 2010), and their pinball loss is never the larger. A cumulative softplus
-    would not let them cross either, at the price of quantiles that begin far apart and of a median whose error moves
-    all others.
+    They are sorted and so never cross: where estimated quantiles cross, the sorted ones are closer to the true ones
+    (Chernozhukov, Fernandez-Val & Galichon 2010), and their pinball loss is not larger. A cumulative softplus would
+    also prevent crossing, but its quantiles are initially far apart, and an error of the median shifts all others.
     """
 
     def __init__(self, levels: Sequence[float]) -> None:
@@ -132,21 +130,21 @@ class QuantileHead(Head):
             place = level_index(self.levels, level)
             if place is None:
                 raise RequestError(
-                    f"levels: {level:g} is none of those that this model was trained on, "
-                    f"{', '.join(f'{one:g}' for one in self.levels)}; choose among them, or train with others in "
-                    "model.quantiles, or with model.head=gaussian, which gives any"
+                    f"levels: {level:g} is not one of those that this model was trained on, "
+                    f"{', '.join(f'{one:g}' for one in self.levels)}; choose one of them, or train with others in "
+                    "model.quantiles, or with model.head=gaussian, which supports any"
                 )
             places.append(place)
         return forecast[..., places]
 
 
 class GaussianHead(Head):
-    """Mean and standard deviation, ``(B, horizon, C, 2)``, trained on the negative log-likelihood.
+    """Mean and standard deviation, ``(B, horizon, C, 2)``, trained with the negative log-likelihood.
 
-    The standard deviation is softplus(x) (Salinas et al., DeepAR, 2020), and MINIMUM_STD at least.
+    The standard deviation is softplus(x) (Salinas et al., DeepAR, 2020), and at least MINIMUM_STD.
 
     Args:
-        levels: of the quantiles that are scored, and given where no others are asked for.
+        levels: of the quantiles that are scored, and returned by default.
     """
 
     size = 2
@@ -191,27 +189,27 @@ def new_head(kind: str, *, loss: str, levels: Sequence[float]) -> Head:
 
 
 def checked_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """Return the levels of quantiles.
+    """Return valid levels of quantiles.
 
     Raises:
-        RequestError: they do not increase, lie outside (0, 1), or lack 0.5, the median, which is the point forecast.
+        RequestError: they do not increase, are outside (0, 1), or lack 0.5, the median, which is the point forecast.
     """
     given = tuple(float(level) for level in levels)
     increase = all(after > before for before, after in itertools.pairwise(given))
     if not increase or any(not 0 < level < 1 for level in given) or level_index(given, 0.5) is None:
         raise RequestError(
             f"model.quantiles=[{','.join(f'{level:g}' for level in given)}]: give increasing levels between 0 and 1 "
-            "with 0.5, the median, among them, such as [0.1,0.5,0.9]"
+            "including 0.5, the median, such as [0.1,0.5,0.9]"
         )
     return given
 
 
 def denormalised(values: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
-    """Return ``values * spread + centre``, leaving out what is None."""
+    """Return ``values * spread + centre``, skipping None."""
     values = values if spread is None else values * spread
     return values if centre is None else values + centre
 
 
 def wider(tensor: Tensor | None) -> Tensor | None:
-    """Return a tensor with one more dimension at its end."""
+    """Return a tensor with an additional last dimension."""
     return None if tensor is None else tensor.unsqueeze(-1)

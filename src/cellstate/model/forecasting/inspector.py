@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a forecaster."""
+"""Support of ``cellstate inspect`` for forecasters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ForecasterInspector(Inspector):
-    """One step of the network reads a segment of the window; the answer so far is the first step to come."""
+    """One step of the network reads a segment of the window; the answer at each step is the first forecast step."""
 
     model: Forecaster
     loss_in_words = "the loss of the forecast"
@@ -30,7 +30,7 @@ class ForecasterInspector(Inspector):
         self.prediction_kind, self.patch = model.kind.prediction_kind, model.segment
 
     def reading(self, batch: Batch, row: int) -> Reading:
-        """Return a window of the targets in the data's own units, a segment a step."""
+        """Return a window of the targets, unscaled, one segment per step."""
         spec, segment, columns = self.model.spec, self.model.segment, len(self.model.spec.targets)
         read = row_of(batch, row)[0].cpu().double().numpy()
         values = read[:, :columns] * np.asarray(spec.std) + np.asarray(spec.mean)
@@ -41,13 +41,13 @@ class ForecasterInspector(Inspector):
         return Reading(tuple(names), values, spec.targets)
 
     def answers(self, batch: Batch, row: int) -> Answers:
-        """Return the forecast of the first step to come, were the window to end after each segment."""
+        """Return the forecast of the first step if the window ended after each segment."""
         spec = self.model.spec
         first = self.model.kind.point(self._after_each_step(row_of(batch, row))).double().cpu().numpy()[:, 0]  # (S, C)
         return Answers(spec.targets, first * np.asarray(spec.std) + np.asarray(spec.mean), probabilities=False)
 
     def _after_each_step(self, read: Tensor) -> Tensor:
-        """Return what the head makes of each output of the network on a window ``(1, W, C)``, ``(S, ...)``."""
+        """Return the forecast from each output of the network on a window ``(1, W, C)``, ``(S, ...)``."""
 
         def each_step(_module: Any, _args: Any, results: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
             return results[0][:1].transpose(0, 1), results[1]  # (S, 1, D): row s ends with the output of step s
@@ -69,7 +69,7 @@ class ForecasterInspector(Inspector):
         def forecast(window: Tensor) -> Tensor:
             segments = window.reshape(len(window), -1, model.segment * window.shape[-1])
             hook = model.embedding.register_forward_pre_hook(lambda *_: (segments,))
-            try:  # the window that forward normalises is not the one that is read
+            try:  # forward normalises another window than the one that is read
                 return model(windows[:1].expand(len(window), -1, -1))
             finally:
                 hook.remove()
@@ -83,9 +83,9 @@ class ForecasterInspector(Inspector):
         return forecast, seen[0].view(windows.shape)
 
     def read_sequences(self, data: SequenceData, path: str, most: int) -> FileSequences:
-        """Return the newest window of each series, scaled; targets lie one standard deviation off the forecast."""
+        """Return the last window of each series, scaled; targets are one standard deviation above the forecast."""
         histories, known, names = newest_windows(self.model, data, path)
         inputs = self.model.windows(histories[:most], None if known is None else known[:most]).float()
         targets = self.model.kind.point(self.model(inputs)) + 1
-        keys = tuple(f"the newest window of {name}" if name else "the newest window" for name in names[:most])
+        keys = tuple(f"the last window of {name}" if name else "the last window" for name in names[:most])
         return FileSequences(Batch(inputs, targets), keys)

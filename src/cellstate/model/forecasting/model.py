@@ -1,4 +1,4 @@
-"""A direct multi-step forecaster: the last state has seen the whole window, and emits the whole horizon."""
+"""A direct multi-step forecaster: the last output, which depends on the entire window, gives the entire horizon."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ Levels = Annotated[Sequence[float], Field(min_length=1)]
 class Forecaster(SequenceModel):
     """Forecasts ``spec.horizon`` steps of ``spec.targets`` from a window of ``spec.window``.
 
-    The window, scaled by the training split's z-score, is normalised per instance, cut into segments and read by
-    the backbone; the last output emits all steps of all targets. ``predict`` takes and gives the data's own units.
+    The window, standardised with the training split, is normalised per instance, divided into segments and processed
+    by the backbone; the last output gives all steps of all targets. ``predict`` takes and returns unscaled values.
 
     Args:
-        spec: targets, window, horizon, and the training split's mean and standard deviation.
+        spec: targets, window, horizon, and mean and standard deviation of the training split.
         backbone: called with ``input_size``.
-        normalisation: per instance. ``last`` subtracts the window's last value, so that a trend carries on beyond
-            the range seen in training (as NLinear does: Zeng et al., AAAI 2023); ``mean`` subtracts the window's mean,
-            which carries less of the noise than one value does: for windows of whole seasons; ``mean_std``
-            standardises each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``.
-        segment: steps that one recurrent step reads at once, through one linear embedding (Lin et al., SegRNN,
-            2023). None takes one season where the window holds at least four whole ones, else the longest segment of
-            which the window holds ten or more.
-        embedding_size: width of that embedding; None feeds the values themselves.
-        input_noise: standard deviation of white noise that is added to the targets' part of each normalised window, in
-            training: it acts as a penalty on steep networks (Bishop, Neural Computation 1995), where windows are few.
-        dropout: before the head, in training.
-        head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. What
-            is scored as the forecast (mae and so on), and what ``predict`` gives, is the median, or the mean.
-        quantiles: their levels: increasing, between 0 and 1, 0.5 among them. Of the gaussian head: those scored.
-        loss: of the point head, ``mae``, ``mse`` or ``huber``, on scaled values. The quantile head is trained on the
-            pinball loss, the gaussian head on the negative log-likelihood.
+        normalisation: per instance. ``last`` subtracts the last value of the window, so that a trend can extrapolate
+            beyond the range of the training split (like NLinear: Zeng et al., AAAI 2023); ``mean`` subtracts the mean
+            of the window, which is less noisy than one value: for windows of full seasons; ``mean_std`` standardises
+            each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``.
+        segment: time steps per recurrent step, through one linear embedding (Lin et al., SegRNN, 2023). None uses one
+            season if the window contains at least four full ones, else the longest segment of which the window
+            contains at least ten.
+        embedding_size: width of that embedding; None feeds the values directly.
+        input_noise: standard deviation of white noise added to the targets in each normalised window during training,
+            which regularises (Bishop, Neural Computation 1995) if there are few windows.
+        dropout: before the head, during training.
+        head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. The
+            point forecast, used for mae etc. and ``predict``, is then the median or the mean.
+        quantiles: their levels: increasing, between 0 and 1, including 0.5. For the gaussian head: those scored.
+        loss: of the point head, ``mae``, ``mse`` or ``huber``, on scaled values. The quantile head uses the pinball
+            loss, the gaussian head the negative log-likelihood.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -66,8 +66,8 @@ class Forecaster(SequenceModel):
     needs = "horizon"
     headline = Headline(
         "mae",
-        "mean absolute error, in the data's own units",
-        loss_unit="on values scaled to the training split's z-score",
+        "mean absolute error, in the units of the data",
+        loss_unit="on values standardised with the training split",
     )
     inspector_class = ForecasterInspector
 
@@ -100,8 +100,8 @@ class Forecaster(SequenceModel):
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
             raise RequestError(
-                "backbone.bidirectional=true: a forecast is read off the last step, of which the backward direction "
-                "has read nothing else; set it to false"
+                "backbone.bidirectional=true: a forecast uses the last step, where the backward direction has seen "
+                "only that step; set it to false"
             )
         self.dropout = nn.Dropout(dropout)
         self.kind = new_head(head, loss=loss, levels=quantiles)
@@ -109,13 +109,13 @@ class Forecaster(SequenceModel):
         self.normalisation, self.input_noise = normalisation, input_noise
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; everything is scaled by ``spec``'s z-score.
+        """Forecast from windows ``(B, window, C + F)``; all values are standardised with ``spec``.
 
-        Behind the C targets stand F covariates, which are not normalised per instance (see ``WindowedData``).
+        The C targets are followed by F covariates, which are not normalised per instance (see ``WindowedData``).
 
         Returns:
-            ``(B, horizon, C)``, or, from the quantile head, ``(B, horizon, C, Q)``, one for each level, and from the
-            gaussian head ``(B, horizon, C, 2)``, mean and standard deviation.
+            ``(B, horizon, C)``; for the quantile head ``(B, horizon, C, Q)``, one per level; for the gaussian head
+            ``(B, horizon, C, 2)``, mean and standard deviation.
         """
         columns = len(self.spec.targets)
         inputs, covariates = inputs[..., :columns], inputs[..., columns:]
@@ -136,7 +136,7 @@ class Forecaster(SequenceModel):
         return self.kind.placed(self._numbers(window), centre, spread)
 
     def _numbers(self, window: Tensor) -> Tensor:
-        """Return what the head takes, ``(B, horizon, C, size)``, from windows ``(B, window, C + F)``."""
+        """Return the input of the head, ``(B, horizon, C, size)``, for windows ``(B, window, C + F)``."""
         segments = window.reshape(len(window), -1, self.segment * window.shape[-1])
         outputs, _ = self.backbone(self.embedding(segments))
         shape = (len(window), self.spec.horizon, len(self.spec.targets), self.kind.size)
@@ -155,10 +155,10 @@ class Forecaster(SequenceModel):
         scores.update(output, batch.targets)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
-        """Return what the metrics of quantiles or distributions are for a forecaster that knows signal and noise.
+        """Return the quantile or distribution metrics of a forecaster that knows signal and noise.
 
-        It says N(signal, noise^2). ``optimum`` is what it can expect, ``optimum_realised`` what it scores on the noise
-        drawn in the windows of the reported split; of data whose noise is not known, neither.
+        It forecasts N(signal, noise^2). ``optimum`` is its expected score, ``optimum_realised`` its score for the noise
+        drawn in the windows of the reported split; there are none if the noise is unknown.
         """
         table: dict[str, dict[str, float]] = {metric: {} for metric in self.kind.metrics}
         series = data.whole_series if isinstance(data, WindowedData) else None
@@ -175,7 +175,7 @@ class Forecaster(SequenceModel):
         return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
 
     def section(self, material: Material) -> Section:
-        """Return three forecasts, the error of each step, and the calibration of quantiles."""
+        """Return three forecasts, the error by step, and the calibration of quantiles."""
         from cellstate.model.forecasting import figures  # loads matplotlib
 
         return figures.section(material)
@@ -187,24 +187,24 @@ class Forecaster(SequenceModel):
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
-        """Return the ``horizon`` steps after each series: id, time (or step), targets, and their quantiles."""
+        """Return the forecast after each series: id, time (or step), targets, and their quantiles."""
         return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, known: Any = None) -> np.ndarray:
-        """Forecast from arrays or tensors in the data's own units.
+        """Forecast from unscaled arrays or tensors.
 
         Args:
             inputs: one history ``(T,)`` or ``(T, C)``, or several ``(B, T)`` or ``(B, T, C)``, of at least
-                ``spec.window`` steps, of which the last ``spec.window`` count; ``(T,)`` and ``(B, T)`` where there is
-                one target. Where there are covariates, their columns follow the targets, each at its own time: first
-                those of ``spec.past``, then those of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
+                ``spec.window`` steps, of which the last ``spec.window`` are used; ``(T,)`` and ``(B, T)`` for a single
+                target. Covariates follow the targets, at their actual time: first those of ``spec.past``, then those
+                of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
             known: the values of ``spec.known`` in the ``spec.horizon`` steps to forecast, ``(horizon, K)`` for one
-                history, ``(B, horizon, K)`` for several; None where there are no such columns.
+                history, ``(B, horizon, K)`` for several; None if there are no such columns.
 
         Returns:
-            ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension where a
-            single target was handed in without it.
+            ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension if
+            the input of a single target lacks it.
         """
         mean, std = torch.tensor(self.spec.mean).double(), torch.tensor(self.spec.std).double()
         point = self.kind.point(self._read(inputs, known)) * std + mean
@@ -212,21 +212,20 @@ class Forecaster(SequenceModel):
 
     @predicting
     def predict_quantiles(self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None) -> np.ndarray:
-        """Forecast quantiles from arrays or tensors in the data's own units.
+        """Forecast quantiles from unscaled arrays or tensors.
 
         Args:
-            inputs: as ``predict`` takes them.
+            inputs: as in ``predict``.
             levels: of the quantiles, between 0 and 1. The gaussian head gives any, the quantile head those that it
-                was trained on; None takes those of ``model.quantiles``.
-            known: as ``predict`` takes it.
+                was trained on; None uses those of ``model.quantiles``.
+            known: as in ``predict``.
 
         Returns:
-            What ``predict`` returns, with one dimension more at its end, for the levels in the order given:
-            ``(horizon, C, Q)`` for one history, ``(B, horizon, C, Q)`` for several; without C where a single target
-            was handed in without it.
+            as ``predict``, with an additional last dimension for the levels: ``(horizon, C, Q)`` for one history,
+            ``(B, horizon, C, Q)`` for several; without C if the input of a single target lacks it.
 
         Raises:
-            RequestError: the head is the point head, or a level is none that it can give.
+            RequestError: the head is the point head, or a level is not available.
         """
         mean, std = (torch.tensor(part).double().unsqueeze(-1) for part in (self.spec.mean, self.spec.std))
         quantiles = self.kind.quantiles(self._read(inputs, known), levels) * std + mean
@@ -234,27 +233,27 @@ class Forecaster(SequenceModel):
 
     @property
     def features(self) -> int:
-        """Columns that a history has: targets, and covariates where the data has them."""
+        """The number of columns of a history: targets and covariates."""
         return len(self.spec.targets) + len(self.spec.past) + len(self.spec.known)
 
     def _read(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return the forecast, scaled, in double precision and on the CPU, of what was given to predict from."""
+        """Return the scaled forecast for the arguments of ``predict``, in double precision on the CPU."""
         return self(self.windows(inputs, known).float().to(self.device)).double().cpu()
 
     def windows(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return what ``forward`` takes, ``(B, window, C + F)``, scaled, in double precision and on the CPU.
+        """Return the input of ``forward``, ``(B, window, C + F)``, scaled, in double precision on the CPU.
 
         Args:
-            inputs: as ``predict`` takes them.
-            known: as ``predict`` takes it.
+            inputs: as in ``predict``.
+            known: as in ``predict``.
 
         Raises:
-            RequestError: they do not fit.
+            RequestError: their shapes do not match.
         """
         spec, rows = self.spec, as_sequences(inputs, self.features).cpu()
         if rows.shape[1] < spec.window:
             raise RequestError(
-                f"a history of {rows.shape[1]} steps is too short: the model reads windows of {spec.window}"
+                f"a history of {rows.shape[1]} steps is too short: the model needs windows of {spec.window}"
             )
         rows = with_known(rows, known, spec)
         mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std
@@ -262,31 +261,31 @@ class Forecaster(SequenceModel):
 
 
 def with_known(rows: Tensor, known: Any, spec: DataSpec) -> Tensor:
-    """Return histories ``(B, T, C + P + K)`` with what is known ahead ``horizon`` steps early, as windows show it.
+    """Return histories ``(B, T, C + P + K)`` with the columns known in advance shifted by ``horizon``, as in windows.
 
     Raises:
         RequestError: ``known`` is missing, superfluous, or not ``(B, horizon, K)`` or ``(horizon, K)``.
     """
     if not spec.known:
         if known is not None:
-            raise RequestError("known=…: this model was trained without columns that are known ahead; leave it out")
+            raise RequestError("known=…: this model was trained without columns known in advance; omit it")
         return rows
     names, shape = ", ".join(spec.known), (len(rows), spec.horizon, len(spec.known))
     if known is None:
         raise RequestError(
-            f"the model was trained with columns known ahead ({names}): give their values in the steps to forecast, "
+            f"the model was trained with columns known in advance ({names}): give their values in the forecast steps, "
             f"predict(history, known=VALUES) of shape {shape[1:]}"
         )
     ahead = as_sequences(known, len(spec.known)).cpu()
     if ahead.shape != shape:
-        raise RequestError(f"known of shape {tuple(np.shape(known))} does not fit: give {names} as {shape} numbers")
+        raise RequestError(f"known of shape {tuple(np.shape(known))} does not match: give {names} as {shape} numbers")
     first = rows.shape[-1] - len(spec.known)
     whole = torch.cat((rows[..., first:], ahead), dim=1)
     return torch.cat((rows[..., :first], whole[:, spec.horizon :]), dim=-1)
 
 
 def as_given(forecast: np.ndarray, inputs: Any, features: int) -> np.ndarray:
-    """Return forecasts ``(B, horizon, C, …)`` without the dimensions that ``inputs`` of so many columns lacks."""
+    """Return forecasts ``(B, horizon, C, …)`` without the dimensions that ``inputs`` of ``features`` columns lacks."""
     given = np.shape(inputs)
     if len(given) == 3:
         return forecast
@@ -296,13 +295,13 @@ def as_given(forecast: np.ndarray, inputs: Any, features: int) -> np.ndarray:
 
 
 def default_segment(spec: DataSpec) -> int:
-    """Return one season where the window holds at least four whole ones, else the longest that gives ten or more."""
+    """Return one season if the window contains at least four, else the longest segment that it contains ten times."""
     if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
         return spec.season
     return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
 
 
 def normalised(window: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
-    """Return ``(window - centre) / spread``, leaving out what is None."""
+    """Return ``(window - centre) / spread``, skipping None."""
     window = window if centre is None else window - centre
     return window if spread is None else window / spread

@@ -1,4 +1,4 @@
-"""Forecasts of the series in a user's file, from the newest window of each."""
+"""Forecasts of the series in a user's file, from the last window of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def predict_file(model: Forecaster, data: SequenceData, path: str) -> pl.DataFrame:
     """Return the ``horizon`` steps after the end of each series: id, time (or step), targets, and their quantiles.
 
-    A series ends at its last row that has a target. Rows below it give the values of columns that are known ahead.
+    A series ends at its last row with a target. Later rows give the values of columns known in advance.
     """
     spec = model.spec
     histories, known, keys = [], [], []
@@ -43,10 +43,10 @@ def predict_file(model: Forecaster, data: SequenceData, path: str) -> pl.DataFra
 
 
 def newest_windows(model: Forecaster, data: SequenceData, path: str) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Return the newest window of each series in a file, in the data's own units.
+    """Return the last window of each series in a file, unscaled.
 
     Returns:
-        ``(S, window, C + P + K)``, what is known ahead ``(S, horizon, K)`` or None, and the ids of the series.
+        ``(S, window, C + P + K)``, columns known in advance ``(S, horizon, K)`` or None, and the ids of the series.
     """
     names, histories, aheads, _ = zip(*series_windows(model, data, path), strict=True)
     found = ["" if name is None else str(name[1]) for name in names]
@@ -56,7 +56,7 @@ def newest_windows(model: Forecaster, data: SequenceData, path: str) -> tuple[np
 def series_windows(
     model: Forecaster, data: SequenceData, path: str
 ) -> Iterator[tuple[tuple[str, Any] | None, np.ndarray, np.ndarray, pl.Series]]:
-    """Yield of each series in a file its id column and id, if there is one, and what ``last_window`` gives."""
+    """Yield for each series in a file its id column and id, if there is one, and the results of ``last_window``."""
     spec = model.spec
     source = data if isinstance(data, SeriesData) else SeriesData(target=list(spec.targets))
     table = read_table(path, key="input", decimal=source.decimal)
@@ -71,10 +71,10 @@ def series_windows(
 def last_window(
     model: Forecaster, source: SeriesData, part: Table, times: tuple[str, Any] | None
 ) -> tuple[np.ndarray, np.ndarray, pl.Series]:
-    """Return one series' newest window ``(window, C + P + K)``, what is known ahead ``(horizon, K)``, and when that is.
+    """Return the last window ``(window, C + P + K)`` of a series, its known future ``(horizon, K)``, and the times.
 
     Raises:
-        RequestError: it is too short, has holes, or lacks rows for what is known ahead.
+        RequestError: it is too short, has missing values, or lacks rows for the columns known in advance.
     """
     spec, fill = model.spec, source.missing == "fill"
     rows = filled_rows(part, spec.targets)
@@ -93,16 +93,16 @@ def last_window(
         when = later(clock, rows, spec.horizon)
     if rows < spec.window:
         raise RequestError(
-            f"{part.name}: {rows:,} rows{part.whose} are too few: the model reads windows of {spec.window:,}"
+            f"{part.name}: {rows:,} rows{part.whose} are too few: the model needs windows of {spec.window:,}"
         )
     if known and len(values) < rows + spec.horizon:
         raise RequestError(
-            f"{part.name}: {', '.join(known)} must be known for the {spec.horizon} steps to forecast, and "
+            f"{part.name}: {', '.join(known)} must be known for the {spec.horizon} steps to forecast, but only "
             f"{len(values) - rows} row{'s' if len(values) - rows != 1 else ''}{part.whose} after the last target "
-            "give it; add rows with empty targets"
+            "give values; add rows with empty targets"
         )
     if source.calendar and clock is not None:
-        waves = calendar_features(grid(clock, rows + spec.horizon))[1]
+        waves = calendar_features(clock.grid(rows + spec.horizon))[1]
         lacking = max(0, len(waves) - len(values))
         values = np.vstack([values, np.full((lacking, values.shape[1]), np.nan)])[: len(waves)]
         values = np.hstack([values, waves])
@@ -111,28 +111,22 @@ def last_window(
 
 
 def filled_rows(part: Table, targets: tuple[str, ...]) -> int:
-    """Return how many rows there are up to the last one in which a target stands."""
+    """Return the number of rows up to the last one with a target."""
     cells = [part.column(name, key="data.target").cast(pl.String).str.strip_chars().fill_null("") for name in targets]
     rows = np.flatnonzero(np.any([(column != "").to_numpy() for column in cells], axis=0))
     if not len(rows):
-        raise RequestError(f"{part.name}: no row{part.whose} holds a value of {', '.join(targets)}")
+        raise RequestError(f"{part.name}: no row{part.whose} has a value of {', '.join(targets)}")
     return int(rows[-1]) + 1
 
 
-def grid(clock: Clock, rows: int) -> np.ndarray:
-    """Return the times of so many steps from the first on, as ``Clock.grid`` has them."""
-    steps = clock.ticks[0] + clock.tick * np.arange(rows)
-    return (steps - (1970 * 12 + 1)).astype("datetime64[M]") if clock.calendar else steps.astype("datetime64[us]")
-
-
 def later(clock: Clock, rows: int, horizon: int) -> pl.Series:
-    """Return the times of ``horizon`` steps after the first ``rows``, as dates where no time has an hour."""
+    """Return the times of ``horizon`` steps after the first ``rows``, as dates if all are at midnight."""
     times = clock.times.dt.cast_time_unit("us")
     if clock.calendar:
         moments = [times.head(1).dt.offset_by(f"{clock.tick * step}mo") for step in range(rows, rows + horizon)]
         found = pl.concat(moments)
         found = found.dt.month_end() if bool((times.dt.month_end() == times).all()) else found
     else:
-        found = pl.Series(grid(clock, rows + horizon)[rows:]).cast(pl.Datetime("us"))
+        found = pl.Series(clock.grid(rows + horizon)[rows:]).cast(pl.Datetime("us"))
     dates = bool((times.dt.truncate("1d") == times).all()) and bool((found.dt.truncate("1d") == found).all())
     return (found.cast(pl.Date) if dates else found).alias(clock.name)

@@ -1,4 +1,4 @@
-"""What follows the sequences of states in a user's file."""
+"""Next states of the sequences in a user's file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from cellstate.data.files.state_file import Layout, read_sequences
+from cellstate.data.files.state_file import ONE_PER_LINE, Layout, read_sequences
 from cellstate.data.files.states import StatesData
 from cellstate.errors import RequestError
 from cellstate.model.inputs import ROWS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileStates:
-    """The sequences of a file, each a list of states or of tuples of states; ``described`` says how they stand."""
+    """The sequences of a file, each a list of states or of tuples of states, and a description of its format."""
 
     sequences: list[Any]
     described: str
@@ -31,7 +31,7 @@ def predict_file(model: NextState, data: SequenceData, path: str) -> pl.DataFram
     """Return the likeliest next state of each sequence and the probability of every state, by line or number."""
     found = read_states(data, path)
     sequences, key = found.sequences, pl.Series("sequence", np.arange(1, len(found.sequences) + 1))
-    if found.described == "a sequence a line":
+    if found.described == ONE_PER_LINE:
         lines = Path(path).expanduser().read_text(encoding="utf-8-sig").split("\n")
         key = pl.Series("line", [number for number, line in enumerate(lines, start=1) if line.split()])
     for number, sequence in enumerate(sequences):
@@ -48,7 +48,7 @@ def predict_file(model: NextState, data: SequenceData, path: str) -> pl.DataFram
 
 
 def read_states(data: SequenceData, path: str) -> FileStates:
-    """Return the sequences of a file, read as the training file was."""
+    """Return the sequences of a file, read like the training file."""
     found = read_sequences(path, data.layout if isinstance(data, StatesData) else Layout())
     steps = found.columns[0] if len(found.columns) == 1 else list(zip(*found.columns, strict=True))
     stops = np.cumsum(found.lengths)
