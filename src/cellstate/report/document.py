@@ -1,4 +1,4 @@
-"""What the pages of runs and sweeps share: templates whose text is escaped, figures as files and as data URIs."""
+"""Shared by all report pages: templates with escaped text, figures as PNG files and as data URIs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a page holds it: a data URI for each theme, and its size at one pixel a point of the screen."""
+    """A figure embedded in a page: a data URI for each theme, and its size in CSS pixels."""
 
     name: str
     caption: str
@@ -31,12 +31,12 @@ class Picture:
 
 
 def pictures(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
-    """Draw figures in each theme; the light ones go to ``folder/figures/`` too."""
+    """Render figures in each theme; the light ones are also written to ``folder/figures/``."""
     return [picture(drawing, folder) for drawing in drawings]
 
 
 def picture(drawing: Drawing, folder: Path) -> Picture:
-    """Draw one figure."""
+    """Render one figure."""
     from cellstate.plotting.canvas import DPI, render
 
     images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
@@ -49,7 +49,7 @@ def picture(drawing: Drawing, folder: Path) -> Picture:
 
 
 def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
-    """Remove figures that an earlier page had and this one has not."""
+    """Remove figures of an earlier page that this one does not have."""
     names = {picture.name for picture in kept}
     for file in (folder / "figures").glob("*.png"):
         if file.stem not in names:
@@ -64,7 +64,7 @@ def write_page(template: str, target: Path, **content: Any) -> Path:
 
 
 def write(target: Path, content: bytes) -> Path:
-    """Write a file as a whole: a reader sees the old one or the new one, never half of it."""
+    """Write a file atomically: readers see the old or the new content."""
     draft = target.with_name(f".{target.name}.tmp")
     try:
         draft.write_bytes(content)
@@ -75,7 +75,7 @@ def write(target: Path, content: bytes) -> Path:
 
 
 def render_page(template: str, **content: Any) -> str:
-    """Fill a template; all text that comes from outside is escaped."""
+    """Fill a template; all text is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from cellstate.metrics.display import number
@@ -93,7 +93,7 @@ def render_page(template: str, **content: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text that HTML may hold: control characters become their pictures (U+2400 and on), others that mark."""
+    """Replace characters that HTML forbids: control characters by their symbols (U+2400 ff.), others by U+FFFD."""
     if text.isprintable():
         return text
     return "".join(

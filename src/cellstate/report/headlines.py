@@ -1,4 +1,4 @@
-"""What finished runs are judged by, as each has recorded it. Imports nothing heavy."""
+"""The headline metric that finished runs have recorded. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cellstate.metrics.headline import Headline
 
 
 def headline_of(folders: Iterable[Path]) -> Headline | None:
-    """Return what all these runs are judged by; None where they differ, or have recorded nothing."""
+    """Return the headline that all runs share; None if they differ or have recorded none."""
     found = {recorded(folder) for folder in folders}
     return found.pop() if len(found) == 1 else None
 

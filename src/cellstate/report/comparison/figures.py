@@ -1,4 +1,4 @@
-"""What a comparison draws: scores with intervals, differences, curves over a condition, learning curves with bands."""
+"""Figures of a comparison: scores with intervals, curves over conditions, learning curves with bands."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from cellstate.report.sweep.board import draw_references
 HEIGHT = 3.6  # inches
 ROW = 0.30  # inches of a variant
 LOG_FROM = 20
-LONGEST = 60  # characters of a part of a file's name
+LONGEST = 60  # characters of a name in a file name
 
 
 def hue(theme: Theme, place: int) -> str:
-    """Return the hue of a variant, the same in all figures."""
+    """Return the colour of a variant, the same in all figures."""
     return theme.groups[place] if place < len(theme.groups) else theme.muted
 
 
 def lines_of(condition: Condition) -> dict[str, float]:
-    """Return the optimum and the best baseline: the scores between which a network can be expected."""
+    """Return the scores of the optimum and the best baseline."""
     return bounds(condition.metric, condition.content["reference"])
 
 
 def axis_name(condition: Condition, split: str) -> str:
-    """Return the label of an axis of scores."""
+    """Return the label of a score axis."""
     return f"{'validation' if split == 'val' else split} {condition.metric.replace('_', ' ')}"
 
 
@@ -54,8 +54,8 @@ def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
     return [
         Drawing(
             name,
-            "Small dots: a seed each; large ones: their mean, with its 95 % interval (Student's). Dashed: the optimum, "
-            "and the best predictor that needs no network.",
+            "Small dots: single seeds; large dots: their mean with its 95 % confidence interval (Student's t). "
+            "Dashed: the optimum and the best baseline.",
             lambda theme: draw_scores(theme, comparison, condition),
         )
     ]
@@ -66,7 +66,7 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
     lines, variants = lines_of(condition), condition.scored
     heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
     height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * (len(variants) + 1)
-    title = condition.name or "What each reached"
+    title = condition.name or "Scores"
     figure = canvas.new_figure(
         theme, height, title, f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}"
     )
@@ -100,14 +100,14 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
 
 
 def along(comparison: Comparison) -> list[Drawing]:
-    """Return the score over each number that conditions differ in, such as the length of the sequences."""
+    """Return the score over each number in which conditions differ, such as the sequence length."""
     found = []
     for (shared, key), points in comparison.series().items():
         found.append(
             Drawing(
                 f"along_{slug(f'{shared} {key}')}",
-                "Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum. Grey: the best "
-                "predictor that needs no network: where a curve reaches it, nothing of what matters is remembered.",
+                "Means over seeds with the 95 % interval of the mean. Dashed: the optimum, and in grey the best "
+                "baseline: a curve that reaches it has learned nothing beyond the baseline.",
                 lambda theme, shared=shared, key=key, points=points: draw_along(theme, comparison, shared, key, points),
             )
         )
@@ -115,18 +115,18 @@ def along(comparison: Comparison) -> list[Drawing]:
 
 
 def generalised(comparison: Comparison, condition: Condition) -> list[Drawing]:
-    """Return what the networks of a condition reach on data of other sizes than they were trained on."""
+    """Return the scores of the networks of a condition on data of other sizes."""
     points, key = condition.generalised, comparison.generalises
     if not any(one.scored for _, one in points) or key is None:
         return []
     trained = condition.content["trained"]
-    shared = f"trained with {condition.name or f'{key} {trained:g}'}, not again"
+    shared = f"trained with {condition.name or f'{key} {trained:g}'} only"
     return [
         Drawing(
             "generalisation" + (f"_{slug(condition.name)}" if condition.name else ""),
-            f"The networks as they were trained, with {key} {trained:g} (the upright line), asked for the same with "
-            "other values. Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum, and "
-            "in grey the best predictor that needs no network.",
+            f"Networks trained with {key} {trained:g} (vertical line), evaluated with other values without further "
+            "training. Means over seeds with the 95 % interval of the mean. Dashed: the optimum, and in grey the best "
+            "baseline.",
             lambda theme: draw_along(theme, comparison, shared, key, points, split="val", trained=trained),
         )
     ]
@@ -142,7 +142,7 @@ def draw_along(
     split: str | None = None,
     trained: float | None = None,
 ) -> Figure:
-    """Draw a curve for each variant, and an upright line where all were trained."""
+    """Plot a curve for each variant, and a vertical line at the value used in training."""
     condition, short = points[0][1], key.rpartition(".")[2].replace("_", " ")
     what = axis_name(condition, split or comparison.split)
     title = f"{what[0].upper()}{what[1:]} by {short}"
@@ -184,7 +184,7 @@ def draw_along(
 
 
 def score_points(points: Sequence[tuple[float, Condition]], name: str) -> list[tuple[float, Mapping[str, Any]]]:
-    """Return number -> summary of one variant's scores."""
+    """Return (number, summary of the scores) of one variant."""
     return [
         (at, variant["score"])
         for at, condition in points
@@ -208,15 +208,15 @@ def learned(comparison: Comparison, condition: Condition) -> list[Drawing]:
     return [
         Drawing(
             name,
-            "On the validation split. Lines: means over the seeds, as far as all of them go; bands: the 95 % interval "
-            "of the mean.",
+            "On the validation split. Lines: means over seeds, as far as all have values; bands: 95 % interval of the "
+            "mean.",
             lambda theme: draw_learned(theme, condition, drawn),
         )
     ]
 
 
 def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tuple[list[int], list[Mapping[str, Any]]]:
-    """Return the steps that all of a variant's runs have scores of, and the summary of these scores."""
+    """Return the steps that all runs of a variant share, and the summary of their scores."""
     clock: Clock = "step"
     curves = [
         dict(zip(*curve(comparison.history(variant["folders"][repeat]), f"val/{metric}", clock), strict=True))
@@ -227,11 +227,11 @@ def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tup
 
 
 def draw_learned(theme: Theme, condition: Condition, bands: Mapping[str, tuple[int, Any]]) -> Figure:
-    """Draw a line and a band for each variant."""
+    """Plot a line and a band for each variant."""
     figure = canvas.new_figure(
         theme,
         HEIGHT,
-        condition.name or "How they learned",
+        condition.name or "Learning curves",
         f"validation {condition.metric.replace('_', ' ')}; {metric_of(condition.metric).in_words}",
     )
     axes = canvas.single_axes(figure)
@@ -265,6 +265,6 @@ def draw_optimum(theme: Theme, axes: Axes, optimum: Mapping[str, float], ends: l
 
 
 def slug(text: str) -> str:
-    """Return a text as part of a file's name; a long one ends with what tells it from others that begin alike."""
+    """Return a text as part of a file name; a long one is truncated and ends with a hash."""
     plain = "_".join("".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text).split())
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"

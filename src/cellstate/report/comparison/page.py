@@ -1,4 +1,4 @@
-"""The page of a comparison, ``report.html`` in its folder: one file that needs nothing else, and figures beside it."""
+"""The page of a comparison: a self-contained ``report.html``, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from cellstate.report.asked import command_line, shown
 from cellstate.report.comparison.reading import Comparison, Condition, read
 from cellstate.report.document import discard_others, pictures, write_page
 
-CURVES = 8  # conditions whose learning curves are drawn
+CURVES = 8  # conditions with learning curves
 MATCHED = {
-    "parameters": "as many parameters each, the number of units being solved for",
-    "time": "as many epochs each as take the time that the first takes for its own",
+    "parameters": "equal numbers of parameters, by adjusting the number of units",
+    "time": "equal training time, by adjusting the number of epochs",
     None: "each as configured",
 }
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: a variant, or a predictor that needs no network (``kind`` is then its kind)."""
+    """A row of the table: a variant, or (by ``kind``) an optimum or a baseline."""
 
     name: str
     kind: str
@@ -45,10 +45,10 @@ def write(folder: Path) -> Path:
     """Write ``report.html`` and ``figures/*.png`` of a comparison, and return the page.
 
     Args:
-        folder: the comparison's, with ``comparison.json`` and the run folders.
+        folder: the comparison folder, with ``comparison.json`` and the run folders.
 
     Raises:
-        RequestError: ``comparison.json`` cannot be used.
+        RequestError: ``comparison.json`` is invalid.
         RunError: the page cannot be written.
     """
     from cellstate.report.comparison import figures, texts  # these load matplotlib and torch
@@ -92,12 +92,12 @@ def write(folder: Path) -> Path:
 
 
 def given_keys(condition: Condition) -> list[str]:
-    """Return what matching and the search have chosen."""
+    """Return the keys that matching and the search have set."""
     return list(dict.fromkeys(key for variant in condition.variants for key in variant["given"]))
 
 
 def sorted_lines(comparison: Comparison, condition: Condition) -> list[Line]:
-    """Return the variants and what needs no network, the best first."""
+    """Return variants and references by rank."""
     given = given_keys(condition)
     rows = [
         (
@@ -136,7 +136,7 @@ def line(comparison: Comparison, variant: Mapping[str, Any], given: list[str]) -
 
 
 def differences(condition: Condition) -> Iterator[tuple[str, str, str, str, str, bool]]:
-    """Yield pair, difference, interval, p, n, and whether it is shown."""
+    """Yield pair, difference, interval, p-value, number of seeds, and whether it is significant."""
     for row in condition.content["differences"]:
         interval = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         p = "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"

@@ -1,4 +1,4 @@
-"""Learning curves: what the training did, and how far the validation came towards optimum and baselines."""
+"""Learning curves: training and validation loss, and validation metrics against optimum and baselines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEIGHT = 3.5  # inches
 
 
 def drawings(material: Material, headline: Headline) -> list[Drawing]:
-    """Return the loss curves and, where they were measured, those of the headline's metrics beside their references."""
+    """Return the loss curves and the curves of the headline metrics with their references."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     unit = headline.loss_unit
     losses = {split: curve(material.history, f"{split}/loss", clock) for split in ("train", "val")}
@@ -37,8 +37,8 @@ def drawings(material: Material, headline: Headline) -> list[Drawing]:
         found.append(
             Drawing(
                 "learning_curves",
-                "The training loss is the mean since the validation before, with dropout and while the weights "
-                "moved; the validation loss is that of the weights then reached. The ring marks those that were kept. "
+                "Training loss: mean since the previous validation, with dropout, while the weights change. Validation "
+                "loss: of the weights at that point. The circle marks the checkpoint that was kept. "
                 + explanation(lines, material.split),
                 lambda theme: loss_curves(theme, losses, best=best, unit=unit, reference=lines, clock=clock),
             )
@@ -48,7 +48,7 @@ def drawings(material: Material, headline: Headline) -> list[Drawing]:
 
 
 def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing]:
-    """Return the validation's ``metric`` beside its references, nothing where it was not measured."""
+    """Return the validation curve of ``metric`` with its references; empty if it was not measured."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     validation = curve(material.history, f"val/{metric}", clock)
     if not validation[0]:
@@ -58,7 +58,7 @@ def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing
     return [
         Drawing(
             f"validation_{metric}",
-            f"The ring marks the weights that were kept. {explanation(reference, split)}".rstrip(),
+            f"The circle marks the checkpoint that was kept. {explanation(reference, split)}".rstrip(),
             lambda theme: metric_curve(
                 theme,
                 validation,
@@ -75,17 +75,17 @@ def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing
 
 
 def explanation(reference: Mapping[str, float], split: str) -> str:
-    """Return how to read the dashed lines, if there are any."""
+    """Return the explanation of the dashed lines; empty if there are none."""
     if not reference:
         return ""
     best = "the best possible predictor and " if any(name in OPTIMA for name in reference) else ""
-    best = f"Dashed: {best}the predictors that need no network, as far as they lie within reach; of others the best."
+    best = f"Dashed: {best}the baselines within the range of the curve, or the best one."
     where = "" if split == "val" else f" They are scored on the {split} split, the curve on the validation split."
     return f"{best}{where}"
 
 
 def within_reach(reference: Mapping[str, float], values: Sequence[float], metric: str) -> dict[str, float]:
-    """Return optima, the best baseline, and those that lie between the curve's ends: more would press it flat."""
+    """Return optima, the best baseline and those within the curve's range; others would flatten the curve."""
     finite = [value for value in values if math.isfinite(value)] or [math.nan]
     baselines = [name for name in reference if name not in OPTIMA and math.isfinite(reference[name])]
     best = min(baselines, key=lambda name: rank(metric, reference[name]), default=None)
@@ -105,7 +105,7 @@ def loss_curves(
     reference: Mapping[str, float] | None = None,
     clock: Clock = "epoch",
 ) -> Figure:
-    """Draw training and validation loss against the time, the best validation ringed, a line for each reference."""
+    """Plot training and validation loss, the best validation circled, with a line for each reference."""
     at = best_time(best, clock)
     kept = "" if at is None else f"  ·  best after {clock} {at:,}: {number(best['value'])}"
     figure = canvas.new_figure(theme, HEIGHT, "Loss", f"{unit}{kept}")
@@ -143,7 +143,7 @@ def metric_curve(
     clock: Clock = "epoch",
     best: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw the validation's metric against the time, with a line for the result, the optimum and each baseline."""
+    """Plot a validation metric, with a line for the result, the optimum and each baseline."""
     title = label[0].upper() + label[1:]
     entry = metric_of(metric)
     lines_of = "" if split == "val" or not reference else f"; dashed lines: {split} split"
@@ -166,12 +166,12 @@ def metric_curve(
 
 
 def best_time(best: Mapping[str, Any] | None, clock: Clock) -> int | None:
-    """Return the epoch or step of the weights that were kept; None where none are known."""
+    """Return the epoch or step of the checkpoint that was kept; None if unknown."""
     return None if best is None or best["step"] is None else time_of(best, clock)
 
 
 def ring(theme: Theme, axes: Axes, points: Curve, at: int | None) -> None:
-    """Ring the point of a curve that stands at a time, if there is one."""
+    """Circle the point of a curve at a time, if there is one."""
     times, values = points
     if at in times:
         style = {"ms": 8, "mfc": theme.surface, "mec": theme.run, "mew": 1.8, "zorder": 5, "clip_on": False}

@@ -1,4 +1,4 @@
-"""The page of a run, ``report.html``: one file that needs nothing else, and its figures as PNG files beside it."""
+"""The page of a run: a self-contained ``report.html``, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def write(
         folder: the run folder, with ``manifest.json`` and ``config.yaml``.
         metrics: the content of ``metrics.json``.
         history: the rows of ``metrics.csv``.
-        data: what it was trained on.
-        model: with its best weights, and with the scores of the test if there was one.
+        data: the data of the run.
+        model: with the best weights, after testing (or validating) it.
     """
     from cellstate.model.material import Material
     from cellstate.report.run import learning, standing  # these load matplotlib
@@ -72,13 +72,13 @@ def write(
 
 
 def network(model: SequenceModel) -> str:
-    """Return the kind of network in a few words, such as ``Classifier with bidirectional LSTM``."""
+    """Describe the network, such as ``Classifier with bidirectional LSTM``."""
     backbone = model.backbone
     direction = "bidirectional " if getattr(backbone, "bidirectional", False) else ""
     return f"{type(model).__name__} with {direction}{type(backbone).__name__}"
 
 
 def overrides(folder: Path) -> list[str]:
-    """Return what stood on the command line, as Hydra recorded it; nothing for a run started from Python."""
+    """Return the command-line overrides that Hydra recorded; empty for a run started from Python."""
     record = folder / ".hydra" / "overrides.yaml"
     return [str(override) for override in read_yaml(record, resolved=False)] if record.is_file() else []

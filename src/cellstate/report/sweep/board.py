@@ -1,4 +1,4 @@
-"""The leaderboard: all configurations with what they reached, beside optimum and baselines."""
+"""The leaderboard: all configurations with their scores, optimum and baselines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from cellstate.plotting.theme import Theme
 from cellstate.report.asked import shown
 from cellstate.report.sweep.reading import Group, Sweep
 
-DRAWN, LISTED = 30, 30  # configurations that the figure and the first part of the table hold
-COLUMNS = 4  # metrics of the table
+DRAWN, LISTED = 30, 30  # configurations in the figure and in the first part of the table
+COLUMNS = 4  # metrics in the table
 ROW = 0.26  # inches
 LONGEST = 80  # characters of a name
 LOG_FROM = 20
@@ -26,9 +26,9 @@ LOG_FROM = 20
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the leaderboard: a configuration, or a predictor that needs no network (``kind`` is then its kind).
+    """One line of the leaderboard: a configuration, or (by ``kind``) an optimum or a baseline.
 
-    cells: of each metric the mean, and half of the 95 % interval, as text.
+    cells: mean and half-width of the 95 % interval of each metric, as text.
     """
 
     place: str
@@ -49,7 +49,7 @@ def columns(sweep: Sweep) -> list[str]:
 
 
 def lines(sweep: Sweep) -> list[Line]:
-    """Return the leaderboard, the best first, with optimum and baselines where they rank."""
+    """Return the leaderboard by rank, with optimum and baselines."""
     ranked = [
         (rank(sweep.metric, group.mean), 1, group_line(sweep, group, place))
         for place, group in enumerate(sweep.groups, start=1)
@@ -81,13 +81,13 @@ def group_line(sweep: Sweep, group: Group, place: int) -> Line:
 
 
 def absent(group: Group) -> int:
-    """Return how many repetitions that other configurations have were never asked of this one."""
+    """Return how many missing repetitions have no job of this configuration."""
     there = [row["repeat"] for row in group.rows]
     return sum(repeat not in there for repeat in group.missing)
 
 
 def interval_of(group: Group, metric: str) -> tuple[str, str]:
-    """Return the mean of a metric and half of its 95 % interval."""
+    """Return the mean of a metric and the half-width of its 95 % interval, as text."""
     mean, low, high = (group.of(metric, part) for part in ("mean", "low", "high"))
     if mean is None:
         return "", ""
@@ -95,26 +95,26 @@ def interval_of(group: Group, metric: str) -> tuple[str, str]:
 
 
 def link(sweep: Sweep, group: Group) -> str:
-    """Return the address of the page of a configuration's best job, relative to the sweep's page."""
+    """Return the link to the page of a configuration's best job, relative to the sweep's page."""
     pages = [row for row in group.done if (sweep.folder / row["folder"] / "report.html").is_file()]
     best = min(pages, key=lambda row: rank(sweep.metric, sweep.score(row)), default=None)
     return "" if best is None else f"{quote(best['folder'])}/report.html"
 
 
 def drawing(sweep: Sweep, label: str) -> list[Drawing]:
-    """Return the leaderboard as a figure, nothing where no job has a score."""
+    """Return the leaderboard as a figure, empty if no job has a score."""
     if not sweep.scored:
         return []
     lines = bounds(sweep.metric, sweep.reference)
     better = metric_of(sweep.metric).along("left", "right")
     several = any(group.interval for group in sweep.scored)
-    said = " Small dots: single jobs; bars: the 95 % interval of the mean (Student's)." if several else ""
-    left_out = f" The {DRAWN} best of {len(sweep.scored)}." if len(sweep.scored) > DRAWN else ""
-    dashed = " Dashed: the optimum, and the best predictor that needs no network." if lines else ""
+    dots = " Small dots: single jobs; bars: 95 % confidence interval of the mean (Student's t)." if several else ""
+    left_out = f" Top {DRAWN} of {len(sweep.scored)}." if len(sweep.scored) > DRAWN else ""
+    dashed = " Dashed: the optimum and the best baseline." if lines else ""
     return [
         Drawing(
             "leaderboard",
-            f"{better[0].upper()}{better[1:]}.{said}{left_out}{dashed}",
+            f"{better[0].upper()}{better[1:]}.{dots}{left_out}{dashed}",
             lambda theme: draw(theme, sweep, sweep.scored[:DRAWN], lines, label=label),
             wide=True,
         )
@@ -122,7 +122,7 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
 
 
 def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str, float], *, label: str) -> Figure:
-    """Draw one row for each configuration, the best above: its jobs, their mean, its interval."""
+    """Draw a row for each configuration, the best at the top: its jobs, their mean and interval."""
     heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
     height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * len(groups)
     figure = canvas.new_figure(theme, height, "Leaderboard", f"{label}, {sweep.split} split", width=canvas.FULL_WIDTH)
@@ -156,15 +156,15 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
 
 
 def row_names(figure: Figure, groups: Sequence[Group]) -> list[str]:
-    """Return what stands beside each row: its place in the table, and the name as far as there is room."""
+    """Return the row labels: rank and name, truncated to fit."""
     names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
     return [canvas.shortened(figure, name, 3.6) for name in names]
 
 
 def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: str) -> list[float]:
-    """Return the ends of intervals that the axis has to hold: of a few jobs they may lie far beyond all scores.
+    """Return interval ends clipped to the axis range: intervals of few jobs may extend far beyond all scores.
 
-    Nor has it to hold what no score can be: more than 1 for a share, less than 0 where all are above.
+    Impossible scores are cut off too: above 1 for a fraction, below 0 if all scores are positive.
     """
     flat = [value for values in scores for value in values]
     low, high = min(flat), max(flat)
@@ -175,7 +175,7 @@ def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: st
 
 
 def draw_references(theme: Theme, axes, lines: Mapping[str, float]) -> None:  # noqa: ANN001
-    """Draw optimum and baseline as dashed lines across the rows, each named above them."""
+    """Draw optimum and baseline as labelled dashed lines across the rows."""
     low, high = axes.get_xlim()
     for name, value in lines.items():
         hue = theme.optimum if name in OPTIMA else theme.muted

@@ -1,4 +1,4 @@
-"""The page of a sweep, ``report.html`` in its folder: one file that needs nothing else, and figures beside it."""
+"""The page of a sweep: a self-contained ``report.html``, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from cellstate.report.sweep import searching
 from cellstate.report.sweep.reading import Group, JobRow, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
-LISTED = 12  # values of a parameter that are written out
+LISTED = 12  # values of a parameter that are listed
 
 
 def write(folder: Path, *, metric: str | None = None) -> Path:
     """Write ``report.html`` and ``figures/*.png`` of a sweep, and return the page.
 
     Args:
-        folder: the sweep's, with ``sweep.json`` and the run folders of its jobs.
-        metric: what to rank by, such as ``val/loss``; None takes what the task is about.
+        folder: the sweep folder, with ``sweep.json`` and the run folders of its jobs.
+        metric: the metric to rank by, such as ``val/loss``; None: the main metric of the task.
 
     Raises:
-        RequestError: ``sweep.json`` cannot be used, or no job has the metric.
+        RequestError: ``sweep.json`` is invalid, or the jobs do not have the metric.
         RunError: the page cannot be written.
     """
     from cellstate.report.sweep import board, curves, effects, importance, parallel, tradeoffs  # these load matplotlib
@@ -80,8 +80,8 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
 
 
 def headline_of_jobs(folder: Path) -> Headline | None:
-    """Return what the jobs are judged by; None where they have several tasks, or none is known."""
-    alike: dict[str, JobRow] = {}  # jobs that chose the same groups have the same classes: one of them tells which
+    """Return the headline that the jobs share; None if they differ or have none."""
+    alike: dict[str, JobRow] = {}  # one job for each choice of config groups: these determine the classes
     for row in read_list(folder / "sweep.json")["jobs"]:
         if row["status"] == "completed":
             alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
@@ -89,12 +89,12 @@ def headline_of_jobs(folder: Path) -> Headline | None:
 
 
 def is_class(key: str) -> bool:
-    """Say whether an override may choose the class of the model: a group, or the class itself."""
+    """Return whether an override may select a class: a config group or a ``_target_``."""
     return "." not in key or key.endswith("_target_")
 
 
 def config_of(folder: Path) -> Mapping[str, Any]:
-    """Return the config of a job; nothing where it has none that can be read."""
+    """Return the config of a job; empty if it cannot be read."""
     try:
         content = read_yaml(folder / "config.yaml")
     except (OSError, RequestError):
@@ -103,46 +103,47 @@ def config_of(folder: Path) -> Mapping[str, Any]:
 
 
 def verdict(sweep: Sweep) -> list[str]:
-    """Return in a few sentences which configuration is best, how sure that is, and where it stands."""
+    """Summarise which configuration is best, how certain that is, and how it compares with references."""
     if not sweep.scored:
         return ["No job has a score yet."]
     from cellstate.metrics.display import number
 
     best, *others = sweep.scored
-    said = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
-    said[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
+    sentences = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
+    sentences[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
     if best.interval:
         close = [group.name for group in others if group.interval and overlap(best.interval, group.interval)]
         if close:
-            said.append(
-                f"The 95 % intervals of {len(close)} other{'s' if len(close) > 1 else ''} reach into its own: these "
-                f"jobs do not tell {'them' if len(close) > 1 else 'it'} apart from the best."
+            sentences.append(
+                f"The 95 % intervals of {len(close)} others overlap with its own: they are not clearly worse."
+                if len(close) > 1
+                else "The 95 % interval of 1 other overlaps with its own: it is not clearly worse."
             )
         elif others and all(group.interval for group in others):
-            said.append("No other's 95 % interval reaches into its own.")
+            sentences.append("No other 95 % interval overlaps with its own.")
     elif others:
-        said.append("Each configuration ran once: how much of a difference is chance, these jobs do not tell.")
+        sentences.append("Each configuration ran once: the variation between repetitions is unknown.")
     reference = sweep.reference
     baselines = {name: value for name, value in reference.items() if name not in OPTIMA}
     if baselines:
         first = min(baselines, key=lambda name: rank(sweep.metric, baselines[name]))
         better = sum(rank(sweep.metric, group.mean) < rank(sweep.metric, baselines[first]) for group in sweep.scored)
-        said.append(
+        sentences.append(
             f"{better} of {len(sweep.scored)} are better than the best baseline, {spoken(first)} at "
             f"{number(baselines[first])}."
         )
     if "optimum" in reference:
-        said.append(f"The best possible predictor reaches {number(reference['optimum'])}.")
-    return said
+        sentences.append(f"The best possible predictor scores {number(reference['optimum'])}.")
+    return sentences
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Say whether two intervals share a point."""
+    """Return whether two intervals share a point."""
     return one[0] <= other[1] and other[0] <= one[1]
 
 
 def varied(sweep: Sweep) -> list[tuple[str, str]]:
-    """Return the keys that vary and their values, those that repeat a configuration last."""
+    """Return the varying keys and their values, those that only repeat a configuration last."""
     found = []
     for key in (*sweep.keys, *sweep.repeats):
         values = dict.fromkeys(
@@ -156,7 +157,7 @@ def varied(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def best_choices(sweep: Sweep) -> list[Any]:
-    """Return what the config of the best configuration chose, part by part."""
+    """Return the choices of the best configuration by section."""
     if not sweep.scored:
         return []
     best: Group = sweep.scored[0]
@@ -164,12 +165,12 @@ def best_choices(sweep: Sweep) -> list[Any]:
 
 
 def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    """Return what to call a job: the values that not all share."""
+    """Return the name of a job: the values in which jobs differ."""
     keys = {key: value for key, value in row["overrides"].items() if key in sweep.keys and key not in row["repeat"]}
     repeated = {key: value for key, value in row["repeat"].items() if key in sweep.repeats}
     return sweep.name_of({**keys, **repeated}) or row["folder"]
 
 
 def page_of(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    """Return the address of a job's own page, relative to the sweep's; nothing where it has none."""
+    """Return the link to a job's own page, relative to the sweep's; empty if it has none."""
     return f"{quote(row['folder'])}/report.html" if (sweep.folder / row["folder"] / "report.html").is_file() else ""
