@@ -185,8 +185,8 @@ def test_every_probability_of_every_place_counts_towards_the_calibration(chain):
     found = states.collect(material_of(chain)).held
     asked = int(states.collect(material_of(chain)).asked.sum())
     assert found.counts.sum() == asked * len(chain.data.spec.vocabulary)
-    assert found.came.sum() == asked
-    assert found.said.sum() == pytest.approx(asked)
+    assert found.observed.sum() == asked
+    assert found.predicted.sum() == pytest.approx(asked)
 
 
 # ---------------------------------------------------------------------- what was asked

@@ -146,7 +146,7 @@ def pairs(chances: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
     """Return the bins of all probabilities ``chances (P, V)``, where ``targets (P,)`` came, as ``(3, BINS)``."""
     came = torch.nn.functional.one_hot(targets, chances.shape[1]).bool()
     found = calibration.reliability(chances.flatten().numpy(), came.flatten().numpy())
-    return np.stack([found.counts, found.said, found.came])
+    return np.stack([found.counts, found.predicted, found.observed])
 
 
 def places(batch: Batch, feature: int) -> tuple[torch.Tensor, torch.Tensor]:
