@@ -97,6 +97,47 @@ def single_axes(figure: Figure) -> Axes:
     return add_axes(figure, MARGIN + AXIS, figure.get_size_inches()[1] - MARGIN - TITLE - SUBTITLE)
 
 
+def row_figure(
+    theme: Theme,
+    rows: float,
+    title: str,
+    subtitle: str,
+    *,
+    limits: tuple[float, float],
+    below: float = AXIS,
+    above: float = 0.0,
+    width: float = WIDTH,
+) -> tuple[Figure, Axes]:
+    """Return a figure and axes for horizontal rows, whose grid lines are vertical.
+
+    Args:
+        theme: the colours.
+        rows: inches of all rows.
+        title: title of the figure.
+        subtitle: the line below it.
+        limits: y limits, bottom and top.
+        below: inches for the x axis.
+        above: inches between subtitle and axes.
+        width: inches of the figure.
+    """
+    heads = TITLE + SUBTITLE + above
+    height = 2 * MARGIN + heads + below + rows
+    figure = new_figure(theme, height, title, subtitle, width=width)
+    axes = add_axes(figure, MARGIN + below, height - MARGIN - heads)
+    axes.set_ylim(*limits)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    return figure, axes
+
+
+def row_value(axes: Axes, row: float, text: str, colour: str, **style: Any) -> None:
+    """Write a value at the right end of a row."""
+    axes.annotate(
+        text, (1, row), xycoords=("axes fraction", "data"), xytext=(10, 0), textcoords="offset points",
+        va="center_baseline", color=colour, annotation_clip=False, **style,
+    )  # fmt: skip
+
+
 def fit(figure: Figure) -> Figure:
     """Set a common left and right end of all axes so that tick labels and end labels just fit."""
     measure = renderer(figure)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 PARTS = ("data", "model", "backbone", "optimizer", "scheduler", "trainer")
 LONGEST = 120  # characters of a value
@@ -86,14 +88,14 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         text = f"[{','.join(map(shown, value))}]"
     else:
-        text = {None: "null", True: "true", False: "false"}[value] if is_word(value) else str(value)
+        text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
         text = text.replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def is_word(value: Any) -> bool:
-    """Return whether YAML has a keyword for a value."""
-    return value is None or isinstance(value, bool)
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Return whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def command_line(manifest: Mapping[str, Any]) -> str:

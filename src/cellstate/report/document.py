@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cellstate.plotting.theme import DARK, LIGHT, THEMES
+from cellstate.runs.writing import write_whole
 
 if TYPE_CHECKING:
     from cellstate.plotting.parts import Drawing
@@ -40,12 +42,17 @@ def picture(drawing: Drawing, folder: Path) -> Picture:
     from cellstate.plotting.canvas import DPI, render
 
     images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
-    (folder / "figures").mkdir(exist_ok=True)
-    write(folder / "figures" / f"{drawing.name}.png", images[LIGHT.name])
+    write_whole(folder / "figures" / f"{drawing.name}.png", lambda draft: write_image(draft, images[LIGHT.name]))
     # Bytes 16 to 24 of a PNG file are its width and height (RFC 2083, 11.2.1).
     width, height = (int.from_bytes(images[LIGHT.name][at : at + 4], "big") * 100 // DPI for at in (16, 20))
     sources = {name: f"data:image/png;base64,{base64.b64encode(image).decode()}" for name, image in images.items()}
     return Picture(drawing.name, drawing.caption, sources, width, height, drawing.wide)
+
+
+def write_image(file: Path, image: bytes) -> None:
+    """Write a figure, creating its folder if necessary."""
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(image)
 
 
 def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
@@ -58,20 +65,19 @@ def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
 
 
 def write_page(template: str, target: Path, **content: Any) -> Path:
-    """Fill a template and write the page."""
-    page = render_page(template, **content)
-    return write(target, page.encode("utf-8", "replace"))
+    """Fill a template and write the page.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    page = render_page(template, **content).encode("utf-8", "replace")
+    write_whole(target, lambda draft: draft.write_bytes(page))
+    return target
 
 
-def write(target: Path, content: bytes) -> Path:
-    """Write a file atomically: readers see the old or the new content."""
-    draft = target.with_name(f".{target.name}.tmp")
-    try:
-        draft.write_bytes(content)
-        return draft.replace(target)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+def page_link(folder: Path, job: str) -> str:
+    """Return the link to the page of a job's subfolder; empty if it has none."""
+    return f"{quote(job)}/report.html" if (folder / job / "report.html").is_file() else ""
 
 
 def render_page(template: str, **content: Any) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from cellstate.metrics.headline import Headline
+from cellstate.report.sweep.reading import read_json
 
 
 def headline_of(folders: Iterable[Path]) -> Headline | None:
@@ -17,9 +17,7 @@ def headline_of(folders: Iterable[Path]) -> Headline | None:
 
 def recorded(folder: Path) -> Headline | None:
     """Return the headline in a run's ``metrics.json``."""
-    try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        metric, label = content["headline"]["metric"], content["headline"]["label"]
-    except (OSError, ValueError, TypeError, LookupError):
-        return None
-    return Headline(metric, label) if isinstance(metric, str) and isinstance(label, str) else None
+    match read_json(folder / "metrics.json"):
+        case {"headline": {"metric": str(metric), "label": str(label)}}:
+            return Headline(metric, label)
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from cellstate.config import options
 from cellstate.errors import RequestError
+from cellstate.report.sweep.reading import read_rows
 from cellstate.runs.folder import read_manifest
 
 
@@ -111,7 +111,6 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     """
     file = folder / "metrics.csv"
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        return read_rows(file)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(f"{file}: cannot be read as the learning curves of a run ({error})") from error

@@ -16,11 +16,12 @@ from cellstate.metrics.statistics import summarise
 from cellstate.metrics.table import metric_of
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
-from cellstate.plotting.curves import Clock, curve
+from cellstate.plotting.curves import curve
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 from cellstate.report.comparison.reading import Comparison, Condition
-from cellstate.report.sweep.board import draw_references
+from cellstate.report.sweep.board import NAMES, draw_references
+from cellstate.report.sweep.reading import history_of
 
 HEIGHT = 3.6  # inches
 ROW = 0.30  # inches of a variant
@@ -50,10 +51,9 @@ def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
     """Return the scores of all variants under one condition."""
     if not condition.scored:
         return []
-    name = "scores" if not condition.name else f"scores_{slug(condition.name)}"
     return [
         Drawing(
-            name,
+            "scores" + (f"_{slug(condition.name)}" if condition.name else ""),
             "Small dots: single seeds; large dots: their mean with its 95 % confidence interval (Student's t). "
             "Dashed: the optimum and the best baseline.",
             lambda theme: draw_scores(theme, comparison, condition),
@@ -64,16 +64,11 @@ def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
 def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> Figure:
     """Draw a row for each variant."""
     lines, variants = lines_of(condition), condition.scored
-    heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
-    height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * (len(variants) + 1)
-    title = condition.name or "Scores"
-    figure = canvas.new_figure(
-        theme, height, title, f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}"
-    )
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
-    axes.set_ylim(len(variants) - 0.3, -0.7)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    figure, axes = canvas.row_figure(
+        theme, ROW * (len(variants) + 1), condition.name or "Scores",
+        f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}",
+        limits=(len(variants) - 0.3, -0.7), above=NAMES if lines else 0.0,
+    )  # fmt: skip
     axes.set_yticks(range(len(variants)), [canvas.shortened(figure, variant["name"], 1.6) for _, variant in variants])
     drawn: list[float] = [*lines.values()]
     for row, (place, variant) in enumerate(variants):
@@ -84,14 +79,9 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
         axes.plot(score["mean"], row, "o", color=colour, ms=7, mew=0, zorder=4)
         if score["low"] is not None:
             axes.hlines(row, score["low"], score["high"], color=colour, lw=2.2, alpha=0.55)
+        half = "" if score["high"] is None else f" ± {number(score['high'] - score['mean'])}"
+        canvas.row_value(axes, row, f"{number(score['mean'])}{half}", theme.text(colour))
     canvas.scale_x(axes, drawn, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
-    for row, (place, variant) in enumerate(variants):
-        half = variant["score"]["high"] - variant["score"]["mean"] if variant["score"]["high"] is not None else None
-        text = number(variant["score"]["mean"]) + (f" ± {number(half)}" if half is not None else "")
-        axes.annotate(
-            text, (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
-            va="center_baseline", color=theme.text(hue(theme, place)), annotation_clip=False,
-        )  # fmt: skip
     draw_references(theme, axes, lines)
     return canvas.fit(figure)
 
@@ -154,19 +144,16 @@ def draw_along(
     references = {
         name: [(at, lines_of(one)[name]) for at, one in points if name in lines_of(one)] for name in lines_of(condition)
     }
-    values = [value for own in by_name.values() for _, summary in own for value in (summary["mean"],)]
+    values = [summary["mean"] for own in by_name.values() for _, summary in own]
     values += [value for own in references.values() for _, value in own]
     canvas.scale_y(axes, values, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
-    low, high = axes.get_ylim()
     ends = []
     for place, (name, own) in enumerate(by_name.items()):
         if not own:
             continue
         colour, xs = hue(theme, place), [at for at, _ in own]
         means = [summary["mean"] for _, summary in own]
-        lows = [max(low, summary["low"] if summary["low"] is not None else summary["mean"]) for _, summary in own]
-        highs = [min(high, summary["high"] if summary["high"] is not None else summary["mean"]) for _, summary in own]
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, lw=0)
+        draw_band(axes, xs, [summary for _, summary in own], colour)
         axes.plot(xs, means, color=colour, marker="o", ms=4, lw=1.6, clip_on=False, zorder=4)
         ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
     for name, own in references.items():
@@ -204,10 +191,9 @@ def learned(comparison: Comparison, condition: Condition) -> list[Drawing]:
     drawn = {name: own for name, own in bands.items() if own[1][0]}
     if not drawn or all(len(own[1][0]) < 2 for own in drawn.values()):
         return []
-    name = "learning_curves" + (f"_{slug(condition.name)}" if condition.name else "")
     return [
         Drawing(
-            name,
+            "learning_curves" + (f"_{slug(condition.name)}" if condition.name else ""),
             "On the validation split. Lines: means over seeds, as far as all have values; bands: 95 % interval of the "
             "mean.",
             lambda theme: draw_learned(theme, condition, drawn),
@@ -217,9 +203,12 @@ def learned(comparison: Comparison, condition: Condition) -> list[Drawing]:
 
 def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tuple[list[int], list[Mapping[str, Any]]]:
     """Return the steps that all runs of a variant share, and the summary of their scores."""
-    clock: Clock = "step"
     curves = [
-        dict(zip(*curve(comparison.history(variant["folders"][repeat]), f"val/{metric}", clock), strict=True))
+        dict(
+            zip(
+                *curve(history_of(comparison.folder / variant["folders"][repeat]), f"val/{metric}", "step"), strict=True
+            )
+        )
         for repeat in variant["scores"]
     ]
     shared = sorted(set.intersection(*(set(one) for one in curves))) if curves else []
@@ -235,33 +224,32 @@ def draw_learned(theme: Theme, condition: Condition, bands: Mapping[str, tuple[i
         f"validation {condition.metric.replace('_', ' ')}; {metric_of(condition.metric).in_words}",
     )
     axes = canvas.single_axes(figure)
-    lines = lines_of(condition)
     values = [summary["mean"] for _, (_, summaries) in bands.values() for summary in summaries]
-    optimum = {name: value for name, value in lines.items() if name in OPTIMA}
+    optimum = {name: value for name, value in lines_of(condition).items() if name in OPTIMA}
     log_from = LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf
     canvas.scale_y(axes, [*values, *optimum.values()], log_from=log_from)
-    low, high = axes.get_ylim()
     ends = []
     for name, (place, (steps, summaries)) in bands.items():
         colour = hue(theme, place)
         means = [summary["mean"] for summary in summaries]
-        if all(summary["low"] is not None for summary in summaries):
-            lows = [max(low, summary["low"]) for summary in summaries]
-            axes.fill_between(steps, lows, [min(high, s["high"]) for s in summaries], color=colour, alpha=0.16, lw=0)
+        draw_band(axes, steps, summaries, colour)
         axes.plot(steps, means, color=colour, lw=1.6, clip_on=False)
         ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
-    draw_optimum(theme, axes, optimum, ends)
+    for name, value in optimum.items():
+        axes.axhline(value, color=theme.optimum, lw=1.0, dashes=(5, 2.5), zorder=1.5)
+        ends.append(End(value, spoken(name), theme.text(theme.optimum)))
     every = [step for _, (steps, _) in bands.values() for step in steps]
     canvas.whole_ticks(axes, min(every), max(every), "step")
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 
 
-def draw_optimum(theme: Theme, axes: Axes, optimum: Mapping[str, float], ends: list[End]) -> None:
-    """Draw the optimum as a dashed line."""
-    for name, value in optimum.items():
-        axes.axhline(value, color=theme.optimum, lw=1.0, dashes=(5, 2.5), zorder=1.5)
-        ends.append(End(value, spoken(name), theme.text(theme.optimum)))
+def draw_band(axes: Axes, xs: Sequence[float], summaries: Sequence[Mapping[str, Any]], colour: str) -> None:
+    """Fill the confidence intervals of the means within the y limits; a mean of one value has none."""
+    low, high = axes.get_ylim()
+    lows = [max(low, one["mean"] if one["low"] is None else one["low"]) for one in summaries]
+    highs = [min(high, one["mean"] if one["high"] is None else one["high"]) for one in summaries]
+    axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, lw=0)
 
 
 def slug(text: str) -> str:

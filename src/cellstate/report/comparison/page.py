@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from cellstate.errors import not_written
 from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
 from cellstate.report.asked import command_line, shown
 from cellstate.report.comparison.reading import Comparison, Condition, read
-from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.report.document import discard_others, page_link, pictures, write_page
 
 CURVES = 8  # conditions with learning curves
 MATCHED = {
@@ -55,40 +53,37 @@ def write(folder: Path) -> Path:
 
     comparison = read(folder)
     conditions = comparison.conditions
-    try:
-        along = pictures(figures.along(comparison), folder)
-        over = [pictures(figures.generalised(comparison, condition), folder) for condition in conditions]
-        scores = [pictures(figures.scores(comparison, condition), folder) for condition in conditions]
-        drawn = [drawing for condition in conditions[:CURVES] for drawing in figures.learned(comparison, condition)]
-        learned = pictures(drawn, folder)
-        discard_others(folder, [*along, *(one for part in (*scores, *over) for one in part), *learned])
-        parts = [
-            {
-                "condition": condition,
-                "lines": sorted_lines(comparison, condition),
-                "given": given_keys(condition),
-                "differences": list(differences(condition)),
-                "figures": own,
-            }
-            for condition, own in zip(conditions, scores, strict=True)
-        ]
-        return write_page(
-            "comparison.html.jinja",
-            folder / "report.html",
-            comparison=comparison,
-            command=command_line({"command": comparison.content["command"]}),
-            matched=MATCHED[comparison.content["match"]],
-            level=f"{100 * comparison.content['level']:.0f} %",
-            tuned=[(key, ", ".join(map(shown, values))) for key, values in comparison.content["tuned"].items()],
-            verdicts=[(condition.name, condition.content["verdict"]) for condition in conditions],
-            parts=parts,
-            along=along,
-            learned=learned,
-            generalised=[one for part in over for one in part],
-            texts=texts.side_by_side(comparison),
-        )
-    except OSError as error:
-        raise not_written(folder / "report.html", error) from error
+    along = pictures(figures.along(comparison), folder)
+    over = [pictures(figures.generalised(comparison, condition), folder) for condition in conditions]
+    scores = [pictures(figures.scores(comparison, condition), folder) for condition in conditions]
+    drawn = [drawing for condition in conditions[:CURVES] for drawing in figures.learned(comparison, condition)]
+    learned = pictures(drawn, folder)
+    discard_others(folder, [*along, *(one for part in (*scores, *over) for one in part), *learned])
+    parts = [
+        {
+            "condition": condition,
+            "lines": sorted_lines(comparison, condition),
+            "given": given_keys(condition),
+            "differences": list(differences(condition)),
+            "figures": own,
+        }
+        for condition, own in zip(conditions, scores, strict=True)
+    ]
+    return write_page(
+        "comparison.html.jinja",
+        folder / "report.html",
+        comparison=comparison,
+        command=command_line({"command": comparison.content["command"]}),
+        matched=MATCHED[comparison.content["match"]],
+        level=f"{100 * comparison.content['level']:.0f} %",
+        tuned=[(key, ", ".join(map(shown, values))) for key, values in comparison.content["tuned"].items()],
+        verdicts=[(condition.name, condition.content["verdict"]) for condition in conditions],
+        parts=parts,
+        along=along,
+        learned=learned,
+        generalised=[one for part in over for one in part],
+        texts=texts.side_by_side(comparison),
+    )
 
 
 def given_keys(condition: Condition) -> list[str]:
@@ -119,7 +114,7 @@ def line(comparison: Comparison, variant: Mapping[str, Any], given: list[str]) -
     """Return the row of a variant."""
     score, seconds = variant["score"], variant["seconds"]
     half = "" if not score or score["low"] is None else f"± {number((score['high'] - score['low']) / 2)}"
-    pages = [folder for folder in variant["folders"].values() if (comparison.folder / folder / "report.html").is_file()]
+    links = [page_link(comparison.folder, folder) for folder in variant["folders"].values()]
     return Line(
         name=variant["name"],
         kind="variant",
@@ -130,7 +125,7 @@ def line(comparison: Comparison, variant: Mapping[str, Any], given: list[str]) -
         parameters=f"{variant['parameters']:,}",
         state=f"{variant['state']:,}",
         seconds=f"{seconds['mean']:,.1f}" if seconds else "",
-        link=f"{quote(pages[0])}/report.html" if pages else "",
+        link=next(filter(None, links), ""),
         missing=", ".join(variant["missing"]),
     )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import RequestError
-from cellstate.report.asked import shown
-from cellstate.report.sweep.reading import brief, history_of
+from cellstate.report.asked import is_number, shown
+from cellstate.report.sweep.reading import brief
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,6 @@ class Comparison:
             for name, points in found.items()
             if len({at for at, _ in points}) > 1
         }
-
-    def history(self, folder: str) -> list[dict[str, float]]:
-        """Return the rows of a run's ``metrics.csv``; empty if it cannot be read."""
-        return history_of(self.folder / folder)
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value can be plotted on an axis."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read(folder: Path) -> Comparison:

@@ -60,18 +60,11 @@ def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing
             f"validation_{metric}",
             f"The circle marks the checkpoint that was kept. {explanation(reference, split)}".rstrip(),
             lambda theme: metric_curve(
-                theme,
-                validation,
-                metric=metric,
-                label=label,
-                reference=reference,
-                result=result,
-                split=split,
-                clock=clock,
-                best=best,
+                theme, validation, metric=metric, label=label, reference=reference, result=result, split=split,
+                clock=clock, best=best,
             ),
         )
-    ]
+    ]  # fmt: skip
 
 
 def explanation(reference: Mapping[str, float], split: str) -> str:
@@ -113,12 +106,8 @@ def loss_curves(
     shown = [("train", "training", theme.train), ("val", "validation", theme.run)]
     drawn = [value for _, values in losses.values() for value in values]
     canvas.scale_y(axes, [*drawn, *(reference or {}).values()], log_from=20)
-    ends = [
-        End(value, f"{spoken(name)} {number(value)}", theme.text(colour_of(theme, name)))
-        for name, value in (reference or {}).items()
-    ]
-    for name, value in (reference or {}).items():
-        axes.axhline(value, color=colour_of(theme, name), lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    lines = [(value, spoken(name), colour_of(theme, name)) for name, value in (reference or {}).items()]
+    ends = reference_lines(theme, axes, lines)
     for split, label, colour in shown:
         times, values = losses[split]
         if times:
@@ -155,14 +144,19 @@ def metric_curve(
         lines.append((result, f"this run, {split}", theme.run))
     log_from = 4 if entry.mode == "min" else float("inf")
     canvas.scale_y(axes, [*values, *(value for value, _, _ in lines)], log_from=log_from)
-    for value, _, colour in lines:
-        axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    ends = reference_lines(theme, axes, lines)
     draw_curve(axes, validation, theme.run)
     ring(theme, axes, validation, best_time(best, clock))
     canvas.whole_ticks(axes, times[0], times[-1], clock)
-    ends = [End(value, f"{text} {number(value)}", theme.text(colour)) for value, text, colour in lines]
     canvas.label_ends(axes, [*ends, End(values[-1], "validation", theme.text(theme.run))])
     return canvas.fit(figure)
+
+
+def reference_lines(theme: Theme, axes: Axes, lines: Sequence[tuple[float, str, str]]) -> list[End]:
+    """Draw a dashed line for each value, name and colour, and return their end labels."""
+    for value, _, colour in lines:
+        axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    return [End(value, f"{name} {number(value)}", theme.text(colour)) for value, name, colour in lines]
 
 
 def best_time(best: Mapping[str, Any] | None, clock: Clock) -> int | None:

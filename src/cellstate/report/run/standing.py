@@ -39,22 +39,17 @@ def drawings(material: Material, metric: str, label: str) -> list[Drawing]:
 def draw(theme: Theme, values: Mapping[str, float], *, metric: str, label: str, run: str) -> Figure:
     """Draw a row for each predictor, the best at the top, with a dot at its score."""
     order = sorted(values, key=lambda name: (rank(metric, values[name]), name not in OPTIMA))
-    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + TICKS + ROW * len(order)
-    figure = canvas.new_figure(theme, height, "Comparison with references", label)
-    axes = canvas.add_axes(figure, canvas.MARGIN + TICKS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
-    axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    limits = (len(order) - 0.4, -0.6)
+    figure, axes = canvas.row_figure(
+        theme, ROW * len(order), "Comparison with references", label, limits=limits, below=TICKS
+    )
     axes.set_yticks(range(len(order)), [spoken(name) for name in order])
     for place, name in enumerate(order):
         hue = theme.run if name == run else theme.optimum if name in OPTIMA else theme.muted
         axes.axhline(place, color=theme.rule, lw=0.8, zorder=0.5)
         axes.plot(values[name], place, "o", color=hue, ms=8 if name == run else 6, mew=0, clip_on=False, zorder=4)
-        axes.annotate(
-            number(values[name]), (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0),
-            textcoords="offset points", va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            weight="bold" if name == run else "normal",
-        )  # fmt: skip
+        weight = "bold" if name == run else "normal"
+        canvas.row_value(axes, place, number(values[name]), theme.text(hue), weight=weight)
     canvas.scale_x(axes, values.values(), log_from=LOG_FROM)
     for tick, name in zip(axes.get_yticklabels(), order, strict=True):
         bold = name == run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -15,11 +14,13 @@ from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 from cellstate.report.asked import shown
+from cellstate.report.document import page_link
 from cellstate.report.sweep.reading import Group, Sweep
 
 DRAWN, LISTED = 30, 30  # configurations in the figure and in the first part of the table
 COLUMNS = 4  # metrics in the table
 ROW = 0.26  # inches
+NAMES = 0.22  # inches for the names of reference lines above the axes
 LONGEST = 80  # characters of a name
 LOG_FROM = 20
 
@@ -66,24 +67,22 @@ def lines(sweep: Sweep) -> list[Line]:
 def group_line(sweep: Sweep, group: Group, place: int) -> Line:
     """Return the line of one configuration."""
     parameters, seconds = group.average("parameters"), group.average("seconds")
+    best_first = sorted(group.done, key=lambda row: rank(sweep.metric, sweep.score(row)))
+    there = [row["repeat"] for row in group.rows]
+    absent = sum(repeat not in there for repeat in group.missing)  # missing repetitions without a job
+    links = (page_link(sweep.folder, row["folder"]) for row in best_first)
     return Line(
         place=str(place) if group.mean is not None else "",
         name=group.name,
         kind="best" if place == 1 and group.mean is not None else "group",
         values=[shown(group.values[key]) if key in group.values else "" for key in sweep.keys],
-        repeats=f"{len(group.done)} of {len(group.rows) + absent(group)}",
+        repeats=f"{len(group.done)} of {len(group.rows) + absent}",
         missing=", ".join(sweep.name_of(one) for one in group.missing),
         cells=[interval_of(group, metric) for metric in columns(sweep)],
         parameters="" if parameters is None else f"{parameters:,.0f}",
         seconds="" if seconds is None else f"{seconds:,.1f}",
-        link=link(sweep, group),
+        link=next(filter(None, links), ""),
     )
-
-
-def absent(group: Group) -> int:
-    """Return how many missing repetitions have no job of this configuration."""
-    there = [row["repeat"] for row in group.rows]
-    return sum(repeat not in there for repeat in group.missing)
 
 
 def interval_of(group: Group, metric: str) -> tuple[str, str]:
@@ -92,13 +91,6 @@ def interval_of(group: Group, metric: str) -> tuple[str, str]:
     if mean is None:
         return "", ""
     return number(mean), "" if low is None or high is None else f"± {number((high - low) / 2)}"
-
-
-def link(sweep: Sweep, group: Group) -> str:
-    """Return the link to the page of a configuration's best job, relative to the sweep's page."""
-    pages = [row for row in group.done if (sweep.folder / row["folder"] / "report.html").is_file()]
-    best = min(pages, key=lambda row: rank(sweep.metric, sweep.score(row)), default=None)
-    return "" if best is None else f"{quote(best['folder'])}/report.html"
 
 
 def drawing(sweep: Sweep, label: str) -> list[Drawing]:
@@ -123,13 +115,10 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
 
 def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str, float], *, label: str) -> Figure:
     """Draw a row for each configuration, the best at the top: its jobs, their mean and interval."""
-    heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
-    height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * len(groups)
-    figure = canvas.new_figure(theme, height, "Leaderboard", f"{label}, {sweep.split} split", width=canvas.FULL_WIDTH)
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    figure, axes = canvas.row_figure(
+        theme, ROW * len(groups), "Leaderboard", f"{label}, {sweep.split} split", limits=(len(groups) - 0.4, -0.6),
+        above=NAMES if lines else 0.0, width=canvas.FULL_WIDTH,
+    )  # fmt: skip
     axes.set_yticks(range(len(groups)), row_names(figure, groups))
     scores = [[value for row in group.done if (value := sweep.score(row)) is not None] for group in groups]
     for place, (group, values) in enumerate(zip(groups, scores, strict=True)):
@@ -140,11 +129,7 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
             axes.plot(values, [place] * len(values), "o", color=hue, ms=3, mew=0, alpha=0.6)
         axes.plot(group.mean or 0.0, place, "o", color=hue, ms=7, mew=0, zorder=4, clip_on=False)
         text = " ".join(interval_of(group, sweep.metric)).strip()
-        axes.annotate(
-            text, (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0), textcoords="offset points",
-            va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            weight="normal" if place else "bold",
-        )  # fmt: skip
+        canvas.row_value(axes, place, text, theme.text(hue), weight="normal" if place else "bold")
     for tick in axes.get_yticklabels()[:1]:
         tick.set(color=theme.ink, weight="bold")
     ends = [end for group in groups for end in group.interval or ()]

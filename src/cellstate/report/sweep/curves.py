@@ -14,7 +14,7 @@ from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import Clock, Curve, clock_of, curve
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.sweep.reading import Group, Sweep
+from cellstate.report.sweep.reading import Group, Sweep, history_of
 
 HEIGHT = 4.2  # inches
 COLOURED = 6  # configurations with a colour and a label; the others are grey
@@ -33,7 +33,7 @@ class Curves:
 
 def drawings(sweep: Sweep, label: str) -> list[Drawing]:
     """Return the curves of the ranking metric and of the validation loss."""
-    histories = {row["folder"]: sweep.history(row) for row in sweep.done[:MOST]}
+    histories = {row["folder"]: history_of(sweep.folder / row["folder"]) for row in sweep.done[:MOST]}
     clocks = {
         clock_of(history, epochs=row["epochs"] or 0, steps=row["steps"] or 0)
         for row in sweep.done[:MOST]

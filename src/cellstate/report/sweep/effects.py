@@ -69,12 +69,8 @@ def values_of(sweep: Sweep, important: Sequence[Importance]) -> list[list[Value]
 def draw(theme: Theme, sweep: Sweep, blocks: Sequence[Sequence[Value]], *, label: str) -> Figure:
     """Draw a row for each value, grouped by parameter."""
     inside = sum(map(len, blocks)) * ROW + (len(blocks) - 1) * GAP
-    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + canvas.AXIS + inside
-    figure = canvas.new_figure(theme, height, "Mean by value", f"{label}, {sweep.split} split")
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
-    axes.set_ylim(inside, 0)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    subtitle = f"{label}, {sweep.split} split"
+    figure, axes = canvas.row_figure(theme, inside, "Mean by value", subtitle, limits=(inside, 0))
     place, ticks = ROW / 2, []
     for block in blocks:
         best = min(block, key=lambda value: rank(sweep.metric, value.mean))
@@ -83,10 +79,7 @@ def draw(theme: Theme, sweep: Sweep, blocks: Sequence[Sequence[Value]], *, label
             axes.axhline(place, color=theme.rule, lw=0.8, zorder=0.5)
             axes.plot(value.scores, [place] * len(value.scores), "o", color=hue, ms=3, mew=0, alpha=0.5)
             axes.plot(value.mean, place, "o", color=hue, ms=7, mew=0, zorder=4)
-            axes.annotate(
-                number(value.mean), (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0),
-                textcoords="offset points", va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            )  # fmt: skip
+            canvas.row_value(axes, place, number(value.mean), theme.text(hue))
             ticks.append((place, canvas.shortened(figure, canvas.name(value.name), 1.9)))
             place += ROW
         place += GAP

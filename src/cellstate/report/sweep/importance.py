@@ -16,6 +16,7 @@ from cellstate.metrics.table import rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
+from cellstate.report.asked import is_number
 from cellstate.report.sweep.reading import Sweep
 
 FEWEST = 6  # scores needed
@@ -73,6 +74,7 @@ def importances(sweep: Sweep) -> list[Importance]:
 def evaluate(settings: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> list[dict[str, float]]:
     """Return each parameter's importance for ``scores`` (lower is better) and for ``SHUFFLES`` permutations."""
     import optuna
+    from optuna.distributions import CategoricalDistribution
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -86,7 +88,10 @@ def evaluate(settings: Sequence[Mapping[str, Any]], scores: Sequence[float]) -> 
         study = optuna.create_study()
         kinds = {key: distribution([one[key] for one in settings]) for key in settings[0]}
         for one, score in zip(settings, scores, strict=True):
-            params = {key: plain(kinds[key], value) for key, value in one.items()}
+            params = {
+                key: json.dumps(value) if isinstance(kinds[key], CategoricalDistribution) else float(value)
+                for key, value in one.items()
+            }
             study.add_trial(optuna.create_trial(params=params, distributions=kinds, value=score))
         orders = [list(scores)]
         draws = random.Random(0)
@@ -104,39 +109,24 @@ def distribution(values: Sequence[Any]) -> Any:
     """Return Optuna's distribution of a parameter: a numeric range (logarithmic if wide) or its choices."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+    if all(map(is_number, values)):
         low, high = float(min(values)), float(max(values))
         return FloatDistribution(low, high, log=low > 0 and high / low >= 10)
     return CategoricalDistribution(sorted({json.dumps(value) for value in values}))
 
 
-def plain(kind: Any, value: Any) -> Any:
-    """Return a value in the form its distribution expects."""
-    from optuna.distributions import CategoricalDistribution
-
-    return json.dumps(value) if isinstance(kind, CategoricalDistribution) else float(value)
-
-
 def draw(theme: Theme, found: Sequence[Importance], sweep: Sweep) -> Figure:
     """Draw a bar for each parameter."""
-    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + canvas.AXIS + ROW * len(found)
-    figure = canvas.new_figure(
-        theme,
-        height,
-        "Parameter importance",
-        "share of the total importance; grey: within chance",
-    )
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
-    axes.set_ylim(len(found) - 0.4, -0.6)
+    subtitle, limits = "share of the total importance; grey: within chance", (len(found) - 0.4, -0.6)
+    figure, axes = canvas.row_figure(theme, ROW * len(found), "Parameter importance", subtitle, limits=limits)
     axes.grid(visible=False)
     names = [f"{sweep.short(one.key)} (chance)" if one.repeats else sweep.short(one.key) for one in found]
     axes.set_yticks(range(len(found)), [canvas.shortened(figure, canvas.name(name), 1.8) for name in names])
     places = range(len(found))
     beyond = [one.share if one.share > one.chance else 0.0 for one in found]
     axes.barh(places, beyond, height=0.56, color=theme.run)
-    axes.barh(
-        places, [min(one.share, one.chance) for one in found], height=0.56, color=theme.mixed(theme.surface, 0.28)
-    )
+    within = [min(one.share, one.chance) for one in found]
+    axes.barh(places, within, height=0.56, color=theme.mixed(theme.surface, 0.28))
     for place, one in enumerate(found):
         axes.annotate(
             f"{100 * one.share:.0f} %", (one.share, place), xytext=(5, 0), textcoords="offset points",

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from cellstate.errors import RequestError, not_written
+from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
 from cellstate.report.asked import choices, command_line
-from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.report.document import discard_others, page_link, pictures, write_page
 from cellstate.report.headlines import headline_of
 from cellstate.report.sweep import searching
-from cellstate.report.sweep.reading import Group, JobRow, Sweep, brief, read, read_list
+from cellstate.report.sweep.reading import JobRow, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
 LISTED = 12  # values of a parameter that are listed
@@ -40,57 +39,50 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
     label = headline.label if headline and sweep.metric == headline.metric else sweep.metric.replace("_", " ")
     important = importance.importances(sweep)
     search = sweep.content.get("search")
-    try:
-        shown_figures = {
-            "ranking": pictures(board.drawing(sweep, label), folder),
-            "mattered": pictures(
-                [
-                    *parallel.drawing(sweep, label, important),
-                    *importance.drawing(sweep, important),
-                    *effects.drawing(sweep, label, important),
-                ],
-                folder,
-            ),
-            "learned": pictures(curves.drawings(sweep, label), folder),
-            "costs": pictures(tradeoffs.drawings(sweep, label), folder),
-        }
-        discard_others(folder, [picture for part in shown_figures.values() for picture in part])
-        return write_page(
-            "sweep.html.jinja",
-            folder / "report.html",
-            sweep=sweep,
-            label=label,
-            best=sweep.scored[0] if sweep.scored else None,
-            verdict=verdict(sweep),
-            commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
-            varied=[] if search else varied(sweep),
-            search=search,
-            searched=searching.facts(search) if search else [],
-            trials=searching.tables(search, board.LISTED, sweep.short) if search else [],
-            choices=best_choices(sweep),
-            metrics=board.columns(sweep),
-            lines=board.lines(sweep),
-            listed=board.LISTED,
-            unfinished=[(row, job_name(sweep, row)) for row in sweep.rows if row["status"] != "completed"],
-            jobs=[(row, job_name(sweep, row), page_of(sweep, row)) for row in sweep.rows],
-            **shown_figures,
-        )
-    except OSError as error:
-        raise not_written(folder / "report.html", error) from error
+    shown_figures = {
+        "ranking": pictures(board.drawing(sweep, label), folder),
+        "mattered": pictures(
+            [
+                *parallel.drawing(sweep, label, important),
+                *importance.drawing(sweep, important),
+                *effects.drawing(sweep, label, important),
+            ],
+            folder,
+        ),
+        "learned": pictures(curves.drawings(sweep, label), folder),
+        "costs": pictures(tradeoffs.drawings(sweep, label), folder),
+    }
+    discard_others(folder, [picture for part in shown_figures.values() for picture in part])
+    return write_page(
+        "sweep.html.jinja",
+        folder / "report.html",
+        sweep=sweep,
+        label=label,
+        best=sweep.scored[0] if sweep.scored else None,
+        verdict=verdict(sweep),
+        commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
+        varied=[] if search else varied(sweep),
+        search=search,
+        searched=searching.facts(search) if search else [],
+        trials=searching.tables(search, board.LISTED, sweep.short) if search else [],
+        choices=best_choices(sweep),
+        metrics=board.columns(sweep),
+        lines=board.lines(sweep),
+        listed=board.LISTED,
+        unfinished=[(row, job_name(sweep, row)) for row in sweep.rows if row["status"] != "completed"],
+        jobs=[(row, job_name(sweep, row), page_link(folder, row["folder"])) for row in sweep.rows],
+        **shown_figures,
+    )
 
 
 def headline_of_jobs(folder: Path) -> Headline | None:
     """Return the headline that the jobs share; None if they differ or have none."""
-    alike: dict[str, JobRow] = {}  # one job for each choice of config groups: these determine the classes
+    alike: dict[str, JobRow] = {}  # one job for each choice of config groups and targets: these determine the classes
     for row in read_list(folder / "sweep.json")["jobs"]:
         if row["status"] == "completed":
-            alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
+            classes = {key: row["overrides"][key] for key in row["overrides"] if "." not in key or "_target_" in key}
+            alike[json.dumps(classes)] = row
     return headline_of(folder / row["folder"] for row in alike.values())
-
-
-def is_class(key: str) -> bool:
-    """Return whether an override may select a class: a config group or a ``_target_``."""
-    return "." not in key or key.endswith("_target_")
 
 
 def config_of(folder: Path) -> Mapping[str, Any]:
@@ -112,14 +104,15 @@ def verdict(sweep: Sweep) -> list[str]:
     sentences = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
     sentences[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
     if best.interval:
-        close = [group.name for group in others if group.interval and overlap(best.interval, group.interval)]
+        (low, high), intervals = best.interval, [group.interval for group in others if group.interval]
+        close = [one for one in intervals if one[0] <= high and low <= one[1]]
         if close:
             sentences.append(
                 f"The 95 % intervals of {len(close)} others overlap with its own: they are not clearly worse."
                 if len(close) > 1
                 else "The 95 % interval of 1 other overlaps with its own: it is not clearly worse."
             )
-        elif others and all(group.interval for group in others):
+        elif others and len(intervals) == len(others):
             sentences.append("No other 95 % interval overlaps with its own.")
     elif others:
         sentences.append("Each configuration ran once: the variation between repetitions is unknown.")
@@ -135,11 +128,6 @@ def verdict(sweep: Sweep) -> list[str]:
     if "optimum" in reference:
         sentences.append(f"The best possible predictor scores {number(reference['optimum'])}.")
     return sentences
-
-
-def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether two intervals share a point."""
-    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def varied(sweep: Sweep) -> list[tuple[str, str]]:
@@ -160,8 +148,7 @@ def best_choices(sweep: Sweep) -> list[Any]:
     """Return the choices of the best configuration by section."""
     if not sweep.scored:
         return []
-    best: Group = sweep.scored[0]
-    return choices(config_of(sweep.folder / best.done[0]["folder"]), [f"{key}=" for key in sweep.keys])
+    return choices(config_of(sweep.folder / sweep.scored[0].done[0]["folder"]), [f"{key}=" for key in sweep.keys])
 
 
 def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:
@@ -169,8 +156,3 @@ def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:
     keys = {key: value for key, value in row["overrides"].items() if key in sweep.keys and key not in row["repeat"]}
     repeated = {key: value for key, value in row["repeat"].items() if key in sweep.repeats}
     return sweep.name_of({**keys, **repeated}) or row["folder"]
-
-
-def page_of(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    """Return the link to a job's own page, relative to the sweep's; empty if it has none."""
-    return f"{quote(row['folder'])}/report.html" if (sweep.folder / row["folder"] / "report.html").is_file() else ""

@@ -18,6 +18,7 @@ from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
+from cellstate.report.asked import is_number
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Group, Sweep, brief
 
@@ -83,16 +84,11 @@ def scale_of(sweep: Sweep, key: str) -> Scale:
     """Return the axis of one parameter: a numeric range, or categories for words and for few numbers."""
     title, values = sweep.short(key), [group.values.get(key) for group in sweep.scored]
     space: Mapping[str, Any] = ((sweep.content.get("search") or {}).get("space") or {}).get(key) or {}
-    numbers = [float(value) for value in values if value is not None and is_number(value)]
+    numbers = [float(value) for value in values if is_number(value)]
     drawn = isinstance(space.get("low"), float)  # sampled by a search from a range of floats
     if len(numbers) == len(values) and (drawn or len(set(numbers)) > CHOICES):
         return scale_of_numbers(title, numbers, logarithmic=space.get("log"))
     return scale_of_choices(title, values, [rank(sweep.metric, group.mean) for group in sweep.scored])
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def scale_of_numbers(title: str, values: Sequence[float], *, logarithmic: bool | None = None) -> Scale:

@@ -160,18 +160,19 @@ class Sweep:
             return {}
         return {name: sum(values) / len(values) for name, values in found.items()}
 
-    def history(self, row: JobRow) -> list[dict[str, float]]:
-        """Return the rows of a job's ``metrics.csv``; empty if it cannot be read."""
-        return history_of(self.folder / row["folder"])
-
 
 def history_of(folder: Path) -> list[dict[str, float]]:
     """Return the rows of a run's ``metrics.csv``; empty if it cannot be read."""
     try:
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
+        return read_rows(folder / "metrics.csv")
     except (OSError, ValueError, TypeError):
         return []
+
+
+def read_rows(file: Path) -> list[dict[str, float]]:
+    """Return the rows of a ``metrics.csv``, without empty cells."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
 
 
 def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from cellstate.plotting.parts import Table
 from cellstate.report.asked import shown
 
 STATES = ("complete", "pruned", "failed", "running")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page, as ``parts.html.jinja`` takes it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    more: Sequence[Sequence[str]] = ()
-    caption: str = ""
 
 
 def check(search: Any) -> None:
@@ -117,9 +106,9 @@ def tables(search: Mapping[str, Any], listed: int, short: Callable[[str], str]) 
     if len(search["objectives"]) > 1:
         front = [row for row, one in zip(rows, search["trials"], strict=True) if one["number"] in search["best"]]
         caption = "No trial is better in one of the objectives without being worse in another."
-        found.append(Table("Pareto front", columns[:-1], [row[:-1] for row in front], caption=caption))
+        found.append(Table("Pareto front", caption, columns[:-1], [row[:-1] for row in front]))
     caption = "Pruned trials show the value of their last validation."
-    return [*found, Table("All trials", columns, rows[:listed], rows[listed:], caption)]
+    return [*found, Table("All trials", caption, columns, rows[:listed], rows[listed:])]
 
 
 def fold_table(search: Mapping[str, Any], short: Callable[[str], str]) -> Table:
@@ -137,9 +126,9 @@ def fold_table(search: Mapping[str, Any], short: Callable[[str], str]) -> Table:
     rows.append(["mean", *map(brief, means), "", ""])
     return Table(
         "Outer folds",
+        "Each fold is held out from one complete search: training, pruning and selection do not use it.",
         ["fold", *(f"test {metric}" for metric in metrics), f"inner {search['objectives'][0]}", "selected"],
         rows,
-        caption="Each fold is held out from one complete search: training, pruning and selection do not use it.",
     )
 
 
