@@ -259,7 +259,7 @@ def test_a_gpu_that_is_not_there_is_refused(train: Command) -> None:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("there is an accelerator here")
-    refused(train("trainer=gpu"), "there is no GPU here; choose trainer=cpu")
+    refused(train("trainer=gpu"), "no GPU is available; use trainer=cpu")
 
 
 def test_all_problems_are_told_at_once(train: Command) -> None:

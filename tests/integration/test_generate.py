@@ -83,7 +83,7 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     answer = cellstate(*words, "seed=1")
     assert answer.errors == [
-        "cellstate: error: output=out.txt: is there already; name another file, or set overwrite=true"
+        "cellstate: error: output=out.txt: already exists; give another file, or set overwrite=true"
     ]
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     assert cellstate(*words, "seed=1", "overwrite=true").status == 0

@@ -93,7 +93,7 @@ main(sys.argv[1:])
     assert child.returncode == 1
     (line,) = child.stderr.splitlines()
     assert line.startswith("cellstate: error: run/checkpoints/")
-    assert "cannot be written (File too large); the checkpoint before it is whole; free some space" in line
+    assert "cannot be written (File too large); the previous checkpoint is intact; free some space" in line
     folder = working_folder / "run"
     manifest = manifest_of(folder)
     assert manifest["status"] == "failed"

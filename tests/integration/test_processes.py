@@ -188,7 +188,7 @@ def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     run.communicate()
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("devices: 2", "devices: 3"))
-    with pytest.raises(RequestError, match="the run had 2 processes and would go on with 3"):
+    with pytest.raises(RequestError, match="the run had 2 processes and would resume with 3"):
         package.resume(tmp_path / "run")
 
 

@@ -1,6 +1,6 @@
-"""Where a run is tracked beside its own folder: Weights & Biases, TensorBoard, CSV, MLflow.
+"""Loggers: Weights & Biases, TensorBoard, CSV, MLflow.
 
-The names below are imported when they are first used, so that ``cellstate sync`` waits for neither Lightning nor torch.
+The names below are imported on first use, so that ``cellstate sync`` loads neither Lightning nor torch.
 """
 
 from __future__ import annotations

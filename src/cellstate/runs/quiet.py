@@ -1,4 +1,4 @@
-"""Libraries whose notes are for their own developers, kept quiet while they work for us."""
+"""Silence log messages and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep Lightning's start-up messages and its advice about DataLoader workers off the screen."""
+    """Hide Lightning's start-up messages and its advice about DataLoader workers."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning", "matplotlib")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -20,7 +20,7 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", module="lightning")
             warnings.filterwarnings(
                 "ignore", message="dropout option adds dropout"
-            )  # the config says so beside the key
+            )  # documented at the key in the config
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
