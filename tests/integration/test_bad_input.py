@@ -244,7 +244,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["backbone.hidden_size=1000000000000"], "does not fit into memory; set a smaller backbone.hidden_size"),
             (["backbone.hidden_size=100000000000000000000"], "is too large a number"),
             (["backbone.num_layers=100000000"], "backbone.num_layers=100000000: should be less than or equal to 1000"),
-            (["backbone.hidden_size=1000000"], "the network has 4,000,014,000,002 parameters, whose training takes"),
+            (["backbone.hidden_size=1000000"], "the network has 4,000,014,000,002 parameters, whose training needs"),
         ],
         0,
     ),
@@ -413,7 +413,7 @@ def test_a_folder_that_cannot_be_made_is_refused(train: Command, folder: str) ->
 def test_a_folder_that_holds_a_run_is_refused_and_untouched(train: Command) -> None:
     assert train("hydra.run.dir=first", "test=false").status == 0
     before = {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()}
-    refused(train("hydra.run.dir=first", "seed=1"), "first: the folder holds a run already")
+    refused(train("hydra.run.dir=first", "seed=1"), "first: the folder already contains a run")
     assert {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()} == before
 
 

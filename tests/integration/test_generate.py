@@ -103,7 +103,7 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
         (["seed=-1"], "seed=-1: should be greater than or equal to 0"),
         (["seed=99999999999999999999"], "seed=99999999999999999999: "),
         (["length=many"], "length=many: should be a valid integer"),
-        (["output=nowhere/out.txt"], "output=nowhere/out.txt: there is no folder nowhere"),
+        (["output=nowhere/out.txt"], "output=nowhere/out.txt: no such folder: nowhere"),
         (["output=."], "output=.: is a folder"),
         (["checkpoint=missing.ckpt"], "checkpoint=missing.ckpt: no such file"),
     ],
@@ -121,7 +121,7 @@ def test_a_model_that_writes_nothing_is_named(cellstate: Command, classifier: Pa
     answer = cellstate("generate", f"checkpoint={classifier}")
     (line,) = answer.errors
     assert (answer.status, answer.stdout) == (2, "")
-    assert "holds a Classifier, which writes no text; give the checkpoint of a language model" in line
+    assert "contains a Classifier, which writes no text; give the checkpoint of a language model" in line
 
 
 @pytest.mark.parametrize(

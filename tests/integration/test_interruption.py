@@ -123,7 +123,9 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
             child.kill()
     assert child.returncode == 1
     (line,) = stderr.splitlines()
-    assert re.match(r"cellstate: error: interrupted at step \d+ \(epoch \d+\); run/checkpoints/last.ckpt holds", line)
+    assert re.match(
+        r"cellstate: error: interrupted at step \d+ \(epoch \d+\); saved in run/checkpoints/last.ckpt;", line
+    )
     assert manifest_of("run")["status"] == "interrupted"
     assert list(Path("run").rglob("*.tmp")) == []
 

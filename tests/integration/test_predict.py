@@ -243,7 +243,7 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
 ) -> None:
     Path("weather.txt").write_text("sun rain\n")
     Path("old.csv").write_text("kept")
-    refused(cellstate, states, "output=old.csv: is there already;", "input=weather.txt", output="output=old.csv")
+    refused(cellstate, states, "output=old.csv: already exists;", "input=weather.txt", output="output=old.csv")
     refused(cellstate, states, "output=out.txt: its name does not say", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "there is no folder nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
@@ -262,7 +262,7 @@ def test_models_without_a_table_are_pointed_elsewhere(
     limits = ("trainer.limit_val_batches=1", "data.steps=8")
     run = trained(folder, "experiment=char_lm", *limits)
     Path("new.txt").write_text("sun rain\n")
-    refused(cellstate, run, "holds a language model, which predicts no table; have it write with", "input=new.txt")
+    refused(cellstate, run, "contains a language model, which predicts no table; have it write with", "input=new.txt")
 
 
 def test_a_model_of_a_synthetic_task_reads_a_file_too(

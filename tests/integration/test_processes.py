@@ -210,5 +210,5 @@ def test_torchrun_starts_the_processes_as_well(working_folder: Path) -> None:
 def test_several_machines_need_someone_to_start_their_processes(cellstate: Command) -> None:
     answer = cellstate("train", "trainer=ddp_cpu", "trainer.num_nodes=2", "report=false")
     assert answer.status == 2
-    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: the processes of several machines are")
+    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: start multi-node training with")
     assert not list(Path("outputs").rglob("manifest.json"))
