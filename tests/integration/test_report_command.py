@@ -136,7 +136,7 @@ def test_folders_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_drawing_is_loaded_only_where_a_page_is_written() -> None:
-    modules = "cellstate.report, cellstate.report.rebuild, cellstate.commands.report, cellstate.report.asked"
+    modules = "cellstate.report, cellstate.report.rebuild, cellstate.commands.report, cellstate.report.configuration"
     heavy = "{'matplotlib', 'optuna', 'torch', 'jinja2'}"
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -23,7 +23,7 @@ from cellstate.model.material import Material
 from cellstate.model.next_state import figures as states
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration
-from cellstate.report.asked import choices, command_line
+from cellstate.report.configuration import choices, command_line
 from cellstate.training.run import Run
 
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=1", "report=false"]

@@ -100,17 +100,12 @@ class Checkpoints(Checkpoint):
         """Use the folder of the first process in all processes; each may have its own if started externally."""
         self.folder = trainer.strategy.broadcast(self.folder)
 
-    def _agree_on_step(self, trainer: L.Trainer) -> None:
+    def _agree(self, agreement: Agreement, trainer: L.Trainer) -> None:
         late = time.monotonic() - self._saved[1] >= self._seconds
         requests = (self.stop.signal is not None, self.stop.overdue, late)
-        stop, overdue, late = self._steps_agreed.any(requests, trainer.strategy.root_device)
+        stop, overdue, late = agreement.any(requests, trainer.strategy.root_device)
         self._stopping, self._overdue = self._stopping or stop, self._overdue or overdue
         self._time_is_up = self._time_is_up or late
-
-    def _agree_on_batch(self, trainer: L.Trainer) -> None:
-        requests = (self.stop.signal is not None, self.stop.overdue)
-        stop, overdue = self._batches_agreed.any(requests, trainer.strategy.root_device)
-        self._stopping, self._overdue = self._stopping or stop, self._overdue or overdue
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Restore the random state, and start the clock."""
@@ -132,7 +127,7 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save if due, at the next safe point."""
-        self._agree_on_step(trainer)
+        self._agree(self._steps_agreed, trainer)
         enough = trainer.global_step - self._saved[0] >= self._steps
         if self._due or self._stopping or enough or self._time_is_up:
             if at_safe_point(trainer):
@@ -142,13 +137,13 @@ class Checkpoints(Checkpoint):
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Interrupt a validation that delays a stop for too long, or that follows training."""
-        self._agree_on_batch(trainer)
+        self._agree(self._batches_agreed, trainer)
         if self._overdue or (self._stopping and trainer.state.fn != "fit"):
             raise Stopped
 
     def on_test_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Interrupt a test; a resumed run repeats it."""
-        self._agree_on_batch(trainer)
+        self._agree(self._batches_agreed, trainer)
         if self._stopping:
             raise Stopped
 

@@ -11,6 +11,7 @@ import lightning as L
 
 from cellstate.callbacks.position import newest_epoch
 from cellstate.errors import not_written
+from cellstate.runs.writing import write_whole
 
 
 class History(L.Callback):
@@ -68,9 +69,7 @@ class History(L.Callback):
 
     def _rewrite(self) -> None:
         """Replace the file atomically by the current rows."""
-        draft = self.path.with_suffix(".tmp")
-        self._write(draft, "w", self.rows)
-        draft.replace(self.path)
+        write_whole(self.path, lambda draft: self._write(draft, "w", self.rows))
 
     def _write(self, path: Path, mode: str, rows: list[dict[str, float]]) -> None:
         try:

@@ -37,11 +37,6 @@ class ForeignError(RefusedError):
     """Another program wrote the file."""
 
 
-def looks_like_safetensors(head: bytes) -> bool:
-    """Return whether the first nine bytes of a file look like safetensors."""
-    return head[LENGTH : LENGTH + 1] == b"{"
-
-
 def pack(weights: Mapping[str, Tensor], record: Mapping[str, Any]) -> bytes:
     """Return the content of a file with weights and a record.
 

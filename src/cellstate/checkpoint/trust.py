@@ -12,7 +12,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,11 +176,16 @@ def check_plain(values: Any, part: str) -> None:
     Raises:
         RecordError: with the name of the section.
     """
-    if _has_key_of_hydra(values):
+    if next(of_hydra(values), None) is not None:
         raise RecordError(f"the config of {part} contains more than plain values")
 
 
-def _has_key_of_hydra(value: Any) -> bool:
+def of_hydra(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all mappings in plain values that have special keys of Hydra."""
     if isinstance(value, Mapping):
-        return any(str(key).startswith("_") or _has_key_of_hydra(part) for key, part in value.items())
-    return isinstance(value, (list, tuple)) and any(map(_has_key_of_hydra, value))
+        if any(str(key).startswith("_") for key in value):
+            yield value
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from of_hydra(part)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from cellstate.debug.phases import Phases
 from cellstate.debug.preset import Preset
 from cellstate.debug.tables import Operator, operator_rows, operators_of, part_rows, tables
 from cellstate.errors import RequestError, not_written
+from cellstate.runs.writing import csv_text
 
 BEFORE_TRACE = 3  # warm-up steps of torch's profiler, which are discarded
 
@@ -71,8 +71,9 @@ class Profile(Preset):
         try:
             place.mkdir(exist_ok=True)
             self.watch.export(place / "trace.json.gz")
-            write_csv(place / "step.csv", part_rows(self.watch.record()))
-            write_csv(place / "operators.csv", operator_rows(self.watch.operators))
+            parts, operators = part_rows(self.watch.record()), operator_rows(self.watch.operators)
+            for name, rows in (("step", parts), ("operators", operators)):
+                (place / f"{name}.csv").write_text(csv_text(rows), encoding="utf-8", newline="")
             with (place / "tables.txt").open("w", encoding="utf-8") as file:
                 printed = Console(file=file, width=100, highlight=False)
                 for part in shown:
@@ -170,11 +171,3 @@ def without_messages() -> Iterator[None]:
             others = [line for line in file if not line.startswith(b"USDT:")]
             if others:
                 sys.stderr.write(b"".join(others).decode(errors="replace"))
-
-
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as CSV with a header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -10,7 +10,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger as LightningCSVLogger
 
-from cellstate.logger.run import Outcome, RunLogger, TrackedRun, columns, flat
+from cellstate.logger.run import Outcome, RunLogger, TrackedRun, flat
+from cellstate.runs.writing import csv_text
 
 
 class CSVLogger(RunLogger, LightningCSVLogger):
@@ -56,10 +57,7 @@ class CSVLogger(RunLogger, LightningCSVLogger):
         if outcome.test_scores:
             self.log_metrics(dict(outcome.test_scores), step=outcome.metrics["steps"])
         for name, rows in outcome.tables.items():
-            with (Path(self.log_dir) / f"{name}.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns(rows))
-                writer.writeheader()
-                writer.writerows(rows)
+            (Path(self.log_dir) / f"{name}.csv").write_text(csv_text(rows), encoding="utf-8", newline="")
 
     def close(self, status: str) -> None:  # noqa: ARG002
         """Save the remaining rows."""

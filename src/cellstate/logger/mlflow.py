@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import re
@@ -15,7 +13,10 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger as LightningMLFlowLogger
 
 from cellstate.errors import RunError
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, require
+from cellstate.logger.run import Outcome, RunLogger, TrackedRun, flat, require
+from cellstate.runs.isolation import restored_variables
+from cellstate.runs.quiet import log_level
+from cellstate.runs.writing import csv_text
 
 SQLITE, VARIABLE = "sqlite:///", "MLFLOW_TRACKING_URI"
 # Timeout and retries, unless set by the user: MLflow's defaults take four minutes.
@@ -64,16 +65,12 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
 
         for name_of_logger in ("mlflow", "alembic"):
             logging.getLogger(name_of_logger).setLevel(logging.WARNING)
-        before = os.environ.get(VARIABLE)
         try:
-            with short_timeouts():
+            # Lightning makes MLflow set the variable, which would affect the next run.
+            with short_timeouts(), restored_variables(VARIABLE):
                 self._open(name, run)
         except Exception as error:
             raise RunError(f"logger=mlflow: {self._reason(error)}") from error
-        finally:  # Lightning makes MLflow set the variable, which would affect the next run
-            os.environ.update({VARIABLE: before} if before else {})
-            if before is None:
-                os.environ.pop(VARIABLE, None)
         self._began = True
 
     def _open(self, name: str, run: TrackedRun) -> None:
@@ -134,7 +131,7 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         """Log scores, tables, figures and files of the run, and the best checkpoint."""
         self.log_metrics({f"best/{name}": value for name, value in outcome.scores.items()}, outcome.metrics["steps"])
         for name, rows in outcome.tables.items():
-            self.experiment.log_text(self.run_id, as_csv(rows), f"tables/{name}.csv")
+            self.experiment.log_text(self.run_id, csv_text(rows), f"tables/{name}.csv")
         for file in outcome.figures:
             self.experiment.log_artifact(self.run_id, str(file), "figures")
         for file in outcome.files:
@@ -162,17 +159,9 @@ def short_timeouts() -> Iterator[None]:
 
     Also hides urllib3's warning about each failed attempt.
     """
-    lacking = {name: value for name, value in WAITING.items() if name not in os.environ}
-    attempts = logging.getLogger("urllib3.connectionpool")
-    level = attempts.level
-    attempts.setLevel(logging.ERROR)
-    os.environ.update(lacking)
-    try:
+    with restored_variables(*WAITING), log_level(logging.ERROR, "urllib3.connectionpool"):
+        os.environ.update({name: value for name, value in WAITING.items() if name not in os.environ})
         yield
-    finally:
-        attempts.setLevel(level)
-        for name in lacking:
-            os.environ.pop(name, None)
 
 
 def unanswered(error: BaseException) -> str | None:
@@ -193,12 +182,3 @@ def absolute(uri: str) -> str:
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + str(Path(uri.removeprefix(SQLITE)).expanduser().resolve())
-
-
-def as_csv(rows: Rows) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns(rows))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

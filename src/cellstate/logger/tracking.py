@@ -16,9 +16,8 @@ from cellstate.callbacks import History
 from cellstate.config.compose import in_sweep
 from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, warning_on_error
 from cellstate.metrics.table import MONITOR, rank
-from cellstate.runs.folder import RunFolder
+from cellstate.runs.folder import RunFolder, status_of
 from cellstate.runs.stopping import interruptible
-from cellstate.runs.watching import PrunedError
 
 FACTS = ("fingerprint", "versions", "reference")  # entries of the record of checkpoints
 
@@ -62,14 +61,8 @@ class Tracking(L.Callback):
         try:
             self._begin(run)
             yield
-        except KeyboardInterrupt:
-            self._close("interrupted")
-            raise
-        except PrunedError:
-            self._close("pruned")
-            raise
-        except BaseException:
-            self._close("failed")
+        except BaseException as error:
+            self._close(status_of(error))
             raise
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002

@@ -16,8 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellstate.errors import RequestError
-from cellstate.runs.lock import Lock
+from cellstate.runs.lock import is_held
 
 OFFLINE, ONLINE = "offline-run-*/run-*.wandb", "run-*/run-*.wandb"
 
@@ -47,11 +46,7 @@ class OfflineRun:
         manifest = self.folder / "manifest.json"
         if not manifest.is_file() or json.loads(manifest.read_text()).get("status") != "running":
             return False
-        try:
-            Lock(self.folder / ".lock").release()
-        except RequestError:
-            return True
-        return False
+        return is_held(self.folder / ".lock")
 
 
 def find_runs(places: Iterable[Path], *, online: bool = False) -> list[OfflineRun]:

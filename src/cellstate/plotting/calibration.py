@@ -42,15 +42,7 @@ def reliability(probabilities: np.ndarray, outcomes: np.ndarray) -> Reliability:
 
 
 def draw(theme: Theme, found: Reliability, *, title: str, what: str, label: str) -> Figure:
-    """Plot observed against predicted frequency, above a histogram of the predictions.
-
-    Args:
-        theme: the colours.
-        found: the bins.
-        title: title of the figure.
-        what: what is counted, such as ``sequences``.
-        label: label of the x axis.
-    """
+    """Plot observed against predicted frequency above a histogram of the predictions (``what``: ``sequences``, ...)."""
     total = int(found.counts.sum())
     subtitle = f"observed frequency  ·  expected calibration error {found.error:.4f}"
     figure = canvas.new_figure(theme, HEIGHT, title, subtitle)

@@ -110,15 +110,7 @@ def row_figure(
 ) -> tuple[Figure, Axes]:
     """Return a figure and axes for horizontal rows, whose grid lines are vertical.
 
-    Args:
-        theme: the colours.
-        rows: inches of all rows.
-        title: title of the figure.
-        subtitle: the line below it.
-        limits: y limits, bottom and top.
-        below: inches for the x axis.
-        above: inches between subtitle and axes.
-        width: inches of the figure.
+    ``limits`` are the y limits, bottom and top; ``rows``, ``below`` (x axis) and ``above`` are heights in inches.
     """
     heads = TITLE + SUBTITLE + above
     height = 2 * MARGIN + heads + below + rows

@@ -47,7 +47,8 @@ class Choice:
 
 
 def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]:
-    """Return the choices of a config by section; values that are null, false or empty are left out."""
+    """Return the choices of a config by section; values that are null, false or empty (but not 0) are left out."""
+    off = (None, "", [])
     changed = {word.partition("=")[0].lstrip("+") for word in overrides}
     found = []
     for part in PARTS:
@@ -61,7 +62,8 @@ def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]
         settings = (
             Setting(f"{key}={shown(value)}", f"{part}.{key}" in changed)
             for key, value in flat(section)
-            if f"{part}.{key}" in changed or (is_on(value) and not (part == "trainer" and USUAL.get(key) == value))
+            if f"{part}.{key}" in changed
+            or (value is not False and value not in off and not (part == "trainer" and USUAL.get(key) == value))
         )
         found.append(Choice(part, name, part in changed, tuple(settings)))
     return found
@@ -76,11 +78,6 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def is_on(value: Any) -> bool:
-    """Return whether a value switches something on; 0 does, as a number."""
-    return value is not None and value is not False and value not in ("", [])
 
 
 def shown(value: Any) -> str:

@@ -38,21 +38,19 @@ def pictures(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
 
 
 def picture(drawing: Drawing, folder: Path) -> Picture:
-    """Render one figure."""
+    """Render one figure.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     from cellstate.plotting.canvas import DPI, render
 
     images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
-    write_whole(folder / "figures" / f"{drawing.name}.png", lambda draft: write_image(draft, images[LIGHT.name]))
+    write_whole(folder / "figures" / f"{drawing.name}.png", lambda draft: draft.write_bytes(images[LIGHT.name]))
     # Bytes 16 to 24 of a PNG file are its width and height (RFC 2083, 11.2.1).
     width, height = (int.from_bytes(images[LIGHT.name][at : at + 4], "big") * 100 // DPI for at in (16, 20))
     sources = {name: f"data:image/png;base64,{base64.b64encode(image).decode()}" for name, image in images.items()}
     return Picture(drawing.name, drawing.caption, sources, width, height, drawing.wide)
-
-
-def write_image(file: Path, image: bytes) -> None:
-    """Write a figure, creating its folder if necessary."""
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(image)
 
 
 def discard_others(folder: Path, kept: Iterable[Picture]) -> None:

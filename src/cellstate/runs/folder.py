@@ -20,9 +20,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cellstate.errors import RequestError, RunError, no_run_folder, not_written
+from cellstate.errors import RequestError, RunError, no_run_folder
 from cellstate.runs.lock import Lock
 from cellstate.runs.watching import PrunedError
+from cellstate.runs.writing import write_whole
 
 LOCK = ".lock"
 PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "polars")
@@ -103,15 +104,8 @@ class RunFolder:
         Raises:
             RunError: the disk is full or not writable; an existing file is unchanged.
         """
-        target = self.path / name
-        draft = target.with_suffix(".tmp")
-        try:
-            draft.write_text(json.dumps(content, indent=2) + "\n")
-            draft.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
-            raise not_written(target, error) from error
+        text = json.dumps(content, indent=2) + "\n"
+        write_whole(self.path / name, lambda draft: draft.write_text(text))
 
     def update(self, **facts: Any) -> None:
         """Add facts to the manifest."""
@@ -123,25 +117,19 @@ class RunFolder:
         """Record how the code inside ends: completed, pruned, interrupted or failed (with the reason)."""
         try:
             yield
-        except KeyboardInterrupt:
-            self.end("interrupted")
-            raise
-        except PrunedError as error:
-            self.end("pruned", str(error))
-            raise
         except BaseException as error:
-            self.end("failed", f"{type(error).__name__}: {error}")
+            status = status_of(error)
+            reasons = {"pruned": str(error), "failed": f"{type(error).__name__}: {error}"}
+            # If the end cannot be recorded either, the original error takes precedence.
+            with suppress(RunError):
+                reason = {"reason": reasons[status]} if status in reasons else {}
+                self.update(status=status, finished=now(), **reason)
             raise
         else:
             self.update(status="completed", finished=now())
             (self.path / LOCK).unlink(missing_ok=True)  # no process will work on it again
         finally:
             self._lock.release()
-
-    def end(self, status: str, reason: str | None = None) -> None:
-        """Record how a run ended; if that cannot be written either, the original error takes precedence."""
-        with suppress(RunError):
-            self.update(status=status, finished=now(), **({} if reason is None else {"reason": reason}))
 
 
 class Bystander(RunFolder):
@@ -157,6 +145,13 @@ class Bystander(RunFolder):
     def recording(self) -> Iterator[None]:
         """Record nothing."""
         yield
+
+
+def status_of(error: BaseException) -> str:
+    """Return the status of a run that ended with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "pruned" if isinstance(error, PrunedError) else "failed"
 
 
 def run_id(path: Path) -> str:

@@ -27,7 +27,7 @@ def isolated(seed: int | None = None) -> Iterator[None]:
     Args:
         seed: seed of Python, NumPy and torch inside; None: keep their current state.
     """
-    with _random_states(), _determinism(), _variables():
+    with _random_states(), _determinism(), restored_variables(*VARIABLES):
         if seed is not None:
             L.seed_everything(seed, workers=True, verbose=False)
         yield
@@ -62,8 +62,9 @@ def _determinism() -> Iterator[None]:
 
 
 @contextmanager
-def _variables() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in VARIABLES}
+def restored_variables(*names: str) -> Iterator[None]:
+    """Restore environment variables afterwards."""
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 20.0  # seconds that a validation may delay a stop; job schedulers kill after 30 or more
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool]:
+    """Handle the signals inside with ``handler``; yields False outside of the main thread, where that is impossible."""
+    if threading.current_thread() is not threading.main_thread():
+        yield False
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield True
+    finally:
+        for number, original in before.items():
+            signal.signal(number, original)
 
 
 @contextmanager
@@ -23,19 +37,12 @@ def interruptible(message: str = "") -> Iterator[None]:
     Raises:
         KeyboardInterrupt: a signal was received.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt(*([message] if message else []))
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
+    with handling(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Stopped(BaseException):
@@ -62,21 +69,12 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Record signals while the code inside runs; a second Ctrl-C takes effect at once.
-
-        Only the main thread can handle signals; in others this does nothing.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        self._listening = True
-        try:
-            yield
-        finally:
-            self._listening = False
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        """Record signals while the code inside runs; a second Ctrl-C takes effect at once."""
+        with handling(self._note) as self._listening:
+            try:
+                yield
+            finally:
+                self._listening = False
 
     def listen_alone(self) -> None:
         """Restore the handlers that Lightning replaced, which end an epoch on SIGTERM before it can be saved."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cellstate.errors import RequestError, not_written
 
@@ -27,13 +30,14 @@ def output_path(path: str, *, overwrite: bool) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
+    """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``. Creates its folder.
 
     Raises:
         RunError: the disk is full or not writable; an existing file is unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(exist_ok=True)
         write(draft)
         draft.replace(path)
     except OSError as error:
@@ -41,3 +45,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header of all their keys; missing values are empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -25,7 +25,7 @@ from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
-from cellstate.scoring.rebuild import refusing
+from cellstate.scoring.rebuild import FILES, refusing
 from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
 
@@ -36,7 +36,6 @@ PRECISIONS = (
 )
 ACCELERATORS = ("cpu", "gpu", "auto")
 MOST_THREADS = 256  # an untrusted checkpoint must not start an excessive number of threads
-PLACES = ("path", "test_path")  # arguments with the location of the data, not its content
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,6 @@ def evaluate(
     stored = open_checkpoint(checkpoint, trust=trust)
     file, record = stored.file, stored.record
     changes = dict(data or {})
-    check_batch_size(changes)
     with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = matching_data(stored, changes, allow_changed=allow_changed_data, test=test)
         model = stored.model()
@@ -143,13 +141,6 @@ def evaluate(
         looks=looks,
         debug=debugged(record["config"]),
     )
-
-
-def check_batch_size(changes: Mapping[str, Any]) -> None:
-    """Check the batch size (RequestError)."""
-    size = changes.get("batch_size", 1)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise RequestError(f"data.batch_size={shown(size)}: should be a whole number greater than 0")
 
 
 def matching_data(stored: Stored, changes: Mapping[str, Any], *, allow_changed: bool, test: bool) -> SequenceData:
@@ -315,7 +306,7 @@ def overridden(
     if trainer.world_size != there.get("processes") and (devices is not None or there.get("device") != "cpu"):
         found["devices"] = there.get("processes"), trainer.world_size
     for key, value in changes.items():
-        if key not in PLACES and config["data"].get(key) != value:
+        if key not in FILES and config["data"].get(key) != value:
             found[f"data.{key}"] = config["data"].get(key), value
     return found
 
@@ -323,5 +314,5 @@ def overridden(
 def source(record: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
     """Return a name for a checkpoint's data: its files, or its class."""
     asked = {**record["config"]["data"], **changes}
-    files = [str(asked[key]) for key in PLACES if asked.get(key)]
+    files = [str(asked[key]) for key in FILES if asked.get(key)]
     return " and ".join(files) or f"data={str(asked['_target_']).rsplit('.', 1)[-1]}"

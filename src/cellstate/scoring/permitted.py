@@ -26,10 +26,12 @@ from cellstate.checkpoint.trust import (
     check_name,
     check_plain,
     is_of,
+    of_hydra,
     resolved,
     trusted_packages,
     within,
 )
+from cellstate.config.options import LEDGER
 from cellstate.data import TextData
 from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
@@ -81,7 +83,6 @@ PRESETS = Listed("debug", ("cellstate.debug",), (Fast, Overfit, Profile), Preset
 PARTS = (*BUILT, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS, PRESETS)
 SECTIONS = {"data", "model", "backbone", "optimizer", "trainer", "checkpoint"}
 GROUPS = (CALLBACKS, LOGGERS)  # may have several entries
-LEDGER = "outputs/ledger.csv"
 MOST_PROCESSES = max(64, os.cpu_count() or 1)
 
 
@@ -138,17 +139,6 @@ def check_names(config: Mapping[str, Any], trust: Trust = ()) -> None:
             check_plain(arguments, place)
 
 
-def of_hydra(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield all mappings in plain values that have special keys of Hydra."""
-    if isinstance(value, Mapping):
-        if any(str(key).startswith("_") for key in value):
-            yield value
-        value = tuple(value.values())
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from of_hydra(part)
-
-
 def nodes(values: Mapping[str, Any], needed: Container[str] = SECTIONS) -> Iterator[tuple[Listed, str, Any]]:
     """Yield all sections of a config that name a class: the list of allowed classes, the key, and the section.
 
@@ -189,13 +179,8 @@ def check_of_logger(cls: type, place: str, key: str, value: Any, folder: Path) -
     if key in ("save_dir", "sub_dir") and not is_inside(Path(str(value)), folder):
         raise RequestError(f"{place}={str(value)[:200]!r}: outside of the run folder; not allowed in a recorded config")
     in_path = ("version", "id") if cls not in WITH_FOLDERS else ("name", "version")
-    if key in in_path and {"/", "\\", ".."} & set(_pieces(str(value))):
+    if key in in_path and {"/", "\\", ".."} & {*str(value), *Path(str(value)).parts}:
         raise RequestError(f"{place}={str(value)[:200]!r}: outside of its folder; not allowed in a recorded config")
-
-
-def _pieces(text: str) -> Iterator[str]:
-    yield from text
-    yield from Path(text).parts
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -93,16 +93,11 @@ def read_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes: An
         except RequestError as error:
             if not unasked:
                 raise
-            raise RequestError(
-                f"{', '.join(unasked)}: {_where(unasked)}; give the original file with data.path=FILE"
-            ) from error
+            reason = "not the data that this model was trained on: it cannot be read (data.path=FILE shows the reason)"
+            if not all(Path(path).exists() for path in unasked):
+                reason = "the data file of this model no longer exists"
+            raise RequestError(f"{', '.join(unasked)}: {reason}; give the original file with data.path=FILE") from error
     return built
-
-
-def _where(paths: list[str]) -> str:
-    if all(Path(path).exists() for path in paths):
-        return "not the data that this model was trained on: it cannot be read (data.path=FILE shows the reason)"
-    return "the data file of this model no longer exists"
 
 
 def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> SequenceModel:

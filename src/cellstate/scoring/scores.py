@@ -30,15 +30,9 @@ def look(
     data: SequenceData,
     metrics: Mapping[str, float],
 ) -> Look:
-    """Return the ledger entry of an evaluation on the test split of ``data``.
+    """Return the ledger entry of an evaluation by ``command`` on the test split of ``data``.
 
-    Args:
-        command: the command that evaluated it.
-        content: the checkpoint; None for a model in memory, without known experiment and seed.
-        path: the checkpoint file.
-        model: the evaluated model.
-        data: the datamodule.
-        metrics: the scores.
+    ``content`` is the checkpoint read from ``path``; None for a model in memory, without known experiment and seed.
     """
     config = {} if content is None else content[checkpoint.KEY]["config"]
     return Look(

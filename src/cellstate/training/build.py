@@ -16,7 +16,6 @@ from lightning.pytorch.profilers import Profiler
 from cellstate import checkpoint
 from cellstate.callbacks import GradientNorm, Progress
 from cellstate.data import SequenceData
-from cellstate.debug import Preset
 from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
 from cellstate.errors import RequestError
@@ -68,11 +67,6 @@ def check_optimizer(optimizer: Part, parameters: Iterable[torch.nn.Parameter]) -
         optimizer.factory()(parameters)
     except (TypeError, ValueError) as error:
         raise RequestError(f"optimizer: {error}") from error
-
-
-def build_preset(settings: Settings) -> Preset:
-    """Return the preset of ``debug=NAME``; a neutral one if there is none."""
-    return Preset() if settings.debug is None else settings.debug.build()
 
 
 def build_trainer(

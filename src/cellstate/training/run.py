@@ -35,7 +35,7 @@ from cellstate.runs.stopping import StopRequest
 from cellstate.runs.watching import present_watcher
 from cellstate.scoring.scores import look, metrics_of, references
 from cellstate.training import summary
-from cellstate.training.build import build_data, build_model, build_preset, build_trainer
+from cellstate.training.build import build_data, build_model, build_trainer
 from cellstate.training.fit import fit, passing_on_interruption, resume_hint
 from cellstate.training.settings import Settings, resolve
 
@@ -132,7 +132,7 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
     Raises:
         RequestError: a part cannot be built, or parts are incompatible.
     """
-    preset = build_preset(settings)
+    preset: Preset = settings.debug.build() if settings.debug else Preset()
     data = build_data(settings)
     if not settings.test:
         data.lock_test()
@@ -144,7 +144,8 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
     keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
     history = History(folder / "metrics.csv")
     tracking = Tracking(history, keeper.monitor)
-    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watchers(history, stop)]
+    watching = [Watched(watcher, history, stop)] if (watcher := present_watcher()) else []
+    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watching]
     trainer = build_trainer(settings, folder, callbacks, preset.profiler())
     preset.check(trainer, again=again)
     ledger = Ledger(settings.ledger)
@@ -173,12 +174,6 @@ def known_metrics(
     known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
     wanted = monitors(settings.monitoring())
     return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
-
-
-def watchers(history: History, stop: StopRequest) -> list[L.Callback]:
-    """Return the callback that reports validations to a search, if there is one."""
-    watcher = present_watcher()
-    return [] if watcher is None else [Watched(watcher, history, stop)]
 
 
 @contextmanager

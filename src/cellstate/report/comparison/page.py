@@ -10,8 +10,8 @@ from typing import Any
 from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
-from cellstate.report.asked import command_line, shown
 from cellstate.report.comparison.reading import Comparison, Condition, read
+from cellstate.report.configuration import command_line, shown
 from cellstate.report.document import discard_others, page_link, pictures, write_page
 
 CURVES = 8  # conditions with learning curves
@@ -29,21 +29,18 @@ class Line:
     name: str
     kind: str
     mean: str
-    half: str
-    n: str
     given: list[str]
-    parameters: str
-    state: str
-    seconds: str
-    link: str
-    missing: str
+    half: str = ""
+    n: str = ""
+    parameters: str = ""
+    state: str = ""
+    seconds: str = ""
+    link: str = ""
+    missing: str = ""
 
 
 def write(folder: Path) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a comparison, and return the page.
-
-    Args:
-        folder: the comparison folder, with ``comparison.json`` and the run folders.
+    """Write ``report.html`` and ``figures/*.png`` into the folder of a comparison, and return the page.
 
     Raises:
         RequestError: ``comparison.json`` is invalid.
@@ -94,19 +91,13 @@ def given_keys(condition: Condition) -> list[str]:
 def sorted_lines(comparison: Comparison, condition: Condition) -> list[Line]:
     """Return variants and references by rank."""
     given = given_keys(condition)
-    rows = [
-        (
-            rank(condition.metric, variant["score"]["mean"] if variant["score"] else None),
-            line(comparison, variant, given),
-        )
-        for variant in condition.variants
-    ]
+    means = [variant["score"]["mean"] if variant["score"] else None for variant in condition.variants]
+    lines = [line(comparison, variant, given) for variant in condition.variants]
+    rows = [(rank(condition.metric, mean), one) for mean, one in zip(means, lines, strict=True)]
     for name, value in condition.content["reference"].items():
         kind = "optimum" if name in OPTIMA else "baseline"
-        blank = [""] * len(given)
-        rows.append(
-            (rank(condition.metric, value), Line(spoken(name), kind, number(value), "", "", blank, "", "", "", "", ""))
-        )
+        reference = Line(spoken(name), kind, number(value), [""] * len(given))
+        rows.append((rank(condition.metric, value), reference))
     return [one for _, one in sorted(rows, key=lambda row: row[0])]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import RequestError
-from cellstate.report.asked import is_number, shown
+from cellstate.report.configuration import is_number, shown
 from cellstate.report.sweep.reading import brief
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellstate.report.asked import choices, command_line
+from cellstate.report.configuration import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.runs.yaml_file import read_yaml
 
@@ -24,14 +24,14 @@ def write(
     data: SequenceData,
     model: SequenceModel,
 ) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a finished run, and return the page.
+    """Write ``report.html`` and ``figures/*.png`` of a completed run, and return the page.
 
     Args:
-        folder: the run folder, with ``manifest.json`` and ``config.yaml``.
+        folder: the run folder.
         metrics: the content of ``metrics.json``.
         history: the rows of ``metrics.csv``.
         data: the data of the run.
-        model: with the best weights, after testing (or validating) it.
+        model: the model with the best weights, after testing (or validating) it.
     """
     from cellstate.model.material import Material
     from cellstate.report.run import learning, standing  # these load matplotlib

@@ -13,7 +13,6 @@ from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.asked import shown
 from cellstate.report.document import page_link
 from cellstate.report.sweep.reading import Group, Sweep
 
@@ -32,16 +31,15 @@ class Line:
     cells: mean and half-width of the 95 % interval of each metric, as text.
     """
 
-    place: str
     name: str
     kind: str
-    values: Sequence[str]
-    repeats: str
-    missing: str
     cells: Sequence[tuple[str, str]]
-    parameters: str
-    seconds: str
-    link: str
+    place: str = ""
+    repeats: str = ""
+    missing: str = ""
+    parameters: str = ""
+    seconds: str = ""
+    link: str = ""
 
 
 def columns(sweep: Sweep) -> list[str]:
@@ -59,8 +57,7 @@ def lines(sweep: Sweep) -> list[Line]:
     for name, value in sweep.reference.items():
         kind = "optimum" if name in OPTIMA else "baseline"
         cells = [(number(value), ""), *blank]
-        line = Line("", spoken(name), kind, [""] * len(sweep.keys), "", "", cells, "", "", "")
-        ranked.append((rank(sweep.metric, value), 0 if kind == "optimum" else 2, line))
+        ranked.append((rank(sweep.metric, value), 0 if kind == "optimum" else 2, Line(spoken(name), kind, cells)))
     return [line for *_, line in sorted(ranked, key=lambda entry: entry[:2])]
 
 
@@ -75,7 +72,6 @@ def group_line(sweep: Sweep, group: Group, place: int) -> Line:
         place=str(place) if group.mean is not None else "",
         name=group.name,
         kind="best" if place == 1 and group.mean is not None else "group",
-        values=[shown(group.values[key]) if key in group.values else "" for key in sweep.keys],
         repeats=f"{len(group.done)} of {len(group.rows) + absent}",
         missing=", ".join(sweep.name_of(one) for one in group.missing),
         cells=[interval_of(group, metric) for metric in columns(sweep)],
@@ -119,7 +115,8 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
         theme, ROW * len(groups), "Leaderboard", f"{label}, {sweep.split} split", limits=(len(groups) - 0.4, -0.6),
         above=NAMES if lines else 0.0, width=canvas.FULL_WIDTH,
     )  # fmt: skip
-    axes.set_yticks(range(len(groups)), row_names(figure, groups))
+    names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
+    axes.set_yticks(range(len(groups)), [canvas.shortened(figure, name, 3.6) for name in names])
     scores = [[value for row in group.done if (value := sweep.score(row)) is not None] for group in groups]
     for place, (group, values) in enumerate(zip(groups, scores, strict=True)):
         hue = theme.run if place == 0 else theme.muted
@@ -138,12 +135,6 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
     axes.set_xlabel(label)
     draw_references(theme, axes, lines)
     return canvas.fit(figure)
-
-
-def row_names(figure: Figure, groups: Sequence[Group]) -> list[str]:
-    """Return the row labels: rank and name, truncated to fit."""
-    names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
-    return [canvas.shortened(figure, name, 3.6) for name in names]
 
 
 def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: str) -> list[float]:

@@ -16,7 +16,7 @@ from cellstate.metrics.table import rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.asked import is_number
+from cellstate.report.configuration import is_number
 from cellstate.report.sweep.reading import Sweep
 
 FEWEST = 6  # scores needed

@@ -11,7 +11,7 @@ from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
-from cellstate.report.asked import choices, command_line
+from cellstate.report.configuration import choices, command_line
 from cellstate.report.document import discard_others, page_link, pictures, write_page
 from cellstate.report.headlines import headline_of
 from cellstate.report.sweep import searching
@@ -22,11 +22,9 @@ LISTED = 12  # values of a parameter that are listed
 
 
 def write(folder: Path, *, metric: str | None = None) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a sweep, and return the page.
+    """Write ``report.html`` and ``figures/*.png`` into the folder of a sweep, and return the page.
 
-    Args:
-        folder: the sweep folder, with ``sweep.json`` and the run folders of its jobs.
-        metric: the metric to rank by, such as ``val/loss``; None: the main metric of the task.
+    Jobs are ranked by ``metric``, such as ``val/loss``; None: by the main metric of the task.
 
     Raises:
         RequestError: ``sweep.json`` is invalid, or the jobs do not have the metric.
@@ -39,6 +37,7 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
     label = headline.label if headline and sweep.metric == headline.metric else sweep.metric.replace("_", " ")
     important = importance.importances(sweep)
     search = sweep.content.get("search")
+    config = config_of(folder / sweep.scored[0].done[0]["folder"]) if sweep.scored else {}
     shown_figures = {
         "ranking": pictures(board.drawing(sweep, label), folder),
         "mattered": pictures(
@@ -65,7 +64,7 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
         search=search,
         searched=searching.facts(search) if search else [],
         trials=searching.tables(search, board.LISTED, sweep.short) if search else [],
-        choices=best_choices(sweep),
+        choices=choices(config, [f"{key}=" for key in sweep.keys]),
         metrics=board.columns(sweep),
         lines=board.lines(sweep),
         listed=board.LISTED,
@@ -142,13 +141,6 @@ def varied(sweep: Sweep) -> list[tuple[str, str]]:
         more = f", … ({len(values)} values)" if len(values) > LISTED else ""
         found.append((key, ", ".join(list(values)[:LISTED]) + more))
     return found
-
-
-def best_choices(sweep: Sweep) -> list[Any]:
-    """Return the choices of the best configuration by section."""
-    if not sweep.scored:
-        return []
-    return choices(config_of(sweep.folder / sweep.scored[0].done[0]["folder"]), [f"{key}=" for key in sweep.keys])
 
 
 def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.asked import is_number
+from cellstate.report.configuration import is_number
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Group, Sweep, brief
 

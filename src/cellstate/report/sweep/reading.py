@@ -13,7 +13,7 @@ from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.table import rank
-from cellstate.report.asked import shown
+from cellstate.report.configuration import shown
 from cellstate.report.sweep import searching
 
 JobRow = Mapping[str, Any]
@@ -176,12 +176,7 @@ def read_rows(file: Path) -> list[dict[str, float]]:
 
 
 def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
-    """Return the sweep of a folder.
-
-    Args:
-        folder: contains ``sweep.json``.
-        metric: the metric to rank by, ``val/NAME``, ``test/NAME`` or ``NAME``.
-        preferred: the main metric of the task, used if ``metric`` is None.
+    """Return the sweep of a folder, ranked by ``metric`` (``val/NAME``, ``test/NAME`` or ``NAME``), else ``preferred``.
 
     Raises:
         RequestError: ``sweep.json`` is invalid, or the jobs do not have the metric.

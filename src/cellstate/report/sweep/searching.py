@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cellstate.plotting.parts import Table
-from cellstate.report.asked import shown
+from cellstate.report.configuration import shown
 
 STATES = ("complete", "pruned", "failed", "running")
 
@@ -83,13 +83,7 @@ def matched(value: Any) -> str:
 
 
 def tables(search: Mapping[str, Any], listed: int, short: Callable[[str], str]) -> list[Table]:
-    """Return the scored folds of a nested search, the Pareto front, and all trials.
-
-    Args:
-        search: its entry in ``sweep.json``.
-        listed: number of trials shown before the fold.
-        short: returns a short name of a key.
-    """
+    """Return the scored folds of a nested search, the Pareto front, and all trials, the first ``listed`` expanded."""
     found = [fold_table(search, short)] if search["scores"] else []
     keys = list(search["space"])
     several = len({one["search"] for one in search["trials"]}) > 1

@@ -54,15 +54,10 @@ def drawings(sweep: Sweep, label: str) -> list[Drawing]:
 def hue_key(sweep: Sweep) -> str | None:
     """Return the first categorical parameter with few values; None if there is none."""
     for key in sweep.keys:
-        values = {group.values.get(key) if is_word(group.values.get(key)) else None for group in sweep.scored}
+        values = {value if isinstance(value := group.values.get(key), (str, bool)) else None for group in sweep.scored}
         if None not in values and 1 < len(values) <= 6:
             return key
     return None
-
-
-def is_word(value: object) -> bool:
-    """Return whether a value is categorical."""
-    return isinstance(value, (str, bool))
 
 
 def points_of(sweep: Sweep, cost: str, key: str | None) -> list[Point]:
