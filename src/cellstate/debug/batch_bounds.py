@@ -35,15 +35,15 @@ def bounds_of(batch: Batch) -> Bounds:
     inputs, targets = batch.inputs.cpu().numpy(), batch.targets.cpu().numpy()
     if batch.targets.is_floating_point():
         values = targets.reshape(len(targets), -1).astype(np.float64)
-        return Bounds(spread(np.zeros(len(values), int), values), spread(whole(batch), values))
+        return Bounds(spread(np.zeros(len(values), int), values), spread(sequence_groups(batch), values))
     if targets.ndim == 1:
-        return Bounds(entropy(np.zeros_like(targets), targets), entropy(whole(batch), targets))
+        return Bounds(entropy(np.zeros_like(targets), targets), entropy(sequence_groups(batch), targets))
     counts = targets != IGNORED
     answers = targets[counts]
-    return Bounds(entropy(np.zeros_like(answers), answers), entropy(beginnings(inputs)[counts], answers))
+    return Bounds(entropy(np.zeros_like(answers), answers), entropy(prefix_groups(inputs)[counts], answers))
 
 
-def whole(batch: Batch) -> np.ndarray:
+def sequence_groups(batch: Batch) -> np.ndarray:
     """Return a group number for each sequence ``(B,)``, equal for sequences that are equal up to their lengths."""
     inputs = batch.inputs.cpu().numpy()
     rows = inputs.reshape(len(inputs), inputs.shape[1], -1).astype(np.float64)
@@ -54,7 +54,7 @@ def whole(batch: Batch) -> np.ndarray:
     return numbered(rows.reshape(len(rows), -1))
 
 
-def beginnings(inputs: np.ndarray) -> np.ndarray:
+def prefix_groups(inputs: np.ndarray) -> np.ndarray:
     """Return a group number for each step of ``inputs (B, T)`` or ``(B, T, K)``, equal for equal prefixes."""
     steps = inputs.reshape(*inputs.shape[:2], -1)
     found, before = np.zeros(inputs.shape[:2], int), np.zeros(len(inputs), int)

@@ -95,7 +95,7 @@ class Stretches(L.Callback):
     def __init__(self, phases: Phases, warm_up: int, apart: int, traced: int) -> None:
         self.phases, self.warm_up, self.apart, self.traced = phases, warm_up, apart, traced
         self.operators: list[Operator] = []
-        self.whole = 0.0  # seconds of a complete step
+        self.step_seconds = 0.0  # seconds of a complete step
         self.items, self.unit = 0.0, "samples"  # per step, of all processes
         self._torch: profile | None = None
         self._seen = self._seen_before = 0
@@ -112,7 +112,7 @@ class Stretches(L.Callback):
             self._began, self._seen_before = self.phases.now(), self._seen
         if step == tracing - self.apart:
             steps = step - self.warm_up
-            self.whole = (self.phases.now() - self._began) / steps
+            self.step_seconds = (self.phases.now() - self._began) / steps
             self.items = trainer.world_size * (self._seen - self._seen_before) / steps
             self.unit = unit_of(batch)
             self.phases.begin()
@@ -146,8 +146,8 @@ class Stretches(L.Callback):
         """Return the time of a step and its parts in milliseconds, and samples or tokens a second."""
         steps = max(1, self.apart)
         parts = {part: 1e3 * seconds / steps for part, seconds in self.phases.seconds.items()}
-        speed = self.items / self.whole if self.whole else 0.0
-        return {"step_ms": 1e3 * self.whole, f"{self.unit}_per_second": speed, "parts_ms": parts}
+        speed = self.items / self.step_seconds if self.step_seconds else 0.0
+        return {"step_ms": 1e3 * self.step_seconds, f"{self.unit}_per_second": speed, "parts_ms": parts}
 
     def export(self, path: Path) -> None:
         """Write the trace in the format of Chrome's trace viewer and Perfetto."""

@@ -75,11 +75,11 @@ def share_of(weight: int | Tensor, device: torch.device) -> Tensor | None:
 def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Join the results of ``portable`` by rank: lists are concatenated, tensors added."""
     first, *others = parts
-    whole = dict(first)
+    total = dict(first)
     for other in others:
         for name, value in other.items():
-            whole[name] = whole[name] + value
-    return whole
+            total[name] = total[name] + value
+    return total
 
 
 def portable(scores: Any) -> dict[str, Any]:

@@ -173,12 +173,12 @@ def label_ends(axes: Axes, ends: Iterable[End]) -> None:
     if not ordered:
         return
     # Offset in points from the lower right corner, which ``fit`` may still move.
-    beside = Affine2D().scale(DPI / 72) + ScaledTranslation(1, 0, axes.transAxes)  # pyright: ignore[reportArgumentType]
+    anchor = Affine2D().scale(DPI / 72) + ScaledTranslation(1, 0, axes.transAxes)  # pyright: ignore[reportArgumentType]
     wanted = [float(axes.transData.transform((0, end.y))[1] - axes.bbox.y0) * 72 / DPI for end in ordered]
     places = spread(wanted, LABEL_HEIGHT, (0, axes.bbox.height * 72 / DPI))
     for end, height, place in zip(ordered, wanted, places, strict=True):
-        axes.text(LABEL_GAP, place, end.text, va="center_baseline", color=end.colour, transform=beside)
-        leader = Line2D([2, LABEL_GAP - 2], [height, place], color=end.colour, lw=0.6, alpha=0.6, transform=beside)
+        axes.text(LABEL_GAP, place, end.text, va="center_baseline", color=end.colour, transform=anchor)
+        leader = Line2D([2, LABEL_GAP - 2], [height, place], color=end.colour, lw=0.6, alpha=0.6, transform=anchor)
         leader.set_clip_on(False)
         axes.add_artist(leader)
 

@@ -25,7 +25,7 @@ from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
-from cellstate.scoring.rebuild import FILES, refusing
+from cellstate.scoring.rebuild import FILES, rebuilding
 from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
 
@@ -161,7 +161,7 @@ def matching_data(stored: Stored, changes: Mapping[str, Any], *, allow_changed: 
         )
     if found != record["fingerprint"]:
         datamodule = stored.data(**changes)
-        with naming(stored.file), refusing("data"):
+        with naming(stored.file), rebuilding("data"):
             datamodule.fitted = DataSpec.from_dict(record["spec"])
             _ = datamodule.prepared
         datamodule.fingerprint = found

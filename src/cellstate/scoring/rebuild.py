@@ -68,7 +68,7 @@ def rebuild_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes:
         )
     if problems := list(argument_problems("data", cls, changes)):
         raise RequestError(*problems)
-    with refusing("data"):
+    with rebuilding("data"):
         elsewhere = (
             {"cache": None} if issubclass(cls, TextData) else {}
         )  # an untrusted record must not choose where to write
@@ -86,7 +86,7 @@ def read_data(checkpoint: Mapping[str, Any], *, trust: Trust = (), **changes: An
     built = rebuild_data(checkpoint, trust=trust, **changes)
     recorded = {key: checkpoint[KEY]["config"]["data"].get(key) for key in FILES}
     unasked = [str(path) for key, path in recorded.items() if path is not None and key not in changes]
-    with refusing("data"), warnings.catch_warnings():
+    with rebuilding("data"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numbers that overflow: such data is rejected
         try:
             _ = built.fingerprint
@@ -122,7 +122,7 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
     def build() -> SequenceModel:
         return model_class(spec, backbone=partial(backbone_class, **backbone_arguments), **arguments)
 
-    with refusing("model"):
+    with rebuilding("model"):
         ours = backbone_class in BACKBONES.objects and model_class in MODELS.objects
         refuse_misfit(build, checkpoint["state_dict"], need_memory=not ours)
         rebuilt = build()
@@ -131,7 +131,7 @@ def rebuild_model(checkpoint: Mapping[str, Any], *, trust: Trust = ()) -> Sequen
 
 
 @contextmanager
-def refusing(part: str) -> Iterator[None]:
+def rebuilding(part: str) -> Iterator[None]:
     """Turn errors in rebuilding a part into a RecordError, such as weights of other shapes."""
     try:
         yield
