@@ -247,7 +247,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["backbone.hidden_size=1000000000000"], "does not fit into memory; set a smaller backbone.hidden_size"),
             (["backbone.hidden_size=100000000000000000000"], "is too large; the limit is"),
             (["backbone.num_layers=100000000"], "backbone.num_layers=100000000: should be less than or equal to 1000"),
-            (["backbone.hidden_size=1000000"], "the network has 4,000,014,000,002 parameters, whose training takes"),
+            (["backbone.hidden_size=1000000"], "the network has 4,000,014,000,002 parameters, whose training needs"),
         ],
         0,
     ),
@@ -262,7 +262,7 @@ def test_a_gpu_that_is_not_there_is_refused(train: Command) -> None:
 
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("there is an accelerator here")
-    refused(train("trainer=gpu"), "there is no GPU here; choose trainer=cpu")
+    refused(train("trainer=gpu"), "no GPU is available; use trainer=cpu")
 
 
 def test_all_problems_are_told_at_once(train: Command) -> None:
@@ -416,7 +416,7 @@ def test_a_folder_that_cannot_be_made_is_refused(train: Command, folder: str) ->
 def test_a_folder_that_holds_a_run_is_refused_and_untouched(train: Command) -> None:
     assert train("hydra.run.dir=first", "test=false").status == 0
     before = {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()}
-    refused(train("hydra.run.dir=first", "seed=1"), "first: the folder holds a run already")
+    refused(train("hydra.run.dir=first", "seed=1"), "first: the folder already contains a run")
     assert {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()} == before
 
 

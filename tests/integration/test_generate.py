@@ -83,7 +83,7 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     answer = cellstate(*words, "seed=1")
     assert answer.errors == [
-        "cellstate: error: output=out.txt: is there already; name another file, or set overwrite=true"
+        "cellstate: error: output=out.txt: already exists; give another file, or set overwrite=true"
     ]
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     assert cellstate(*words, "seed=1", "overwrite=true").status == 0
@@ -106,7 +106,7 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
         (["seed=-1"], "seed=-1: should be greater than or equal to 0"),
         (["seed=99999999999999999999"], "seed=99999999999999999999: "),
         (["length=many"], "length=many: should be a valid integer"),
-        (["output=nowhere/out.txt"], "output=nowhere/out.txt: there is no folder nowhere"),
+        (["output=nowhere/out.txt"], "output=nowhere/out.txt: no such folder: nowhere"),
         (["output=."], "output=.: is a folder"),
         (["checkpoint=missing.ckpt"], "checkpoint=missing.ckpt: no such file"),
     ],

@@ -139,7 +139,7 @@ def test_a_look_at_the_test_split_leaves_a_line_in_the_ledger_and_the_default_no
     assert cellstate("inspect", f"checkpoint={run}", *few).status == 0
     assert not Path("book.csv").exists()
     answer = cellstate("inspect", f"checkpoint={run}", *few, "split=test")
-    assert "test split looked at once (book.csv)" in answer.stdout
+    assert "test split evaluated once (book.csv)" in answer.stdout
     (row,) = csv.DictReader(Path("book.csv").read_text().splitlines())
     assert (row["command"], row["split"]) == ("inspect", "test")
     assert cellstate("inspect", f"checkpoint={run}", *few, "split=train").status == 0

@@ -336,7 +336,7 @@ def test_a_run_that_was_killed_leaves_a_line_for_each_time_that_it_scored_the_te
     monkeypatch.setattr(experiment, "collect", original)
     answer = cellstate("train", "run=run")
     assert answer.status == 0
-    assert "Test split looked at 2 times (outputs/ledger.csv)." in answer.stdout
+    assert "Test split evaluated 2 times (outputs/ledger.csv)." in answer.stdout
     assert [row["looks"] for row in looks()] == ["1", "2"]
     assert json.loads(looks()[1]["metrics"]) == scores("run")["test"]
 

@@ -262,7 +262,7 @@ def test_what_it_lacks_is_said_in_one_line(bare: package.Run, cellstate: Command
         answer = cellstate(command, f"checkpoint={bare.folder}", *words, TRUST)
         (line,) = answer.errors
         assert answer.status == 2
-        assert f"checkpoint={bare.folder}: holds {complaint}" in line
+        assert f"checkpoint={bare.folder}: contains {complaint}" in line
         assert not Path("out.csv").exists()
 
 

@@ -243,7 +243,7 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
 ) -> None:
     Path("weather.txt").write_text("sun rain\n")
     Path("old.csv").write_text("kept")
-    refused(cellstate, states, "output=old.csv: is there already;", "input=weather.txt", output="output=old.csv")
+    refused(cellstate, states, "output=old.csv: already exists;", "input=weather.txt", output="output=old.csv")
     refused(cellstate, states, "output=out.txt: unknown file format", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "there is no folder nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")

@@ -188,7 +188,7 @@ def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     run.communicate()
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("devices: 2", "devices: 3"))
-    with pytest.raises(RequestError, match="the run had 2 processes and would go on with 3"):
+    with pytest.raises(RequestError, match="the run had 2 processes and would resume with 3"):
         package.resume(tmp_path / "run")
 
 
@@ -210,5 +210,5 @@ def test_torchrun_starts_the_processes_as_well(working_folder: Path) -> None:
 def test_several_machines_need_someone_to_start_their_processes(cellstate: Command) -> None:
     answer = cellstate("train", "trainer=ddp_cpu", "trainer.num_nodes=2", "report=false")
     assert answer.status == 2
-    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: the processes of several machines are")
+    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: start multi-node training with")
     assert not list(Path("outputs").rglob("manifest.json"))

@@ -177,8 +177,8 @@ def test_auto_goes_on_where_there_is_something_and_begins_where_there_is_not(hal
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("run=nowhere",), "run=nowhere: no such folder; name a folder that cellstate train made"),
-        (("run=.",), "run=.: the folder holds no run (it has no manifest.json)"),
+        (("run=nowhere",), "run=nowhere: no such folder; give a folder created by cellstate train"),
+        (("run=.",), "run=.: not a run folder (it has no manifest.json)"),
         (("run=run", "seed=3"), "seed=3: a run is resumed with its original config; give only run=FOLDER"),
         (("resume=always",), "resume=always: should be auto or null"),
         (("checkpoint.every_n_steps=0",), "checkpoint.every_n_steps=0: should be greater than 0"),

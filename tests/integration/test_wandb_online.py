@@ -60,9 +60,7 @@ def test_a_key_that_is_none_is_one_line_that_says_what_to_do(working_folder: Pat
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("cellstate: error: logger=wandb: WANDB_API_KEY invalid: ")
-    assert line.endswith(
-        "; copy the key anew (wandb login says from where), or log offline with logger.wandb.mode=offline"
-    )
+    assert line.endswith("; copy the key again (see wandb login), or log offline with logger.wandb.mode=offline")
 
 
 def test_a_server_that_never_answers_makes_it_an_offline_run(working_folder: Path, server: Server) -> None:
@@ -111,7 +109,7 @@ def test_online_without_a_key_is_refused(cellstate: Command) -> None:
     answer = cellstate("train", *WORDS, "logger.wandb.mode=online")
     assert answer.status == 2
     (line,) = answer.errors
-    assert "there is no key" in line
+    assert "no API key" in line
     assert "wandb login" in line
 
 

@@ -76,7 +76,7 @@ def test_a_checkpoint_and_the_wheel_are_all_it_takes_to_have_the_numbers_again(i
     write_csv(there / "load.csv", series_rows(400))
     words = ("data.path=load.csv", "data.window=24", "trainer.max_epochs=2", "hydra.run.dir=run")
     trained = command(installed, there, "train", "experiment=series", *words).stdout
-    assert "Test split looked at once (outputs/ledger.csv)." in trained
+    assert "Test split evaluated once (outputs/ledger.csv)." in trained
     shutil.move(there / "run" / "checkpoints" / "best.ckpt", here / "only.ckpt")
     shutil.move(there / "load.csv", here / "moved.csv")
     shutil.rmtree(there)

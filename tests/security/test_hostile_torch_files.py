@@ -91,15 +91,15 @@ def behind_an_old_pickle(last: Path, file: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (in_place_of_a_value, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
-        (beside_the_values, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
-        (as_a_key, "holds more than numbers (posix.system), which is refused; nothing of it was run"),
-        (as_a_whole_module, "holds more than numbers (torch.nn.modules.linear.Linear), which is refused"),
-        (as_a_program, "laid out as no checkpoint is (an entry is called 'archive/"),
-        (as_a_plain_pickle, "not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run"),
-        (as_torch_once_saved, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
-        (in_a_tar_file, "not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run"),
-        (behind_an_old_pickle, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
+        (in_place_of_a_value, "contains more than plain values and tensors (posix.system); no code in it was executed"),
+        (beside_the_values, "contains more than plain values and tensors (posix.system); no code in it was executed"),
+        (as_a_key, "contains more than plain values and tensors (posix.system); no code in it was executed"),
+        (as_a_whole_module, "contains more than plain values and tensors (torch.nn.modules.linear.Linear)"),
+        (as_a_program, "invalid layout (unknown entry 'archive/"),
+        (as_a_plain_pickle, "not a checkpoint of cellstate, or damaged; no code in it was executed"),
+        (as_torch_once_saved, "not a checkpoint of cellstate; no code in it was executed"),
+        (in_a_tar_file, "not a checkpoint of cellstate, or damaged; no code in it was executed"),
+        (behind_an_old_pickle, "not a checkpoint of cellstate; no code in it was executed"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -192,14 +192,14 @@ def twice_the_record(last: Path, file: Path) -> None:
     ("make", "complaint"),
     [
         (compressed, "is compressed or encrypted"),
-        (overlapping, "its entries have more bytes than the file"),
-        (claiming_more, "its entries have more bytes than the file"),
-        (climbing("../../.bashrc"), "an entry is called '../../.bashrc'"),
-        (climbing("archive/../../.bashrc"), "an entry is called"),
-        (climbing("/etc/cron.d/job"), "an entry is called '/etc/cron.d/job'"),
-        (climbing("archive/data\\..\\x"), "an entry is called"),
-        (climbing("elsewhere/data.pkl"), "its entries share a name, or lie in several folders"),
-        (twice_the_record, "an entry is called 'archive/DATA.PKL'"),
+        (overlapping, "its entries are larger than the file"),
+        (claiming_more, "its entries are larger than the file"),
+        (climbing("../../.bashrc"), "unknown entry '../../.bashrc'"),
+        (climbing("archive/../../.bashrc"), "unknown entry"),
+        (climbing("/etc/cron.d/job"), "unknown entry '/etc/cron.d/job'"),
+        (climbing("archive/data\\..\\x"), "unknown entry"),
+        (climbing("elsewhere/data.pkl"), "duplicate entries, or entries in several folders"),
+        (twice_the_record, "unknown entry 'archive/DATA.PKL'"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -210,7 +210,7 @@ def test_a_forged_directory_is_refused_before_anything_is_unpacked(
     make(last, file)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch was asked to load it"))
     line = refusal(lambda: checkpoint.read(file))
-    assert line.startswith(f"{file}: laid out as no checkpoint is (")
+    assert line.startswith(f"{file}: invalid layout (")
     assert complaint in line
 
 

@@ -145,7 +145,7 @@ def pairs(chances: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
     """Return the calibration bins of all probabilities ``chances (P, V)`` for ``targets (P,)``, as ``(3, BINS)``."""
     hits = torch.nn.functional.one_hot(targets, chances.shape[1]).bool()
     found = calibration.reliability(chances.flatten().numpy(), hits.flatten().numpy())
-    return np.stack([found.counts, found.said, found.came])
+    return np.stack([found.counts, found.predicted, found.observed])
 
 
 def places(batch: Batch, feature: int) -> tuple[torch.Tensor, torch.Tensor]:
