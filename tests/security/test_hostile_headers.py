@@ -20,6 +20,7 @@ from tests.security.forging import BLANK, changed, parts_of, shared, with_header
 
 import cellstate
 from cellstate import checkpoint
+from cellstate.checkpoint.values import RefusedError, check_values
 
 Make = Callable[[Path, Path], object]  # writes a file, given a good one
 WEIGHT = "head.weight"  # 2×8 numbers of 32 bits
@@ -163,6 +164,13 @@ def test_a_hostile_header_is_refused_in_one_line(name: str, good: Path, refusal:
     line = refusal(lambda: cellstate.load(file))
     assert line.startswith(f"{file}: ")
     assert complaint in line
+
+
+def test_values_are_counted_up_to_the_very_last() -> None:
+    """Two million of them, as many as a record may have, take seconds: make test-all reads such files."""
+    check_values({"a": [[]] * 998}, most=1000)  # the mapping and the list are values too
+    with pytest.raises(RefusedError, match="has more than 1,000 values"):
+        check_values({"a": [[]] * 999}, most=1000)
 
 
 # Reads files with 4 GiB to itself, and says what it was told, and how many KiB of memory it took.
