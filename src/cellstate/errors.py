@@ -31,7 +31,7 @@ class RequestError(CellstateError):
 
 
 class UnsupportedError(RequestError):
-    """A model does not support the request; the message continues ``FILE: holds``."""
+    """A model does not support the request; the message continues ``FILE: contains``."""
 
 
 class RunError(CellstateError):

@@ -166,22 +166,31 @@ def test_a_damaged_series_is_refused_with_its_file_and_line(series: Command, kin
     assert "damaged.csv" in answer.errors[0]
 
 
-def test_window_horizon_and_split_must_leave_samples(series: Command) -> None:
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    every_third(
+        [
+            (["data.window=400"], "one sample needs 424 (data.window=400 plus data.horizon=24)"),
+            (["data.horizon=200"], "data.horizon=200"),
+            (["data.split=[-1,0.5,0.5]"], "give training, validation and test"),
+            (["data.split=[0.9,0.5,0.5]"], "the shares sum to 1.9"),
+            (["data.split=[1000,100,100]"], "needs 1,200 rows, but the series has 300"),
+            (["data.split=[0.9,0.1]"], "data.split=[0.9,0.1]: should be a list of at least 3 values"),
+            (["data.split=half"], "data.split=half: should be a list"),
+            (["data.split=[0.9,0,0.1]"], "must not be empty"),
+            (["data.batch_size=100000"], "data.batch_size=100000 is larger than the training split"),
+            (
+                ["model.segment=7", "data.window=50"],
+                "model.segment=7 does not divide data.window=50; set data.window=49",
+            ),
+            (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast uses the last step"),
+        ],
+        0,
+    ),
+)
+def test_window_horizon_and_split_must_leave_samples(series: Command, words: list[str], complaint: str) -> None:
     write_csv(Path("a.csv"), series_rows())
-    for words, complaint in (
-        (["data.window=400"], "one sample needs 424 (data.window=400 plus data.horizon=24)"),
-        (["data.horizon=200"], "data.horizon=200"),
-        (["data.split=[-1,0.5,0.5]"], "give training, validation and test"),
-        (["data.split=[0.9,0.5,0.5]"], "the shares sum to 1.9"),
-        (["data.split=[1000,100,100]"], "needs 1,200 rows, but the series has 300"),
-        (["data.split=[0.9,0.1]"], "data.split=[0.9,0.1]: should be a list of at least 3 values"),
-        (["data.split=half"], "data.split=half: should be a list"),
-        (["data.split=[0.9,0,0.1]"], "must not be empty"),
-        (["data.batch_size=100000"], "data.batch_size=100000 is larger than the training split"),
-        (["model.segment=7", "data.window=50"], "model.segment=7 does not divide data.window=50; set data.window=49"),
-        (["backbone.bidirectional=true"], "backbone.bidirectional=true: a forecast uses the last step"),
-    ):
-        refused(series("data.path=a.csv", *words), complaint)
+    refused(series("data.path=a.csv", *words), complaint)
 
 
 # ---------------------------------------------------------------------- text

@@ -124,7 +124,7 @@ def test_a_model_that_writes_nothing_is_named(cellstate: Command, classifier: Pa
     answer = cellstate("generate", f"checkpoint={classifier}")
     (line,) = answer.errors
     assert (answer.status, answer.stdout) == (2, "")
-    assert "holds a Classifier, which does not generate text; give the checkpoint of a language model" in line
+    assert "contains a Classifier, which does not generate text; give the checkpoint of a language model" in line
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
-from tests.conftest import Command
+from tests.conftest import Command, slow
 from tests.integration.test_sweep import PLACE, UNFIT, Sweep, content, jobs, snapshot, statuses
 
 
@@ -32,7 +32,7 @@ def test_what_became_of_earlier_commands_does_not_decide_on_the_exit_status_and_
     assert sweep("optimizer.lr=1e39,0.001", "trainer.max_epochs=3").status == 1
 
 
-@pytest.mark.parametrize("broken", [None, "{", '{"jobs": [{"key": 1}], "commands": []}', '{"jobs": 1}'])
+@pytest.mark.parametrize("broken", [None, '{"jobs": [{"key": 1}], "commands": []}', *slow("{", '{"jobs": 1}')])
 def test_a_list_of_jobs_that_was_lost_or_broken_is_written_anew_from_their_folders(
     broken: str | None, sweep: Sweep, trained: list[str]
 ) -> None:

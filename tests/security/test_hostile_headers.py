@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,15 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from tests import forkserver
+from tests.conftest import slow
 from tests.security import forging
 from tests.security.conftest import Refusal
 from tests.security.forging import BLANK, changed, parts_of, shared, with_header
 
 import cellstate
 from cellstate import checkpoint
+from cellstate.checkpoint.values import RefusedError, check_values
 
 Make = Callable[[Path, Path], object]  # writes a file, given a good one
 WEIGHT = "head.weight"  # 2×8 numbers of 32 bits
@@ -155,7 +156,10 @@ HOSTILE: dict[str, tuple[Make, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+HEAVY = ("two million lists", "two million lists in a mapping")  # seconds of work each
+
+
+@pytest.mark.parametrize("name", [*(name for name in HOSTILE if name not in HEAVY), *slow(*HEAVY)])
 def test_a_hostile_header_is_refused_in_one_line(name: str, good: Path, refusal: Refusal) -> None:
     make, complaint = HOSTILE[name]
     file = Path("hostile.ckpt").resolve()
@@ -163,6 +167,13 @@ def test_a_hostile_header_is_refused_in_one_line(name: str, good: Path, refusal:
     line = refusal(lambda: cellstate.load(file))
     assert line.startswith(f"{file}: ")
     assert complaint in line
+
+
+def test_values_are_counted_up_to_the_very_last() -> None:
+    """Two million of them, as many as a record may have, take seconds: make test-all reads such files."""
+    check_values({"a": [[]] * 998}, most=1000)  # the mapping and the list are values too
+    with pytest.raises(RefusedError, match="has more than 1,000 values"):
+        check_values({"a": [[]] * 999}, most=1000)
 
 
 # Reads files with 4 GiB to itself, and says what it was told, and how many KiB of memory it took.
@@ -182,15 +193,18 @@ for file in sys.argv[1:]:
 """
 
 
-def test_no_claim_of_a_header_takes_memory(good: Path, working_folder: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [[name for name in HOSTILE if name not in HEAVY], *slow([*HOSTILE])],
+    ids=["all but the heavy ones", "all"],
+)
+def test_no_claim_of_a_header_takes_memory(names: list[str], good: Path, working_folder: Path) -> None:
     files = []
-    for number, (make, _) in enumerate(HOSTILE.values()):
+    for number, name in enumerate(names):
         files.append(working_folder / f"{number}.ckpt")
-        make(good, files[-1])
-    answers = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, files)], capture_output=True, text=True, timeout=300, check=True
-    ).stdout.splitlines()
-    for name, file, answer in zip(HOSTILE, files, map(json.loads, answers), strict=True):
+        HOSTILE[name][0](good, files[-1])
+    answers = forkserver.run(["-c", LIMITED, *files], check=True).stdout.splitlines()
+    for name, file, answer in zip(names, files, map(json.loads, answers), strict=True):
         said, grown = answer
         assert said.startswith(f"{file}: "), name
         assert grown < 2**20 + 20 * file.stat().st_size / 1024, f"{name}: took {grown} KiB"

@@ -7,8 +7,6 @@ import io
 import json
 import pickle
 import struct
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests import forkserver
 from tests.security import forging
 from tests.security.conftest import Refusal
 from tests.security.forging import FOLDER, Exploding, calling, changed, entries_of, pickled, saved, seal, zipped
@@ -303,13 +302,7 @@ def test_small_files_that_unfold_are_refused_in_little_memory(last: Path, workin
     }
     for name, change in records.items():
         files[name] = changed(last, working_folder / f"{name.replace(' ', '_')}.ckpt", change)
-    answers = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, files.values())],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    ).stdout.splitlines()
+    answers = forkserver.run(["-c", LIMITED, *files.values()], check=True).stdout.splitlines()
     assert len(answers) == len(files)
     for (name, file), answer in zip(files.items(), map(json.loads, answers), strict=True):
         (line,), grown, seconds = answer

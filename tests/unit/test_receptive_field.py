@@ -19,7 +19,15 @@ from cellstate.training.settings import Settings
 
 BACKBONES = sorted(file.stem for file in (config_folder() / "backbone").glob("*.yaml"))
 MODELS = sorted(file.stem for file in (config_folder() / "model").glob("*.yaml"))
-FORECASTERS = [name for name in MODELS if compose("train", [f"model={name}"])[0].model._target_.endswith(".Forecaster")]
+
+
+def class_of(model):
+    """Return what a config of a model builds: what it names itself, or what the config does that it begins with."""
+    config = OmegaConf.load(config_folder() / "model" / f"{model}.yaml")
+    return config.get("_target_") or class_of(config.defaults[0].partition("@")[0])
+
+
+FORECASTERS = [name for name in MODELS if class_of(name).endswith(".Forecaster")]
 
 
 def built(*words):
