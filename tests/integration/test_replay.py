@@ -400,5 +400,5 @@ def test_data_that_the_model_cannot_read_is_refused_in_one_line(
     assert answer.status == 2
     (line,) = answer.errors
     assert "targets: price, but the model has load" in line
-    with pytest.raises(RequestError, match="the model cannot be scored on this data: its classes is"):
+    with pytest.raises(RequestError, match="the model cannot be scored on this data: classes is"):
         package.evaluate(good, {"pattern": [1, 0, 1]}, allow_changed_data=True)
