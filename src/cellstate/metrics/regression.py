@@ -1,4 +1,4 @@
-"""Scores of predicted values, in the data's own units and in those of the training split's z-score."""
+"""Scores of predicted values, in the units of the data and standardised."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RegressionScores(ForecastScores):
 
 
 def regression_scores(predictions: np.ndarray, truth: np.ndarray, *, spec: DataSpec) -> dict[str, float]:
-    """Score predictions ``(N, K)`` against ``truth (N, K)``, both in the data's own units.
+    """Score predictions ``(N, K)`` against ``truth (N, K)``, both unscaled.
 
-    mae, mse and rmse in those units, mae_scaled and mse_scaled after dividing each target by its standard deviation on
-    the training split: as ``forecast_scores`` defines them, means over samples and targets. What it says of a series
-    (mase) or of positive quantities (smape) is left out.
+    mae, mse and rmse in the units of the data, mae_scaled and mse_scaled after dividing each target by its standard
+    deviation on the training split: means over samples and targets, as in ``forecast_scores``, without those for series
+    (mase) and positive quantities (smape).
     """
     scores = forecast_scores(predictions, truth, spec=spec)
     return {name: scores[name] for name in METRICS}

@@ -1,4 +1,4 @@
-"""A sequence regressor: backbone, one vector for the whole sequence, linear head; values in the data's own units."""
+"""A sequence regressor: backbone, pooling to one vector per sequence, linear head."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 
 class Regressor(PooledModel):
-    """Gives each sequence the values that ``spec.targets`` names.
+    """Predicts the values ``spec.targets`` of each sequence.
 
-    The network reads the sequence as it is and emits z-scores, y = (value - mean) / std with ``spec.mean`` and
-    ``spec.std`` of the training split, target by target: a loss then weighs all targets alike, whatever their units.
-    ``predict`` and all scores but the loss and the ``_scaled`` ones are in the data's own units.
+    The output of the network are z-scores, y = (value - mean) / std with ``spec.mean`` and ``spec.std`` of the training
+    split for each target, so that the loss weighs all targets equally. ``predict`` and all scores but the loss and the
+    ``_scaled`` ones are in the units of the data.
 
     Args:
         spec: input size, the names of the targets, and their mean and standard deviation in the training split.
-        backbone: called with ``input_size``; a bidirectional one reads the sequence both ways.
-        pooling: what stands for the sequence: its ``last`` output (of both directions, if there are two), or the
-            ``mean``, the ``max`` or learned ``attention`` over its valid steps; see ``Pooling``.
-        dropout: on that vector, in training.
+        backbone: called with ``input_size``; may be bidirectional.
+        pooling: the vector of a sequence: its ``last`` output (of each direction), or ``mean``, ``max`` or learned
+            ``attention`` over its valid steps; see ``Pooling``.
+        dropout: on that vector, during training.
         loss: ``mse``, ``mae`` or ``huber``, on z-scores.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
 
     Raises:
-        RequestError: the data names no targets, or asks for a forecast.
+        RequestError: the data has no targets, or is forecasting data.
     """
 
     needs = "targets"
     headline = Headline(
         "mse",
-        "mean squared error, in the data's own units squared",
-        loss_unit="on values scaled to the training split's z-score",
+        "mean squared error, in the squared units of the data",
+        loss_unit="on values standardised with the training split",
     )
     inspector_class = RegressorInspector
 
@@ -71,8 +71,8 @@ class Regressor(PooledModel):
     ) -> None:
         if spec.horizon:  # its targets are columns to forecast, (B, horizon, C)
             raise RequestError(
-                f"model={type(self).__name__}: this data asks for a forecast of {spec.horizon} steps, not for values "
-                "of a whole sequence; set model=forecaster"
+                f"model={type(self).__name__}: this data is for forecasting {spec.horizon} steps, not for predicting "
+                "values of a sequence; set model=forecaster"
             )
         super().__init__(
             spec,
@@ -86,7 +86,7 @@ class Regressor(PooledModel):
         self.loss_name = loss
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss in units of the training split's standard deviation, mean over samples and targets."""
+        """Return the mean loss over samples and targets, in units of the standard deviation of the training split."""
         return LOSSES[self.loss_name](output, batch.targets)
 
     def new_scores(self) -> RegressionScores:
@@ -100,30 +100,29 @@ class Regressor(PooledModel):
         return figures.section(material)
 
     def tables(self, material: Material) -> dict[str, Rows]:
-        """Return predicted and true of the split's sequences."""
+        """Return predicted and true values of the split."""
         from cellstate.model.regression import figures  # loads matplotlib
 
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
-        """Return the values of each sequence, beside its id or number."""
+        """Return the values of each sequence, with its id or number."""
         return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:
-        """Predict from arrays or tensors in the data's own units.
+        """Predict from unscaled arrays or tensors.
 
         Args:
             inputs: one sequence ``(T,)`` or ``(T, F)``, or several ``(B, T)`` or ``(B, T, F)``; without the last
-                dimension each step is one feature.
-            lengths: valid steps of each row, where rows are padded.
+                dimension there is one feature.
+            lengths: valid steps of each row, if rows are padded.
 
         Returns:
-            ``(B, K)`` values in the data's own units, in the order of ``spec.targets``; for one sequence that was
-            handed in alone ``(K,)``.
+            ``(B, K)`` unscaled values, in the order of ``spec.targets``; ``(K,)`` for a single sequence.
 
         Raises:
-            RequestError: the inputs are no array of numbers, or do not fit.
+            RequestError: the inputs are not an array of numbers, or have the wrong shape.
         """
         rows, valid = self._rows(inputs, lengths)
         scores = self(rows, valid).cpu().double().numpy()
