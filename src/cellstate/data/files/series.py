@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 from typing_extensions import override
 
 from cellstate.config.types import PositiveInt
+from cellstate.data.cutting import Short
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.table import Table, read_table
-from cellstate.data.splitting import Series, split_borders
+from cellstate.data.splitting import Series, Split, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
-from cellstate.data.windows import Split, WindowedData
+from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 
 
@@ -63,9 +64,9 @@ class SeriesData(WindowedData):
         missing: Literal["error", "fill"] = "error",
         window: PositiveInt | None = None,
         horizon: PositiveInt | None = None,
-        season: PositiveInt | None = None,
+        season: PositiveInt | Sequence[PositiveInt] | None = None,
         split: Split | None = None,
-        short: Literal["error", "skip"] = "error",
+        short: Short | None = None,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
@@ -110,11 +111,13 @@ class SeriesData(WindowedData):
             covariates=values[:, targets:] if past or known else None,
         )
 
+    @property
     @override
-    def borders(self, rows: int) -> list[int]:
-        if self.split is None and self._benchmark is not None:
-            return split_borders(rows, self._benchmark.split)
-        return super().borders(rows)
+    def borders(self) -> Callable[[int], list[int]] | None:
+        benchmark = self._benchmark
+        if self.split is None and benchmark is not None:
+            return lambda rows: split_borders(rows, benchmark.split)
+        return super().borders
 
     def _columns(self, table: Table) -> dict[str, list[str]]:
         """Return the columns to read, by config key."""
