@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from cellstate.data.baselines import drift, last_value, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
+from cellstate.data.classical import MODELS, classical_forecast
 from cellstate.data.cutting import Windows
 from cellstate.data.naive2 import SeasonalIndices, seasonal_indices
 from cellstate.data.ridge import ridge_linear
@@ -19,15 +21,16 @@ Forecasts = dict[str, Callable[[], np.ndarray]]
 class References:
     """Simple forecasts for the windows of a split, ``(M, horizon, C)`` each, unscaled and without covariates."""
 
-    def __init__(self, windows: Windows, spec: DataSpec) -> None:
-        self.windows, self.spec = windows, spec
+    def __init__(self, windows: Windows, spec: DataSpec, *, classical: bool = False) -> None:
+        self.windows, self.spec, self.classical = windows, spec, classical
         self._indices: dict[str, SeasonalIndices] = {}
 
     def of(self, split: str) -> Forecasts:
         """Return name -> forecast, each computed when it is called.
 
         Seasonal naive is included if there is a season, also with drift if the training rows drift: if the root mean
-        square over series and columns of the drift in standard errors (``seasonal_drift``) is above 2.
+        square over series and columns of the drift in standard errors (``seasonal_drift``) is above 2. With
+        ``classical`` there are also those of ``data.classical``.
         """
         found: Forecasts = {"naive2": lambda: self.naive2(split), "last_value": lambda: self.last_value(split)}
         if self.spec.season > 1:
@@ -35,7 +38,10 @@ class References:
             drifts, deviations = self._drifts()
             if np.sqrt(np.mean(deviations**2)) > DRIFTING:
                 found["seasonal_naive_drift"] = lambda: self.seasonal_naive(split, drifts)
-        return {**found, "drift": lambda: self.drift(split), "ridge_linear": lambda: self.ridge_linear(split)}
+        found |= {"drift": lambda: self.drift(split), "ridge_linear": lambda: self.ridge_linear(split)}
+        if self.classical:
+            found |= {name: partial(classical_forecast, name, self.windows, split) for name in MODELS}
+        return found
 
     def last_value(self, split: str) -> np.ndarray:
         """Repeat the last observation."""

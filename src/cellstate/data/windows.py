@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from cellstate.config.types import PositiveInt
 from cellstate.data.batch import DataSpec
+from cellstate.data.classical import require_statsforecast
 from cellstate.data.cutting import Short, Windows, cut, some
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.levels import check_constant, levels_of, naive_error_within
@@ -55,6 +56,7 @@ class WindowedData(SequenceData):
         short: treatment of series that are shorter than a window: ``pad`` pads their windows, ``error`` raises an error
             that names one. Series too short for a sample in each split even so raise an error with ``pad``; ``skip``
             pads and ignores them. None is ``pad`` for several series, ``error`` for one.
+        classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class WindowedData(SequenceData):
         horizon: PositiveInt | None = None,
         split: Split | None = None,
         short: Short | None = None,
+        classical: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         self.window, self.horizon, self.split = window, horizon, split
         self.short: Short | None = short
+        self.classical = classical
 
     @abstractmethod
     def series(self) -> Series:
@@ -86,6 +90,8 @@ class WindowedData(SequenceData):
 
     @override
     def prepare(self) -> Prepared:
+        if self.classical:
+            require_statsforecast()
         windows = self._cut(self.series())
         series, training, fitted = windows.series, windows.training, self.fitted
         steps = windows.window + windows.horizon
@@ -104,7 +110,7 @@ class WindowedData(SequenceData):
         return Prepared(spec, splits, (*series.facts, *self._counted(), *windows.facts, *notes))
 
     def _use(self, windows: Windows, spec: DataSpec) -> None:
-        self._windows, self._references = windows, References(windows, spec)
+        self._windows, self._references = windows, References(windows, spec, classical=self.classical)
         self._panel = PanelScores(windows, self._references)
 
     def _counted(self) -> tuple[str, ...]:

@@ -85,8 +85,16 @@ class SeriesData(WindowedData):
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(window=window, horizon=horizon, split=split, short=short, batch_size=batch_size, seed=seed)
-        self.path, self.test_path, self.season, self.classical = path, test_path, season, classical
+        super().__init__(
+            window=window,
+            horizon=horizon,
+            split=split,
+            short=short,
+            classical=classical,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        self.path, self.test_path, self.season = path, test_path, season
         self.form = SeriesFormat(layout, target, id, past, known, calendar, time, time_format, decimal, missing)
         self._benchmark: Benchmark | None = None
 
