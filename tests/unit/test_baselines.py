@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.baselines import (
-    RIDGE_STRENGTHS,
-    last_value,
-    majority,
-    ridge_linear,
-    seasonal_drift,
-    seasonal_naive,
-)
+from cellstate.data.baselines import last_value, majority, seasonal_drift, seasonal_naive
+from cellstate.data.ridge import STRENGTHS, ridge_linear
 
 
 def walk(rows, columns=1, seed=0):
@@ -134,7 +128,7 @@ def test_ridge_is_the_closed_form_with_the_strength_that_validates_best(columns)
     for number in range(columns):
         tried = [
             ridge_by_hand(values[:, number], starts, starts["test"], window, horizon, strength)
-            for strength in RIDGE_STRENGTHS
+            for strength in STRENGTHS
         ]
         _, best = min(tried, key=lambda pair: pair[0])
         np.testing.assert_allclose(forecast[..., number], best, rtol=1e-6, atol=1e-8)
@@ -179,7 +173,7 @@ def test_thinning_many_training_windows_changes_a_linear_map_little(monkeypatch)
     values = walk(3000)
     starts = three_parts(3000, 8, 3)
     whole = ridge_linear(values, starts, starts["test"], 8, 3)
-    monkeypatch.setattr("cellstate.data.baselines.RIDGE_WINDOWS", 600)
+    monkeypatch.setattr("cellstate.data.ridge.MOST_WINDOWS", 600)
     thinned = ridge_linear(values, starts, starts["test"], 8, 3)
     truth = values[starts["test"][:, None] + np.arange(3)]
     assert np.abs(thinned - truth).mean() == pytest.approx(np.abs(whole - truth).mean(), rel=0.03)

@@ -38,7 +38,7 @@ def saved(folder, *, series=("one",), **columns):
 
 def covariate_data(path, **options):
     options = {"past": ["rain", "price"], "known": ["plan", "open"], **options}
-    return SeriesData(path=path, target="y", window=WINDOW, horizon=HORIZON, batch_size=16, **options)
+    return SeriesData(path=path, target="y", window=WINDOW, horizon=HORIZON, batch_size=16, short="error", **options)
 
 
 @pytest.mark.parametrize("series", [("one",), ("a", "b", "c")])
@@ -47,7 +47,7 @@ def test_a_step_shows_the_past_as_it_is_and_what_is_known_a_horizon_ahead(tmp_pa
     data = covariate_data(path, id="id" if len(series) > 1 else None)
     spec = data.spec
     assert (spec.input_size, spec.past, spec.known) == (5, ("rain", "price"), ("plan", "open"))
-    border = data.borders(ROWS)
+    border = data.windows.borders[0]
     columns = frame.select("rain", "price", "plan", pl.col("open").cast(pl.Float64)).to_numpy().reshape(-1, ROWS, 4)
     training = columns[:, : border[1]].reshape(-1, 4)
     np.testing.assert_allclose(spec.input_mean[1:], training.mean(axis=0))
@@ -67,7 +67,7 @@ def test_a_step_shows_the_past_as_it_is_and_what_is_known_a_horizon_ahead(tmp_pa
 def test_no_step_shows_anything_past_the_end_of_its_split_but_the_training_rows_show_no_validation(tmp_path):
     path, _ = saved(tmp_path)
     data = covariate_data(path)
-    border = data.borders(ROWS)[1]
+    border = data.windows.borders[0][1]
     row = np.arange(ROWS)
     changed, _ = saved(
         tmp_path,
@@ -86,7 +86,7 @@ def test_no_step_shows_anything_past_the_end_of_its_split_but_the_training_rows_
 def test_the_past_of_a_past_covariate_is_all_that_is_seen(tmp_path):
     path, _ = saved(tmp_path)
     data = covariate_data(path)
-    start = data.borders(ROWS)[2] + 5
+    start = data.windows.borders[0][2] + 5
     row = np.arange(ROWS)
     later = pl.when(pl.Series(row < start)).then(pl.col("rain")).otherwise(-50)
     changed, _ = saved(tmp_path, rain=later)
@@ -104,7 +104,7 @@ def test_the_calendar_is_known_ahead(tmp_path):
     batch = samples.batch(torch.tensor([0]))
     data = covariate_data(path, past=None, known=None, calendar=True)
     ahead = batch.inputs[0, -HORIZON:, 1:].double().numpy() * data.spec.input_std[1:] + data.spec.input_mean[1:]
-    first = data.borders(ROWS)[2]
+    first = int(data.windows.borders[0][2])
     weekdays = [(datetime(2024, 1, 1) + timedelta(days=first + step)).weekday() for step in range(HORIZON)]
     np.testing.assert_allclose(ahead[:, 0], np.sin(2 * np.pi * np.array(weekdays) / 7), atol=1e-5)
 
@@ -113,7 +113,8 @@ def test_what_covariates_need_is_asked_for(tmp_path):
     path, _ = saved(tmp_path)
     with pytest.raises(RequestError, match=r"data.window=2 is shorter than data.horizon=3.*set data.window=3"):
         _ = SeriesData(path=path, target="y", known="plan", window=2, horizon=3).prepared
-    assert SeriesData(path=path, target="y", known="plan", horizon=40, split=(0.4, 0.3, 0.3), batch_size=1).borders(10)
+    data = SeriesData(path=path, target="y", known="plan", horizon=14, split=(0.4, 0.3, 0.3), batch_size=1)
+    assert data.spec.window == 14  # as long as the horizon, although a fifth of 60 rows are fewer
     with pytest.raises(RequestError, match=r"no column 'pland' for data\.known; did you mean 'plan'"):
         _ = covariate_data(path, known="pland").prepared
     with pytest.raises(RequestError, match=r"column 'plan' is in both data\.past and data\.known"):

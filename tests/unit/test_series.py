@@ -32,7 +32,7 @@ def test_ett_is_recognised_and_split_by_custom(ett):
     path, values = ett
     data = SeriesData(path=path, target="OT", horizon=24)
     spec, splits = data.spec, data.prepared.splits
-    assert data.borders(17_420) == [0, 8640, 11_520, 14_400]
+    assert data.windows.borders[0].tolist() == [0, 8640, 11_520, 14_400]
     assert spec.season == 24
     assert spec.window == 336
     assert {name: len(samples) for name, samples in splits.items()} == {
@@ -52,7 +52,7 @@ def test_ett_is_recognised_and_split_by_custom(ett):
 def test_a_split_of_ones_own_goes_before_custom(ett):
     data = SeriesData(path=ett[0], target="OT", horizon=24, split=(0.7, 0.1, 0.2))
     _ = data.prepared
-    assert data.borders(17_420) == [0, 12_194, 13_936, 17_420]
+    assert data.windows.borders[0].tolist() == [0, 12_194, 13_936, 17_420]
     assert not any("recognised" in fact for fact in data.prepared.facts)
 
 

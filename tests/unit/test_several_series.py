@@ -8,17 +8,18 @@ import pytest
 import torch
 
 from cellstate.data.files.series import SeriesData
+from cellstate.data.splitting import split_borders
 from cellstate.errors import RequestError
 
 WINDOW, HORIZON = 10, 4
 SIZES = {"north": 120, "south": 200, "7": 90}
 
 
-def saved(folder, name="shops.csv", sizes=SIZES, order="shuffled", **changes):
+def saved(folder, name="shops.csv", sizes=SIZES, order="shuffled", apart=1000.0, **changes):
     """A long table whose series differ in level; each value says which series and row it is."""
     parts = []
     for number, (shop, rows) in enumerate(sizes.items()):
-        values = 1000.0 * number + np.random.default_rng(number).normal(size=rows)
+        values = apart * number + np.random.default_rng(number).normal(size=rows)
         times = [datetime(2024, 1, 1) + timedelta(days=day) for day in range(rows)]
         parts.append(pl.DataFrame({"shop": [shop] * rows, "day": times, "sales": changes.get(shop, values)}))
     frame = pl.concat(parts)
@@ -30,15 +31,19 @@ def saved(folder, name="shops.csv", sizes=SIZES, order="shuffled", **changes):
 
 
 def forecast_data(path, **options):
-    options = {"target": "sales", "id": "shop", "window": WINDOW, "horizon": HORIZON, "batch_size": 8, **options}
-    return SeriesData(path=path, **options)
+    options = {"target": "sales", "id": "shop", "window": WINDOW, "horizon": HORIZON, "short": "error", **options}
+    return SeriesData(path=path, batch_size=8, **options)
 
 
-def by_hand(series, borders, split):
+def borders(rows, split=None):
+    return split_borders(rows, split or (0.7, 0.1, 0.2))
+
+
+def by_hand(series, whole, split):
     """Windows of one split in the order of the series, by a loop."""
     windows, targets = [], []
     for values in series.values():
-        first, stop = borders(len(values))[split : split + 2]
+        first, stop = borders(len(values), whole)[split : split + 2]
         for start in range(len(values)):
             if start >= WINDOW and start >= first and start + HORIZON <= stop:
                 windows.append(values[start - WINDOW : start])
@@ -60,7 +65,7 @@ def test_windows_are_those_of_a_loop_over_the_series(tmp_path, name, order, spli
     path, series = saved(tmp_path, name, order=order)
     data = forecast_data(path, split=split)
     for at, part in enumerate(data.prepared.splits):
-        expected = by_hand(series, data.borders, at)
+        expected = by_hand(series, split, at)
         found = in_own_units(data, part)
         assert len(expected[0]) == len(found[0]) > 0
         for one, other in zip(expected, found, strict=True):
@@ -78,7 +83,7 @@ def test_no_window_reaches_into_another_series_or_a_later_split(tmp_path):
         assert (levels == levels[:, :1]).all()
     changed = {shop: values.copy() for shop, values in saved(tmp_path)[1].items()}
     for values in changed.values():
-        values[data.borders(len(values))[1] :] = 77
+        values[borders(len(values))[1] :] = 77
     later, _ = saved(tmp_path, "later.csv", **changed)
     other = forecast_data(later)
     assert other.spec == data.spec
@@ -90,14 +95,17 @@ def test_no_window_reaches_into_another_series_or_a_later_split(tmp_path):
         assert torch.equal(one, two)
 
 
-def test_the_scaler_is_the_deviation_within_the_series_whatever_their_levels(tmp_path):
-    path, series = saved(tmp_path)
+@pytest.mark.parametrize("apart", [0.0, 0.3, 1000.0])
+def test_the_scaler_is_the_deviation_within_the_series_and_centres_them_unless_their_levels_differ(tmp_path, apart):
+    path, series = saved(tmp_path, apart=apart)
     data = forecast_data(path)
-    training = [values[: data.borders(len(values))[1]] for values in series.values()]
+    training = [values[: borders(len(values))[1]] for values in series.values()]
     within = np.concatenate([values - values.mean() for values in training])
     assert data.spec.std[0] == pytest.approx(np.sqrt((within**2).mean()))
     assert data.spec.std[0] < 1.2  # while the levels lie a thousand apart
-    assert data.spec.mean[0] == pytest.approx(np.concatenate(training).mean())
+    assert data.spec.levels_differ == (apart == 1000)
+    mean = 0 if data.spec.levels_differ else np.concatenate(training).mean()
+    assert data.spec.mean[0] == pytest.approx(mean)
     season = data.spec.season
     assert season == 7
     steps = np.concatenate([np.abs(values[season:] - values[:-season]) for values in training])
@@ -118,7 +126,7 @@ def test_references_are_those_of_the_series_one_by_one(tmp_path):
     data = forecast_data(path)
     errors = {"last_value": [], "seasonal_naive": []}
     for values in series.values():
-        first = data.borders(len(values))[2]
+        first = borders(len(values))[2]
         for start in range(first, len(values) - HORIZON + 1):
             truth = values[start : start + HORIZON]
             errors["last_value"].append(np.abs(truth - values[start - 1]))
@@ -129,13 +137,13 @@ def test_references_are_those_of_the_series_one_by_one(tmp_path):
 
 
 def test_a_series_too_short_is_named_or_left_out(tmp_path):
-    path, _ = saved(tmp_path, sizes={**SIZES, "tiny": 12, "small": 25})
+    path, _ = saved(tmp_path, sizes={**SIZES, "tiny": 12, "small": 14})
     with pytest.raises(
         RequestError, match=r"series 'tiny' is too short: it has 12 rows, 8 of them in the train split"
     ) as refused:
         _ = forecast_data(path).prepared
     assert "data.short=skip (1 more of 5 are too short)" in str(refused.value)
-    whole = forecast_data(saved(tmp_path, "others.csv")[0])
+    whole = forecast_data(saved(tmp_path, "others.csv")[0], short="pad")
     kept = forecast_data(path, short="skip")
     assert kept.spec == whole.spec
     assert kept.fingerprint == whole.fingerprint

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cellstate.data.splitting import Series, default_window, split_borders
+from cellstate.data.cutting import default_window
+from cellstate.data.splitting import Series, split_borders
 from cellstate.data.synthetic.seasonal import SeasonalData
 from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError

@@ -13,13 +13,16 @@ from cellstate.config.types import NonNegativeInt, PositiveInt
 from cellstate.errors import RequestError
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
+# Fields of a specification that follow from its samples and other fields.
+DERIVED = frozenset({"seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits"})
 UNKNOWN = "\ufffd"  # symbol 0 of a vocabulary if it represents all symbols not in the training split
 
 
 class Batch(NamedTuple):
     """One batch, batch first.
 
-    inputs: ``(B, T, F)`` float, or ``(B, T)`` integer tokens (``(B, T, K)`` for K categorical features).
+    inputs: ``(B, T, F)`` float, or ``(B, T)`` integer tokens (``(B, T, K)`` for K categorical features). All features
+        of a step are NaN if a window reaches before the first row of its series (``DataSpec.padded``).
     targets: by task: ``(B,)`` classes, ``(B, horizon, C)`` future values, ``(B, K)`` values of a sequence, ``(B, T)``
         next tokens.
     lengths: ``(B,)`` valid steps of each row, or None if all rows are full.
@@ -55,9 +58,9 @@ class DataSpec:
     known: tuple[str, ...] = ()  # and of those known in advance, shifted by ``horizon`` steps in windows
     window: Steps = 0  # input steps of a forecaster
     horizon: Steps = 0  # output steps of a forecaster
-    season: PositiveInt = 1  # steps per season, 1 if there is none
-    seasons: tuple[PositiveInt, ...] = ()  # all of them, increasing, if there are several; ``season`` is the first
-    padded: bool = False  # whether windows may begin before their series, with NaN
+    season: PositiveInt = 1  # steps per season, 1 if there is none; of several seasons the shortest
+    seasons: tuple[PositiveInt, ...] = ()  # steps per season of each, increasing; empty if there is none
+    padded: bool = False  # whether windows may reach before their series, where inputs are NaN
     levels_differ: bool = False  # whether the levels or scales of several series differ
     log_mean: tuple[float, ...] = ()  # per target, of log y in the training split; empty unless all y are positive
     log_std: tuple[float, ...] = ()
@@ -65,6 +68,10 @@ class DataSpec:
     mean: tuple[float, ...] = ()  # per target, of the training split, unscaled
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase
+    levels_differ: bool = False  # several series of different levels or spreads: see ``data.levels``
+    log_mean: tuple[float, ...] = ()  # per target, of the logarithm; empty unless all training values are positive
+    log_std: tuple[float, ...] = ()
+    log_suits: bool = False  # whether the spread grows with the level, so that the logarithm evens it out
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers."""
@@ -89,8 +96,13 @@ class DataSpec:
     def _misfit(self) -> str | None:
         """Return a message on inconsistent fields: there must be one number per name."""
         columns, inputs = len(self.targets), (0, self.input_size)
-        if any(len(numbers) not in (0, columns) for numbers in (self.mean, self.std, self.naive_error)):
-            return f"mean, std or naive_error do not match {columns:,} targets"
+        given = (self.mean, self.std, self.naive_error, self.log_mean, self.log_std)
+        if any(len(numbers) not in (0, columns) for numbers in given):
+            return f"mean, std, naive_error, log_mean or log_std do not match {columns:,} targets"
+        if len(self.log_mean) != len(self.log_std) or (self.log_suits and not self.log_mean):
+            return "log_mean, log_std and log_suits do not match"
+        if self.seasons and (self.season != self.seasons[0] or sorted(set(self.seasons)) != list(self.seasons)):
+            return f"seasons {self.seasons} do not match season {self.season}"
         if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):
             return f"input_mean or input_std do not match {self.input_size:,} features"
         if self.target_feature >= max(1, len(self.features)):
@@ -108,8 +120,9 @@ def nested(value: Any, source: type, target: type) -> Any:
 def digest_text(spec: DataSpec) -> str:
     """Return a specification as text for a fingerprint.
 
-    Fields at their default are omitted, so that new fields do not change existing fingerprints. Numbers are rounded to
-    nine digits, since the last bits of a mean depend on the vector width of the machine.
+    Fields at their default are omitted, and so are those that follow from the samples and the rest, so that new fields
+    do not change existing fingerprints. Numbers are rounded to nine digits, since the last bits of a mean depend on the
+    vector width of the machine.
     """
 
     def plain(value: Any) -> str:
@@ -117,5 +130,6 @@ def digest_text(spec: DataSpec) -> str:
             return f"[{','.join(map(plain, value))}]"
         return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
-    given = {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
+    defining = [field for field in fields(spec) if field.name not in DERIVED]
+    given = {field.name: value for field in defining if (value := getattr(spec, field.name)) != field.default}
     return "\n".join(f"{name}={plain(value)}" for name, value in sorted(given.items()))

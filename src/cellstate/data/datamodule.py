@@ -122,6 +122,19 @@ class SequenceData(L.LightningDataModule):
         mae, mse = float(np.mean(scores["mae"] / std)), float(np.mean(scores["mse"] / std**2))
         return {**scores, "mae_scaled": mae, "mse_scaled": mse}
 
+    def panel_scores(self, split: str, scores: Any) -> Scores:  # noqa: ARG002
+        """Return metric -> value for metrics that need more than forecast and truth, such as the series of each sample.
+
+        They are added to those that the model computes, and replace those of the same name. Called on the first
+        process only.
+
+        Args:
+            split: ``val`` or ``test``.
+            scores: those of the model, with the predictions of all processes in the order of the split; fewer than the
+                split has are its first ones.
+        """
+        return {}
+
     def references(self) -> dict[str, Scores]:
         """Return metric -> name of a baseline -> its score on the reported split."""
         return {}

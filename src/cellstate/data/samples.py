@@ -79,14 +79,21 @@ class WindowSamples(Samples):
 
     The concatenated series ``values (N, C)`` are stored once; a batch is one gather, so windows cost no memory until
     they are used. ``starts (M,)`` are the rows at which the *targets* begin. With ``covariates (N, F)`` the inputs
-    are ``(B, window, C + F)``, values first.
+    are ``(B, window, C + F)``, values first. With ``firsts (M,)``, the first row of the series of each window, steps
+    before it are padding: NaN.
     """
 
     def __init__(
-        self, values: Tensor, starts: Tensor, window: int, horizon: int, covariates: Tensor | None = None
+        self,
+        values: Tensor,
+        starts: Tensor,
+        window: int,
+        horizon: int,
+        covariates: Tensor | None = None,
+        firsts: Tensor | None = None,
     ) -> None:
         self.values, self.starts, self.window, self.horizon = values, starts, window, horizon
-        self.covariates = covariates
+        self.covariates, self.firsts = covariates, firsts
         self._offsets = torch.arange(-window, horizon, device=values.device)
 
     def __len__(self) -> int:
@@ -95,21 +102,29 @@ class WindowSamples(Samples):
     @override
     def batch(self, indices: Tensor) -> Batch:
         rows = self.starts[indices].unsqueeze(1) + self._offsets  # (B, window + horizon)
+        padding = None
+        if self.firsts is not None:
+            firsts = self.firsts[indices].unsqueeze(1)
+            padding = (rows[:, : self.window] < firsts).unsqueeze(-1)
+            rows = torch.maximum(rows, firsts)
         spans = self.values[rows]  # (B, window + horizon, C)
         inputs = spans[:, : self.window]
         if self.covariates is not None:
             inputs = torch.cat((inputs, self.covariates[rows[:, : self.window]]), dim=-1)
+        if padding is not None:
+            inputs = inputs.masked_fill(padding, torch.nan)
         return Batch(inputs, spans[:, self.window :])
 
     @override
     def to(self, device: torch.device) -> WindowSamples:
-        covariates = None if self.covariates is None else self.covariates.to(device)
-        return WindowSamples(self.values.to(device), self.starts.to(device), self.window, self.horizon, covariates)
+        covariates, firsts = (None if part is None else part.to(device) for part in (self.covariates, self.firsts))
+        values, starts = self.values.to(device), self.starts.to(device)
+        return WindowSamples(values, starts, self.window, self.horizon, covariates, firsts)
 
     @override
     def nbytes(self) -> int:
-        covariates = 0 if self.covariates is None else self.covariates.nbytes
-        return self.values.nbytes + self.starts.nbytes + covariates
+        tensors = (self.values, self.starts, self.covariates, self.firsts)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     @override
     def update_digest(self, digest: hashlib._Hash) -> None:
@@ -119,3 +134,5 @@ class WindowSamples(Samples):
         if self.covariates is not None:
             digest.update(str(tuple(self.covariates.shape)).encode())
             digest.update(tensor_bytes(self.covariates))
+        if self.firsts is not None:
+            digest.update(tensor_bytes(self.firsts))

@@ -1,4 +1,4 @@
-"""Inference of the season from the autocorrelation of the training rows, for series without a time column."""
+"""The seasons of series: as given or inferred from the autocorrelation of the training rows, and weeks of days."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ SEASONS = 4  # that the training rows must contain
 MULTIPLES = 8  # of a season at which the autocorrelation is checked
 LASTING = 0.5  # share of the autocorrelation at one season that must remain there
 NEAR_BEST = 0.8  # of the best: at which a season within a season (day within week) is preferred
+DAYS = 7  # seasons in the second season that is looked for
+NO_WORSE = 1.1  # mean ratio of the errors of both seasonal naive forecasts up to which the second season is used
+BETTER, SHARE = 0.9, 0.25  # or the ratio that this share of the series must have
 
 
 class Season(NamedTuple):
@@ -20,6 +23,62 @@ class Season(NamedTuple):
 
     steps: int
     correlation: float
+
+
+def seasons_of(
+    given: int | Sequence[int] | None, training: Sequence[np.ndarray]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the seasons, increasing, inferred if none are ``given`` (1: none), and facts about them."""
+    longest = max(map(len, training))
+    if given is not None:
+        wanted = sorted({steps for steps in ([given] if isinstance(given, int) else given) if steps > 1})
+        kept = tuple(steps for steps in wanted if steps < longest)
+        return kept, tuple(
+            f"the training rows are shorter than a season of {steps} steps: it is ignored"
+            for steps in wanted
+            if steps not in kept
+        )
+    found = inferred_season(training)
+    if found is not None:
+        return (found.steps,), (
+            f"season {found.steps} inferred from the training rows, whose first differences have an "
+            f"autocorrelation of {found.correlation:.2f} at that lag (data.season=1 turns it off)",
+        )
+    return (), (
+        "no season: neither the time column nor the autocorrelation of the training rows gives one, so there is no "
+        "seasonal naive reference (data.season=STEPS sets one)",
+    )
+
+
+def second_season(
+    training: Sequence[np.ndarray], seasons: tuple[int, ...], window: int
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Add a season of 7 seasons, as a week has days, where it forecasts about as well as one; and facts about it.
+
+    With s the season and e(m) = mean |y_t - y_(t - m)| over the training rows t >= 7 s of a series ``(N_i, C)``, it is
+    added if the window holds 7 s steps and the mean over series and columns of e(7 s) / e(s) is at most 1.1: a day
+    that is as similar to the same day of the week before as to the day before, although that is seven times as far.
+    Also if the ratio is at most 0.9 in a quarter of them, as other series may drift.
+    """
+    if len(seasons) != 1 or (long := DAYS * seasons[0]) > window:
+        return seasons, ()
+    found = [error_ratios(values, seasons[0], long) for values in training if len(values) > 2 * long]
+    ratios = np.array([ratio for part in found for ratio in part])
+    if not len(ratios) or (ratios.mean() > NO_WORSE and np.mean(ratios <= BETTER) < SHARE):
+        return seasons, ()
+    several = f" (median of {len(ratios):,})" if len(ratios) > 1 else ""
+    return (seasons[0], long), (
+        f"second season {long}: rows that far apart differ {np.median(ratios):.2f} times as much as rows one season "
+        f"apart{several} (data.season=[{seasons[0]}] turns it off)",
+    )
+
+
+def error_ratios(values: np.ndarray, short: int, long: int) -> list[float]:
+    """Return mean |y_t - y_(t - long)| / mean |y_t - y_(t - short)| of each column of ``(N, C)`` that changes."""
+    near = np.abs(values[long:] - values[long - short : -short]).mean(axis=0)
+    far = np.abs(values[long:] - values[:-long]).mean(axis=0)
+    moving = near > 1e-12 * np.abs(values).max(axis=0)
+    return (far[moving] / near[moving]).tolist()
 
 
 def inferred_season(training: Sequence[np.ndarray]) -> Season | None:

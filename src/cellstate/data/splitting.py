@@ -1,20 +1,20 @@
-"""Splitting: shares, and time series cut into windows, chronologically within each series."""
+"""Splitting: shares, and time series whose rows are split chronologically within each series."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Annotated
 
 import numpy as np
-import torch
+from pydantic import Field
 
-from cellstate.data.samples import WindowSamples
-from cellstate.data.season import inferred_season
+from cellstate.config.types import NonNegativeInt
 from cellstate.errors import RequestError
 
 SPLITS = ("train", "val", "test")
+Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)] | Mapping[str, NonNegativeInt]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Series:
 
     values: np.ndarray
     names: tuple[str, ...]
-    season: int | None = 1  # steps per season; 1: none, None: infer it from the training rows
+    season: int | Sequence[int] | None = 1  # steps per season, or per each of several; 1: none, None: infer it
     facts: tuple[str, ...] = ()
     window: int | None = None  # default for this series, if it has one
     horizon: int | None = None
@@ -35,6 +35,12 @@ class Series:
     past: tuple[str, ...] = ()  # names of covariates known only in the past,
     known: tuple[str, ...] = ()  # and of those known in advance
     covariates: np.ndarray | None = None  # (N, P + K) their values
+    test_rows: tuple[int, ...] = ()  # the last rows of each series that are the test split, if it is a separate file
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one series."""
+        return len(self.ids) > 1
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -55,158 +61,20 @@ class Series:
             ids=tuple(self.ids[number] for number in chosen),
             lengths=tuple(self.sizes[number] for number in chosen),
             covariates=None if self.covariates is None else self.covariates[rows],
+            test_rows=tuple(self.test_rows[number] for number in chosen) if self.test_rows else (),
         )
 
-
-@dataclass(frozen=True)
-class Windows:
-    """The positions of the windows of each split in ``series``."""
-
-    series: Series
-    window: int
-    horizon: int
-    season: int
-    borders: np.ndarray  # (S, 4) row of each series at which its splits start, and the last one ends
-    facts: tuple[str, ...] = ()
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The existing splits: there may be no test split."""
-        return SPLITS if (self.borders[:, 3] > self.borders[:, 2]).any() else SPLITS[:2]
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        places = {}
-        for at, name in enumerate(self.names):
-            rows = [
-                np.arange(max(lower, self.window), upper - self.horizon + 1)
-                for lower, upper in self.borders[:, at : at + 2]
-            ]
-            owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
-            places[name] = owners, np.concatenate(rows)
-        return places
-
-    def owners(self, split: str) -> np.ndarray:
-        """Return the index of the series of each window, ``(M,)``."""
-        return self._places[split][0]
-
-    def rows(self, split: str) -> np.ndarray:
-        """Return the row within its series at which each window's targets start, ``(M,)``."""
-        return self._places[split][1]
-
-    def starts(self, split: str) -> np.ndarray:
-        """Return the row of the concatenated series at which each window's targets start, ``(M,)``."""
-        return self.series.firsts[self.owners(split)] + self.rows(split)
-
-    @property
-    def training(self) -> list[np.ndarray]:
-        """The training rows of each series, ``(N_i, C)``."""
-        return training_rows(self.series, self.borders)
-
-    def samples(self, split: str, values: np.ndarray, covariates: np.ndarray | None) -> WindowSamples:
-        """Return a split of scaled ``values (N, C)``, without any later rows."""
-        kept = self.borders[:, 1 + self.names.index(split)]
-        rows = slice(0, int(kept[0])) if len(kept) == 1 else spans(self.series.firsts, kept)
-        starts = np.cumsum((0, *kept[:-1]))[self.owners(split)] + self.rows(split)
-        others = None if covariates is None else torch.from_numpy(covariates[rows])
-        return WindowSamples(
-            torch.from_numpy(values[rows]), torch.from_numpy(starts), self.window, self.horizon, others
+    def head(self, kept: np.ndarray) -> Series:
+        """Return the first ``kept (S,)`` rows of each series."""
+        rows = spans(self.firsts, kept)
+        return replace(
+            self,
+            values=self.values[rows],
+            noise=None if self.noise is None else self.noise[rows],
+            covariates=None if self.covariates is None else self.covariates[rows],
+            lengths=tuple(kept.tolist()) if self.lengths else (),
+            test_rows=(),
         )
-
-    def without_test(self) -> Windows:
-        """Return the same windows, of series truncated at the end of the validation split."""
-        kept = self.borders[:, 2]
-        rows = spans(self.series.firsts, kept)
-        series = replace(
-            self.series,
-            values=self.series.values[rows],
-            noise=None if self.series.noise is None else self.series.noise[rows],
-            covariates=None if self.series.covariates is None else self.series.covariates[rows],
-            lengths=tuple(kept.tolist()) if self.series.lengths else (),
-        )
-        return replace(self, series=series, borders=np.column_stack((self.borders[:, :3], kept)))
-
-    def too_short(self) -> list[tuple[int, str]]:
-        """Return the index of each series without a sample in some split, and the first such split."""
-        found = []
-        for number in range(len(self.borders)):
-            lacking = [name for name in self.names if not (self.owners(name) == number).any()]
-            found += [(number, lacking[0])] if lacking else []
-        return found
-
-
-def cut(
-    series: Series,
-    *,
-    borders: Callable[[int], Sequence[int]],
-    window: int | None,
-    horizon: int | None,
-    short: str,
-) -> Windows:
-    """Cut series into windows; ``borders`` maps the number of rows of a series to its borders.
-
-    Raises:
-        RequestError: a series is too short for a sample in each split (and ``short`` is not ``skip``), or the window
-            is shorter than the horizon with covariates known in advance.
-    """
-    limits = np.array([borders(rows) for rows in series.sizes])
-    season, facts = season_of(series, training_rows(series, limits))
-    usual = season if series.season is None else series.season  # also if the training rows are fewer
-    horizon = horizon or series.horizon or (usual if usual > 1 else 12)
-    if window is None:
-        rows = int(np.median(limits[:, 1]) if short == "skip" else limits[:, 1].min())
-        window = series.window or max(default_window(usual, horizon, rows), horizon if series.known else 1)
-    if series.known and window < horizon:
-        raise RequestError(
-            f"data.window={window} is shorter than data.horizon={horizon}, so windows cannot contain all values "
-            f"known in advance ({', '.join(series.known)}); set data.window={horizon} or more"
-        )
-    windows = Windows(series, window, horizon, season, limits, facts)
-    found = windows.too_short()
-    if not found:
-        return windows
-    if not series.ids or short != "skip" or len(found) == len(series.ids):
-        raise RequestError(_too_short(windows, *found[0], others=len(found) - 1))
-    left_out = {number for number, _ in found}
-    kept = [number for number in range(len(series.ids)) if number not in left_out]
-    named = ", ".join(series.ids[number] for number in sorted(left_out)[:5]) + (", …" if len(left_out) > 5 else "")
-    facts += (f"{len(left_out):,} series ({named}) ignored, too short for a sample in each split",)
-    return replace(windows, series=series.only(kept), borders=limits[kept], facts=facts)
-
-
-def _too_short(windows: Windows, number: int, split: str, others: int) -> str:
-    series, window, horizon = windows.series, windows.window, windows.horizon
-    rows = np.diff(windows.borders[number])[SPLITS.index(split)]
-    whose = f"series {series.ids[number]!r}" if series.ids else "the series"
-    inside = "" if split == "train" else f", {horizon} of them in this split"
-    remedy = "" if split == "train" else ", or a larger share of this split with data.split"
-    if series.ids:
-        remedy += ", or ignore such series with data.short=skip"
-        remedy += f" ({others:,} more of {len(series.ids):,} are too short)" if others else ""
-    return (
-        f"{series.source}: {whose} is too short: it has {series.sizes[number]:,} rows, {rows:,} of them in the {split} "
-        f"split, but one sample needs {window + horizon:,} (data.window={window} plus data.horizon={horizon}{inside}); "
-        f"give more rows, or a smaller data.window or data.horizon{remedy}"
-    )
-
-
-def season_of(series: Series, training: Sequence[np.ndarray]) -> tuple[int, tuple[str, ...]]:
-    """Return the season, inferred if none is given, and facts about it."""
-    longest = max(map(len, training))
-    if series.season is not None:
-        if series.season < longest:
-            return series.season, ()
-        return 1, (f"the training rows are shorter than a season of {series.season} steps: it is ignored",)
-    found = inferred_season(training)
-    if found is not None:
-        return found.steps, (
-            f"season {found.steps} inferred from the training rows, whose first differences have an "
-            f"autocorrelation of {found.correlation:.2f} at that lag (data.season=1 turns it off)",
-        )
-    return 1, (
-        "no season: neither the time column nor the autocorrelation of the training rows gives one, so there is no "
-        "seasonal naive reference (data.season=STEPS sets one)",
-    )
 
 
 def training_rows(series: Series, borders: np.ndarray) -> list[np.ndarray]:
@@ -250,12 +118,29 @@ def split_borders(rows: int, split: Sequence[float]) -> list[int]:
     return [0, *(round(part * scale) for part in itertools.accumulate(split))]
 
 
-def default_window(season: int, horizon: int, training_rows: int) -> int:
-    """Return 14 seasons (two weeks of hourly data), at most a fifth of the training rows in full seasons.
+def borders_from_end(rows: int, val: int, test: int) -> list[int]:
+    """Return the borders of a split whose last ``test`` rows are the test split, and the ``val`` before validation."""
+    return [0, max(rows - val - test, 0), max(rows - test, 0), rows]
 
-    Without a season: four horizons within the same bound. At least one horizon in either case.
+
+def counted_from_end(split: Mapping[str, int]) -> tuple[int, int]:
+    """Return the rows of validation and test of a split such as ``{val: 48, test: 48}``.
+
+    Raises:
+        RequestError: another key, or validation is empty.
     """
-    most = max(training_rows // 5, 1)
-    if season > 1:
-        return max(min(14, most // season) * season, min(season, most), min(horizon, most))
-    return max(min(4 * horizon, most), 1)
+    strange = [key for key in split if key not in ("val", "test")]
+    if strange or not split.get("val"):
+        shown = ", ".join(f"{key}: {rows}" for key, rows in split.items())
+        raise RequestError(
+            f"data.split={{{shown}}}: give the last rows of each series that are validation (above 0) and test, such "
+            "as {val: 48, test: 48}; the rows before are the training split"
+        )
+    return split["val"], split.get("test", 0)
+
+
+def split_of(rows: int, split: Split) -> list[int]:
+    """Return the borders of ``rows`` by a split: three shares, three numbers of rows, or rows from the end."""
+    if isinstance(split, Mapping):
+        return borders_from_end(rows, *counted_from_end(split))
+    return split_borders(rows, split)

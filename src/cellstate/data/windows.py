@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from cellstate.config.types import PositiveInt
-from cellstate.data.baselines import last_value, ridge_linear, seasonal_drift, seasonal_naive
 from cellstate.data.batch import DataSpec
+from cellstate.data.classical import require_statsforecast
+from cellstate.data.cutting import Short, Windows, cut, some
 from cellstate.data.datamodule import Prepared, Scores, SequenceData
-from cellstate.data.splitting import Series, Windows, cut, spans, split_borders
+from cellstate.data.levels import check_constant, levels_of, naive_error_within
+from cellstate.data.panel import PanelScores
+from cellstate.data.references import References
+from cellstate.data.splitting import Series, Split, spans, split_of
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
 from cellstate.runs.memory import refuse_beyond_memory
-
-Split = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
-DRIFTING = 2.0  # standard errors from 0 at which series count as drifting
 
 
 class WindowedData(SequenceData):
     """Windows of one or several series, each with the ``horizon`` steps that follow.
 
     Each series is split chronologically. A window belongs to the split that contains all its *targets*, so the first
-    inputs of validation and test come from the rows before, as in deployment. No window spans two series.
+    inputs of validation and test come from the rows before, as in deployment. No window spans two series. With padding,
+    a window may begin before its series: such steps are NaN in all features, targets to forecast never are. At least
+    one season (at least two steps) of a window is real.
 
     All scalers are fitted on the training rows. Each target has one for all series: its mean over all of them, and its
     deviation within them, the root of the mean of (y - mean of its series)^2; for one series that is the z-score. Thus
     levels that differ between series do not dominate the variation within them; per-instance normalisation
     (``model.normalisation``) removes the level of each window; and series not seen in training are forecast like the
-    others. All series share one unit, so those with larger variation weigh more in the loss, mae and mse. Covariates
-    are scaled by their z-score over all training rows.
+    others. If levels or spreads differ (``data.levels.levels_differ``), values are only divided by that deviation, so
+    that single precision keeps the detail of small series. All series share one unit, so those with larger variation
+    weigh more in the loss, mae and mse. Covariates are scaled by their z-score over all training rows.
 
     Covariates follow the targets in every step of the inputs, ``(B, window, C + P + K)``: those known in the past
     unchanged, those known in advance shifted by ``horizon``, so that step t of a window has their value at
     t + horizon, and its last ``horizon`` steps cover the forecast period.
 
+    Scores of several series are means over series: see ``panel_scores``.
+
     Args:
         window: input steps; None uses 14 seasons, fewer if the series is short.
         horizon: steps to forecast.
-        split: training, validation and test, as shares (together at most 1) or numbers of rows.
-        short: treatment of series without a sample in each split: ``error`` raises an error that names one, ``skip``
-            ignores them.
+        split: training, validation and test, as shares (together at most 1) or numbers of rows; or the last rows of
+            each series, ``{"val": 48, "test": 48}``, all before being the training split. None uses 0.7, 0.1 and 0.2,
+            or the last ``horizon`` rows of each of several series that are too short for that.
+        short: treatment of series that are shorter than a window: ``pad`` pads their windows, ``error`` raises an error
+            that names one. Series too short for a sample in each split even so raise an error with ``pad``; ``skip``
+            pads and ignores them. None is ``pad`` for several series, ``error`` for one.
+        classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
     """
 
     def __init__(
@@ -56,23 +65,33 @@ class WindowedData(SequenceData):
         window: PositiveInt | None = None,
         horizon: PositiveInt | None = None,
         split: Split | None = None,
-        short: Literal["error", "skip"] = "error",
+        short: Short | None = None,
+        classical: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
-        self.window, self.horizon, self.split, self.short = window, horizon, split, short
+        self.window, self.horizon, self.split = window, horizon, split
+        self.short: Short | None = short
+        self.classical = classical
 
     @abstractmethod
     def series(self) -> Series:
         """Read or generate the series."""
 
-    def borders(self, rows: int) -> list[int]:
-        """Return the borders of the splits, ``[0, train, train + val, train + val + test]``."""
-        return split_borders(rows, (0.7, 0.1, 0.2) if self.split is None else self.split)
+    @property
+    def borders(self) -> Callable[[int], list[int]] | None:
+        """Number of rows -> borders of the splits, ``[0, train, train + val, train + val + test]``; None: the default.
+
+        Subclasses that know the usual split of their data override it.
+        """
+        split = self.split
+        return None if split is None else lambda rows: split_of(rows, split)
 
     @override
     def prepare(self) -> Prepared:
+        if self.classical:
+            require_statsforecast()
         windows = self._cut(self.series())
         series, training, fitted = windows.series, windows.training, self.fitted
         steps = windows.window + windows.horizon
@@ -83,42 +102,47 @@ class WindowedData(SequenceData):
         )
         if fitted is None:
             check_constant(series, training)
-            mean, std = np.concatenate(training).mean(axis=0), within_deviation(training)
-        else:
-            mean, std = np.asarray(fitted.mean), np.asarray(fitted.std)
+        spec, covariates, notes = specified(windows, fitted)
         # Scaled in double precision: a series far from zero would lose detail in single precision.
-        values = ((series.values - mean) / std).astype(np.float32)
-        covariates, centre, spread, notes = scaled_covariates(windows, fitted)
-        spec = DataSpec(
-            input_size=len(series.names) + len(centre),
-            input_mean=(*mean.tolist(), *centre) if centre else (),
-            input_std=(*std.tolist(), *spread) if centre else (),
-            targets=series.names,
-            past=series.past,
-            known=series.known,
-            window=windows.window,
-            horizon=windows.horizon,
-            season=windows.season,
-            mean=tuple(mean.tolist()),
-            std=tuple(std.tolist()),
-            naive_error=naive_error_within(training, windows.season) if fitted is None else fitted.naive_error,
-        )
+        values = ((series.values - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
         splits = {name: windows.samples(name, values, covariates) for name in windows.names}
-        counted = ", ".join(f"{len(samples):,} {name}" for name, samples in splits.items())
-        cycle = f", season {spec.season}" if spec.season > 1 else ""
-        facts = (*series.facts, f"windows of {spec.window} steps, horizon {spec.horizon}{cycle}: {counted}")
+        self._use(windows, spec)
+        return Prepared(spec, splits, (*series.facts, *self._counted(), *windows.facts, *notes))
+
+    def _use(self, windows: Windows, spec: DataSpec) -> None:
+        self._windows, self._references = windows, References(windows, spec, classical=self.classical)
+        self._panel = PanelScores(windows, self._references)
+
+    def _counted(self) -> tuple[str, ...]:
+        """Return facts on the windows of each split, and rows and series left out of something."""
+        windows = self._windows
+        series = windows.series
+        counted = ", ".join(f"{len(windows.rows(name)):,} {name}" for name in windows.names)
+        seasons = " and ".join(map(str, windows.seasons))
+        cycle = f", season{'s' if len(windows.seasons) > 1 else ''} {seasons}" if seasons else ""
+        facts = [f"windows of {windows.window} steps, horizon {windows.horizon}{cycle}: {counted}"]
+        if windows.padded:
+            some_padded = sum(int((windows.rows(name) < windows.window).sum()) for name in windows.names)
+            facts.append(f"{some_padded:,} of these begin before their series: those steps are padded and masked")
         unused = len(series.values) - int(windows.borders[:, 3].sum())
         if unused:
             last = "the last rows of each series" if series.ids else f"the last {unused:,}"
-            facts += (f"{last} of {len(series.values):,} rows are not in any split",)
-        self._windows = windows
-        return Prepared(spec, splits, (*facts, *windows.facts, *notes))
+            facts.append(f"{last} of {len(series.values):,} rows are not in any split")
+        if series.several:
+            still = ~np.any(self._panel.scales(windows.names[-1]) > 0, axis=1)
+            names = some(name for name, left_out in zip(series.ids, still, strict=True) if left_out)
+            if names:
+                facts.append(f"{still.sum():,} series ({names}) never change from season to season: left out of mase")
+        return tuple(facts)
 
     def _cut(self, series: Series) -> Windows:
         """Cut series into windows; for a model trained on other data with its window, horizon and season."""
         fitted = self.fitted
+        short = self.short or ("pad" if series.several else "error")
+        pad = short == "pad" or (short == "skip" and series.several)
         if fitted is None:
-            return cut(series, borders=self.borders, window=self.window, horizon=self.horizon, short=self.short)
+            window, horizon = self.window, self.horizon
+            return cut(series, borders=self.borders, window=window, horizon=horizon, short=short, pad=pad)
         for what, found, wanted in (
             ("targets", series.names, fitted.targets),
             ("columns known in the past", series.past, fitted.past),
@@ -129,8 +153,9 @@ class WindowedData(SequenceData):
                     f"{series.source}: {what}: {', '.join(found) or 'none'}, but the model has "
                     f"{', '.join(wanted) or 'none'}"
                 )
-        series = replace(series, season=fitted.season)
-        return cut(series, borders=self.borders, window=fitted.window, horizon=fitted.horizon, short=self.short)
+        series, pad = replace(series, season=fitted.seasons or (fitted.season,)), pad and fitted.padded
+        window, horizon = fitted.window, fitted.horizon
+        return cut(series, borders=self.borders, window=window, horizon=horizon, short=short, pad=pad)
 
     @override
     def split_rule(self) -> dict[str, Any]:
@@ -140,7 +165,7 @@ class WindowedData(SequenceData):
 
     @override
     def forget_test(self) -> None:
-        self._windows = self._windows.without_test()
+        self._use(self._windows.without_test(), self.spec)
 
     @property
     def windows(self) -> Windows:
@@ -152,6 +177,8 @@ class WindowedData(SequenceData):
     def whole_series(self) -> Series:
         """The unscaled series that all windows are cut from."""
         return self.windows.series
+
+    # ------------------------------------------------------------------ scores and references
 
     def optimum(self) -> Scores:
         """The expected score of a forecaster that knows the signal, if the noise level is known."""
@@ -165,63 +192,77 @@ class WindowedData(SequenceData):
             return {}
         return self.with_scaled(realised_floor(noise, self.windows.starts(self.reported_split), self.spec.horizon))
 
-    def references(self) -> dict[str, Scores]:
-        """Last value, seasonal naive and ridge regression on the same windows, without covariates.
+    @override
+    def panel_scores(self, split: str, scores: Any, chosen: np.ndarray | None = None) -> Scores:
+        """Return what the M4 competition reports: smape and mase as means over series, and owa.
 
-        Seasonal naive is included if there is a season, also with drift if the training rows drift: if the root mean
-        square over series and columns of the drift in standard errors (``seasonal_drift``) is above 2.
+        ``mase`` is in units of each series' own scale q = mean |y_t - y_(t - season)| over its rows before the split;
+        for one series it is left as it is, in units of the training rows. ``owa`` is the mean of smape and mase
+        relative to those of Naive2 on the same windows. ``mase_pooled`` is the mean over all windows, in units of one
+        scale for all series.
+
+        Args:
+            split: whose windows were forecast, in their order; fewer count as the first ones.
+            scores: with ``joined()``, the forecasts and the truth, ``(M, horizon, C)``, unscaled.
+            chosen: ``(M,)`` the indices of the windows, if they are others.
         """
-        spec, windows, split = self.spec, self.windows, self.reported_split
-        values, reported = self.whole_series.values, windows.starts(split)
-        forecasts = {"last_value": last_value(values, reported, spec.horizon)}
-        if spec.season > 1:
-            firsts = reported - windows.rows(split)
-            naive = seasonal_naive(values, reported, spec.horizon, spec.season, first=firsts)
-            forecasts["seasonal_naive"] = naive
-            found = [seasonal_drift(training, spec.season) for training in windows.training]
-            drift, deviations = (np.stack(part) for part in zip(*found, strict=True))  # (S, C)
-            if np.sqrt(np.mean(deviations**2)) > DRIFTING:
-                own = drift[windows.owners(split)]
-                drifting = seasonal_naive(values, reported, spec.horizon, spec.season, own, first=firsts)
-                forecasts["seasonal_naive_drift"] = drifting
-        starts = {name: windows.starts(name) for name in windows.names}
-        scale = spec.std if len(self.whole_series.ids) > 1 else None
-        forecasts["ridge_linear"] = ridge_linear(values, starts, reported, spec.window, spec.horizon, scale)
-        truth = values[reported[:, None] + np.arange(spec.horizon)]
-        scores = {name: forecast_scores(forecast, truth, spec=spec) for name, forecast in forecasts.items()}
-        return {metric: {name: score[metric] for name, score in scores.items()} for metric in scores["last_value"]}
+        _ = self.prepared
+        if self._repeated is not None:  # these are no windows of the split
+            return {}
+        forecasts, truth = scores.joined()
+        return self._panel.scored(split, forecasts, truth, chosen)
+
+    def references(self) -> dict[str, Scores]:
+        """Naive2, last value, seasonal naive, drift and ridge regression on the same windows; see ``References``."""
+        split, windows = self.reported_split, self.windows
+        truth = windows.series.values[windows.starts(split)[:, None] + np.arange(self.spec.horizon)]
+        table: dict[str, Scores] = {}
+        for name, forecast in self.reference_forecasts(split).items():
+            forecasts = forecast()
+            scores = forecast_scores(forecasts, truth, spec=self.spec) | self._panel.scored(split, forecasts, truth)
+            for metric, value in scores.items():
+                table.setdefault(metric, {})[name] = value
+        return table
+
+    def reference_forecasts(self, split: str) -> dict[str, Callable[[], np.ndarray]]:
+        """Return name -> forecast of the windows of a split, unscaled, each computed when it is called."""
+        _ = self.prepared
+        return self._references.of(split)
 
 
-def check_constant(series: Series, training: Sequence[np.ndarray]) -> None:
-    """Reject targets that are constant over the training rows of every series.
-
-    Raises:
-        RequestError: names the column.
-    """
-    # The range, as rounding can leave the deviation of a constant above 0.
-    spread = np.max([np.ptp(values, axis=0) for values in training], axis=0)
-    constant = [name for name, width in zip(series.names, spread, strict=True) if not width > 0]
-    if constant:
-        raise RequestError(
-            f"{series.source}: column {constant[0]!r} is constant over all training rows"
-            f"{' of each series' if series.ids else ''}, so there is nothing to forecast; choose another data.target"
+def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.ndarray | None, tuple[str, ...]]:
+    """Return the specification, the scaled covariates, and notes; with ``fitted`` its scaler and facts are used."""
+    series, training = windows.series, windows.training
+    covariates, centre, spread, notes = scaled_covariates(windows, fitted)
+    spec = DataSpec(
+        input_size=len(series.names) + len(centre),
+        targets=series.names,
+        past=series.past,
+        known=series.known,
+        window=windows.window,
+        horizon=windows.horizon,
+        season=windows.season,
+    )
+    if fitted is not None:
+        same = ("seasons", "padded", "mean", "std", "naive_error", "levels_differ", "log_mean", "log_std", "log_suits")
+        spec = replace(spec, **{name: getattr(fitted, name) for name in same})
+    else:
+        levels = levels_of([rows for rows in training if len(rows)], windows.season)
+        spec = replace(
+            spec,
+            seasons=windows.seasons,
+            padded=windows.padded,
+            mean=tuple(levels.mean.tolist()),
+            std=tuple(levels.std.tolist()),
+            naive_error=naive_error_within(training, windows.season),
+            levels_differ=levels.levels_differ,
+            log_mean=levels.log_mean,
+            log_std=levels.log_std,
+            log_suits=levels.log_suits,
         )
-
-
-def within_deviation(training: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the root of the mean of (y - mean of its series)^2 over the rows of all series ``(N_i, C)``, ``(C,)``."""
-    squares = sum(len(values) * values.var(axis=0) for values in training)
-    return np.sqrt(squares / sum(map(len, training)))
-
-
-def naive_error_within(training: Sequence[np.ndarray], season: int) -> tuple[float, ...]:
-    """Return mean |y_t - y_(t - season)| over the rows of all series ``(N_i, C)``: one scale q of mase per column.
-
-    Empty if a column repeats exactly from season to season (up to rounding), so that q would be 0.
-    """
-    errors = np.concatenate([np.abs(values[season:] - values[:-season]) for values in training]).mean(axis=0)
-    rounding = 1e-12 * np.abs(np.concatenate(training)).max(axis=0)
-    return tuple(errors.tolist()) if (errors > rounding).all() else ()
+    if centre:
+        spec = replace(spec, input_mean=(*spec.mean, *centre), input_std=(*spec.std, *spread))
+    return spec, covariates, notes
 
 
 def scaled_covariates(

@@ -99,7 +99,16 @@ for _entry in (
     Metric("rmse", "root mean squared error, in the units of the data"),
     Metric("mse", "mean squared error, in the squared units of the data", in_tables=False),
     Metric("smape", "symmetric mean absolute percentage error, in per cent", in_tables=False),
-    Metric("mase", "mae divided by that of the seasonal naive forecast in training; below 1 is better than it"),
+    Metric("mase", "mae divided by that of the seasonal naive forecast before; below 1 is better than it"),
+    Metric(
+        "mase_pooled",
+        "mae divided by that of the seasonal naive forecast in training, over all series together",
+        in_tables=False,
+    ),
+    Metric(
+        "owa",
+        "mean of smape and mase relative to those of Naive2, as in the M4 competition; below 1 is better than it",
+    ),
     Metric("crps", "continuous ranked probability score, in the units of the data; for a point forecast its mae"),
     Metric("pinball", "mean pinball loss of the quantiles, in the units of the data", in_tables=False),
     Metric("nll", "negative log-likelihood, in nats per value", in_tables=False),

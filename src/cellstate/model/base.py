@@ -6,6 +6,7 @@ import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import lightning as L
@@ -309,19 +310,29 @@ class SequenceModel(L.LightningModule):
 
     def _finish(self, split: str) -> None:
         kept = portable(self._scores) if self.trainer.world_size > 1 else {}
-        results, train = on_first(self._of_all, (kept, self._mean_loss.state()))
+        results, train = on_first(partial(self._of_all, split), (kept, self._mean_loss.state()))
         self.results = {**self.results, split: results, "train": train or self.results.get("train", {})}
         self.last_scores, self._scores = self._scores, None
         self.log_dict({f"{split}/{name}": value for name, value in results.items()}, logger=False)
 
-    def _of_all(self, parts: list[tuple[dict[str, Any], list[float]]]) -> tuple[dict[str, float], dict[str, float]]:
+    def _of_all(
+        self, split: str, parts: list[tuple[dict[str, Any], list[float]]]
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Return the scores of the split and the mean training loss over all processes."""
         kept, losses = zip(*parts, strict=True)
         if len(parts) > 1:
             for name, value in joined(kept).items():
                 setattr(self._scores, name, value)
         total, weight = (sum(column) for column in zip(*losses, strict=True))
-        return self._scores.compute(), {"loss": total / weight} if weight else {}
+        scores = {**self._scores.compute(), **self._panel_scores(split, len(parts))}
+        return scores, {"loss": total / weight} if weight else {}
+
+    def _panel_scores(self, split: str, processes: int) -> dict[str, float]:
+        """Return what the data adds to the scores, if these are of the first samples of the split, in order."""
+        trainer: Any = self.trainer
+        data: SequenceData | None = getattr(trainer, "datamodule", None)
+        whole = getattr(trainer, f"limit_{split}_batches") == 1.0 and not trainer.sanity_checking
+        return {} if data is None or (processes > 1 and not whole) else data.panel_scores(split, self._scores)
 
     # ------------------------------------------------------------------ optimisation
 

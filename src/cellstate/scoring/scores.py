@@ -59,10 +59,10 @@ def metrics_of(model: SequenceModel, data: SequenceData, wanted: Collection[str]
     scores = untrained.new_scores()
     for place, batch in enumerate(data.loader("val")):
         untrained.update_scores(scores, untrained.compute_output(batch), batch)
-        if place == 0 and set(wanted) <= (known := _names(scores)):
+        if place == 0 and set(wanted) <= (known := _names(scores, data)):
             return known
-    return _names(scores)
+    return _names(scores, data)
 
 
-def _names(scores: Any) -> set[str]:
-    return {f"val/{name}" for name in scores.compute()}
+def _names(scores: Any, data: SequenceData) -> set[str]:
+    return {f"val/{name}" for name in {**scores.compute(), **data.panel_scores("val", scores)}}

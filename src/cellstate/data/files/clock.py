@@ -42,23 +42,33 @@ _DAY = np.timedelta64(1, "D")
 class Clock:
     """Equally spaced times, ``(N,)``, possibly in calendar months.
 
+    With ``after``, the times of the same series in the file before, whose step is that of both.
+
     Attributes:
         step: time between two rows, as text.
         season: the usual season in steps, 1 if there is none.
     """
 
-    def __init__(self, table: Table, name: str, times: pl.Series) -> None:
+    def __init__(self, table: Table, name: str, times: pl.Series, after: Clock | None = None) -> None:
         self.table, self.name, self.times = table, name, times
-        if len(times) < 2:
+        if len(times) < 2 and after is None:
             raise RequestError(f"{table.name}: {len(times)} row{table.whose}; a series needs at least 2")
         months = (times.dt.year().cast(pl.Int64) * 12 + times.dt.month().cast(pl.Int64)).to_numpy()
         micros = times.dt.epoch("us").to_numpy()
-        whole_months = times.dt.day().n_unique() == 1 or bool((times.dt.month_end() == times).all())
-        self.calendar = bool(whole_months and np.median(np.diff(months)) >= 1)
+        if after is None:
+            whole_months = times.dt.day().n_unique() == 1 or bool((times.dt.month_end() == times).all())
+            self.calendar = bool(whole_months and np.median(np.diff(months)) >= 1)
+        else:
+            self.calendar = after.calendar
         self.ticks = months if self.calendar else micros
-        steps, counts = np.unique(np.diff(self.ticks), return_counts=True)
-        self.tick = int(steps[counts.argmax()])  # the most frequent; ties: the shortest
+        if after is None:
+            steps, counts = np.unique(np.diff(self.ticks), return_counts=True)
+            self.tick = int(steps[counts.argmax()])  # the most frequent; ties: the shortest
+        else:
+            self.tick = after.tick
         self._check_order()
+        if after is not None:
+            self._check_continues(after)
         known = _CALENDAR.get(self.tick) if self.calendar else _STEPS.get(timedelta(microseconds=self.tick))
         unit = f"{self.tick} months" if self.calendar else str(timedelta(microseconds=self.tick))
         self.step = known.name if known else unit
@@ -75,6 +85,15 @@ class Clock:
                 + ("occurs twice" if same else f"comes after {self._time(row)}")
                 + f"{self.table.whose.replace(' of', ' in')}; sort the file by time, with {remedy}"
                 + ("" if self.table.whose else " (data.id=COLUMN)")
+            )
+
+    def _check_continues(self, before: Clock) -> None:
+        if self.ticks[0] - before.ticks[-1] != before.tick:
+            whose = self.table.whose.replace(" of", " in")
+            raise RequestError(
+                f"{self.table.name}, {self.table.line(0)}: the time {self._time(0)} does not continue "
+                f"{before.table.name}{whose}, which ends at {before._time(-1)} with one row per {before.step}; "
+                "data.test_path must begin one step later"
             )
 
     def _time(self, row: int) -> str:

@@ -1,30 +1,41 @@
-"""User-provided time series: one or more columns of a CSV or Parquet file with one or several series."""
+"""User-provided time series: a CSV or Parquet file with one or several series, and optionally one that continues it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from typing_extensions import override
 
 from cellstate.config.types import PositiveInt
+from cellstate.data.cutting import Short
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
-from cellstate.data.files.table import Table, read_table
-from cellstate.data.splitting import Series, split_borders
+from cellstate.data.files.layouts import Layout, SeriesFormat
+from cellstate.data.files.series_file import Part, SeriesFile
+from cellstate.data.splitting import Series, Split, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
-from cellstate.data.windows import Split, WindowedData
+from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 
 
 class SeriesData(WindowedData):
-    """Windows of the target columns of a table with one row per time step.
+    """Windows of the series in a table: a row per time step, or wide, with a row or a column for each series.
 
-    See ``WindowedData`` for splits, scaling and covariates.
+    See ``WindowedData`` for splits, scaling, covariates and scores.
 
     Args:
         path: a CSV or Parquet file; None uses the synthetic series of ``data=seasonal``.
+        test_path: a file of the same layout that continues each series of ``path``, whose ids may be in any order: all
+            of its rows are the test split. ``split`` is then of the rows before; None uses the last ``horizon`` rows of
+            each series (of a single series an eighth) for validation.
+        layout: ``long``: a row per time step. ``rows``: a row for each series, its id in the first column (or ``id``)
+            and then its values, with empty cells at the end of shorter series. ``columns``: a column for each series,
+            of which some may begin later or end earlier, and optionally a time column. None recognises it, if none of
+            ``target``, ``id``, ``past`` and ``known`` is given: ``rows`` if the first column has unique ids that are
+            neither numbers nor times and all others are numeric, ``columns`` if at least two columns are numeric and
+            there is nothing else but a time column.
         target: the column to forecast, or a list of columns; None uses the only numeric one.
         id: the column that identifies the series, whose rows may be in any order; None: all rows are one series.
         past: further input columns, known only in the past.
@@ -38,12 +49,14 @@ class SeriesData(WindowedData):
             ``fill`` repeats the last value before them (which uses no future value).
         window: input steps; None uses 14 seasons, fewer if the series is short.
         horizon: steps to forecast; None uses one season.
-        season: steps per season; None derives it from the time column (hours: 24, days: 7, months: 12, …), else infers
-            it from the training rows; 1 is no season.
-        split: training, validation and test as shares or numbers of rows, chronologically within each series; None uses
-            [0.7, 0.1, 0.2], and for the public ETT files their conventional split.
-        short: treatment of series without a sample in each split: ``error`` raises an error that names one, ``skip``
-            ignores them.
+        season: steps per season, or of each of several, such as [24, 168]; None derives it from the time column (hours:
+            24, days: 7, months: 12, …), else infers it from the training rows; 1 is no season. To a single one, the
+            week of days is added if training rows are as similar that far apart (``data.season.second_season``).
+        split: training, validation and test as shares or numbers of rows, chronologically within each series, or the
+            last rows of each series, ``{"val": 48, "test": 48}``; None uses [0.7, 0.1, 0.2] (see ``WindowedData`` for
+            several short series), and for the public ETT files their conventional split.
+        short: treatment of series that are shorter than a window: ``pad``, ``error`` or ``skip``; see ``WindowedData``.
+        classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
         batch_size: windows per batch.
         seed: determines the order of the training windows.
     """
@@ -52,6 +65,8 @@ class SeriesData(WindowedData):
         self,
         *,
         path: str | None = None,
+        test_path: str | None = None,
+        layout: Layout | None = None,
         target: str | Sequence[str] | None = None,
         id: str | None = None,
         past: str | Sequence[str] | None = None,
@@ -63,121 +78,96 @@ class SeriesData(WindowedData):
         missing: Literal["error", "fill"] = "error",
         window: PositiveInt | None = None,
         horizon: PositiveInt | None = None,
-        season: PositiveInt | None = None,
+        season: PositiveInt | Sequence[PositiveInt] | None = None,
         split: Split | None = None,
-        short: Literal["error", "skip"] = "error",
+        short: Short | None = None,
+        classical: bool = False,
         batch_size: PositiveInt = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(window=window, horizon=horizon, split=split, short=short, batch_size=batch_size, seed=seed)
-        self.path, self.target, self.id, self.past, self.known = path, target, id, past, known
-        self.calendar, self.time, self.time_format = calendar, time, time_format
-        self.decimal: Literal[".", ","] | None = decimal
-        self.missing, self.season = missing, season
+        super().__init__(
+            window=window,
+            horizon=horizon,
+            split=split,
+            short=short,
+            classical=classical,
+            batch_size=batch_size,
+            seed=seed,
+        )
+        self.path, self.test_path, self.season = path, test_path, season
+        self.form = SeriesFormat(layout, target, id, past, known, calendar, time, time_format, decimal, missing)
         self._benchmark: Benchmark | None = None
 
     @override
     def series(self) -> Series:
         if self.path is None:
+            if self.test_path is not None:
+                raise RequestError(f"data.test_path={self.test_path}: it continues data.path, which is not given")
             return seasonal(seed=self.seed)
-        table = read_table(self.path, key="data.path", decimal=self.decimal)
-        columns = self._columns(table)
-        names = [name for group in columns.values() for name in group]
-        found = table.times(self.time, self.time_format, exclude=[*names, *listed(self.id)])
-        parts = table.series(self.id)
-        blocks, clocks = [], []
-        for part in parts.values():
-            clock = None if found is None else Clock(part, found[0], part.of_file(found[1]))
-            blocks.append(self._block(part, columns, clock))
-            clocks.append(clock)
-        self._check_steps(list(parts), clocks)
-        clock = clocks[0]
-        self._benchmark = None if self.id else recognise(set(table.columns), len(table))
-        values = np.concatenate(blocks)
-        targets, past = len(columns["data.target"]), tuple(columns["data.past"])
-        known = (*columns["data.known"], *(calendar_features(clock.grid())[0] if self.calendar and clock else ()))
-        season = clock.season if clock is not None and clock.season > 1 else None
+        file = SeriesFile(self.path, "data.path", self.form)
+        parts = file.parts()
+        check_steps(self.path, parts)
+        facts = file.described(parts)
+        self._benchmark = None
+        if not file.form.id and self.test_path is None:
+            self._benchmark = recognise(set(file.table.columns), len(file.table))
+        if self._benchmark is not None and self.split is None:
+            facts.append(f"recognised as {self._benchmark.name}: split by convention, {self._benchmark.source}")
+        later: Mapping[str, Part] = {}
+        if self.test_path is not None:
+            later = SeriesFile(self.test_path, "data.test_path", self.form, like=file).parts(after=parts)
+            facts.append(continued(self.test_path, later))
+        return self._joined(file, parts, later, tuple(facts))
+
+    def _joined(
+        self, file: SeriesFile, parts: Mapping[str, Part], later: Mapping[str, Part], facts: tuple[str, ...]
+    ) -> Series:
+        """Return all series, each followed by the rows of the file that continues it."""
+        blocks = [
+            np.concatenate([part.values, later[name].values]) if later else part.values for name, part in parts.items()
+        ]
+        values, clock = np.concatenate(blocks), next(iter(parts.values())).clock
+        past, known = (tuple(file.columns.get(key, ())) for key in ("data.past", "data.known"))
+        known = (*known, *(calendar_features(clock.grid())[0] if self.form.calendar and clock else ()))
+        targets = len(file.targets)
         return Series(
             values[:, :targets],
-            tuple(columns["data.target"]),
-            self.season or season,
-            self._facts(table, columns, clock, len(parts)),
-            source=self.path,
-            ids=tuple(parts) if self.id else (),
-            lengths=tuple(map(len, blocks)) if self.id else (),
+            file.targets,
+            self.season or (clock.season if clock is not None and clock.season > 1 else None),
+            facts,
+            source=str(self.path),
+            ids=tuple(parts) if file.several else (),
+            lengths=tuple(map(len, blocks)) if file.several else (),
             past=past,
             known=known,
             covariates=values[:, targets:] if past or known else None,
+            test_rows=tuple(len(part.values) for part in later.values()),
         )
 
+    @property
     @override
-    def borders(self, rows: int) -> list[int]:
-        if self.split is None and self._benchmark is not None:
-            return split_borders(rows, self._benchmark.split)
-        return super().borders(rows)
+    def borders(self) -> Callable[[int], list[int]] | None:
+        benchmark = self._benchmark
+        if self.split is None and benchmark is not None:
+            return lambda rows: split_borders(rows, benchmark.split)
+        return super().borders
 
-    def _columns(self, table: Table) -> dict[str, list[str]]:
-        """Return the columns to read, by config key."""
-        past, known = listed(self.past), listed(self.known)
-        if self.target is None:
-            beside = [*past, *known, *(name for name in (self.id, self.time) if name)]
-            found = table.times(self.time, self.time_format, exclude=beside)
-            targets = [table.only_numeric_column("data.target", exclude=[*beside, *([found[0]] if found else [])])]
-        else:
-            targets = listed(self.target)
-        if not targets or len(set(targets)) < len(targets):
-            shown = ",".join(targets)
-            raise RequestError(f"data.target=[{shown}]: give one or more different columns, such as [a,b]")
-        columns = {"data.target": targets, "data.past": past, "data.known": known}
-        keys: dict[str, str] = {}
-        for key, names in (*columns.items(), ("data.id", listed(self.id)), ("data.time", listed(self.time))):
-            for name in names:
-                if name in keys:
-                    raise RequestError(f"column {name!r} is in both {keys[name]} and {key}; remove it from one")
-                keys[name] = key
-        return columns
 
-    def _block(self, part: Table, columns: dict[str, list[str]], clock: Clock | None) -> np.ndarray:
-        """Return the values of one series, one row per step: targets, past, known and calendar."""
-        fill = self.missing == "fill"
-        values = np.hstack([part.numbers(names, fill=fill, key=key) for key, names in columns.items()])
-        if clock is None:
-            if self.calendar:
-                raise RequestError(f"{self.path}: data.calendar=true needs a time column; set data.time=COLUMN")
-            return values
-        values = clock.regular(values, fill=fill)
-        return np.hstack([values, calendar_features(clock.grid())[1]]) if self.calendar else values
-
-    def _check_steps(self, ids: Sequence[str], clocks: Sequence[Clock | None]) -> None:
-        for name, clock in zip(ids, clocks, strict=True):
-            if clock is not None and clocks[0] is not None and clock.step != clocks[0].step:
-                raise RequestError(
-                    f"{self.path}: series {name!r} has one row per {clock.step}, but series {ids[0]!r} one per "
-                    f"{clocks[0].step}; resample them to the same step"
-                )
-
-    def _facts(self, table: Table, columns: dict[str, list[str]], clock: Clock | None, parts: int) -> tuple[str, ...]:
-        names = [name for group in columns.values() for name in group]
-        several = f" in {parts:,} series" if self.id else ""
-        first = f"{self.path}: {len(table):,} rows{several}, forecasting {', '.join(columns['data.target'])}"
-        facts = [first if clock is None else f"{first}, one per {clock.step}"]
-        for key, words in (("data.past", "known in the past"), ("data.known", "known in advance")):
-            if columns[key]:
-                facts[0] += f"; {words}: {', '.join(columns[key])}"
-        commas = [name for name in names if name in table.decimal_commas]
-        if commas:
-            facts.append(f"decimal commas in {', '.join(commas)} (data.decimal='.' reads them as thousands separators)")
-        maybe = table.possible_times([*names, *listed(self.id)]) if clock is None else []
-        if maybe:
-            facts.append(
-                f"no time column recognised: if it is {' or '.join(maybe)}, set data.time=COLUMN and, if "
-                "necessary, data.time_format"
+def check_steps(path: str, parts: Mapping[str, Part]) -> None:
+    """Reject series of different steps (RequestError)."""
+    clocks: dict[str, Clock] = {name: part.clock for name, part in parts.items() if part.clock is not None}
+    for name, clock in clocks.items():
+        first, other = next(iter(clocks.items()))
+        if clock.step != other.step:
+            raise RequestError(
+                f"{path}: series {name!r} has one row per {clock.step}, but series {first!r} one per "
+                f"{other.step}; resample them to the same step"
             )
-        if self._benchmark is not None and self.split is None:
-            facts.append(f"recognised as {self._benchmark.name}: split by convention, {self._benchmark.source}")
-        return tuple(facts)
 
 
-def listed(names: str | Sequence[str] | None) -> list[str]:
-    """Return no, one or several names as a list."""
-    return [] if names is None else [names] if isinstance(names, str) else list(names)
+def continued(path: str, later: Mapping[str, Part]) -> str:
+    """Return a fact on the file that continues each series."""
+    rows = [len(part.values) for part in later.values()]
+    count = f"{min(rows):,}" if min(rows) == max(rows) else f"{min(rows):,} to {max(rows):,}"
+    whose = "each series" if len(later) > 1 else "the series"
+    return f"{path}: continues {whose} with {count} rows, which are the test split"

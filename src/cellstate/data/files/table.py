@@ -78,14 +78,22 @@ class Table:
         numbered = self.frame.select(id=column.cast(pl.String)).with_row_index("row")
         groups = numbered.group_by("id", maintain_order=True).agg("row")
         return {
-            name: self._part(rows.to_numpy(), f" of series {name!r}")
+            name: self.rows(rows.to_numpy(), f" of series {name!r}")
             for name, rows in zip(groups["id"].to_list(), groups["row"], strict=True)
         }
 
-    def _part(self, rows: np.ndarray, whose: str) -> Table:
-        _ = self.decimal_commas  # inferred from the entire column, not from a part of it
+    def rows(self, rows: np.ndarray, whose: str) -> Table:
+        """Return the rows of one series; ``whose`` names it in errors, such as `` of series 'A'``."""
+        part = self.only(self.columns)
+        part.frame, part.whose = self.frame[rows], whose
+        part._rows = rows if self._rows is None else self._rows[rows]
+        return part
+
+    def only(self, columns: Sequence[str]) -> Table:
+        """Return the table with some of its columns."""
+        _ = self.decimal_commas  # inferred from entire columns, not from a part of them
         part = copy.copy(self)
-        part.frame, part._rows, part.whose = self.frame[rows], rows, whose
+        part.frame = self.frame.select(columns)
         return part
 
     def of_file(self, column: pl.Series) -> pl.Series:
@@ -106,7 +114,8 @@ class Table:
         if len(numeric) == 1:
             return numeric[0]
         found = f"numeric columns: {', '.join(numeric)}" if numeric else "no column is numeric"
-        raise RequestError(f"{self.name}: which column should be forecast? {found}; set {key}=COLUMN")
+        each = ", or data.layout=columns if each is a series of its own" if len(numeric) > 1 else ""
+        raise RequestError(f"{self.name}: which column should be forecast? {found}; set {key}=COLUMN{each}")
 
     def column(self, name: str, key: str) -> pl.Series:
         """Return a column by name.
@@ -175,6 +184,21 @@ class Table:
         return np.stack(columns, axis=1) if columns else np.empty((len(self), 0))
 
     def _numeric(self, name: str, *, fill: bool, key: str) -> np.ndarray:
+        values = self.numbers_with_holes(name, key)
+        holes = np.flatnonzero(~np.isfinite(values))
+        if len(holes) and not fill:
+            raise RequestError(
+                f"{self.name}, {self._lines(holes)}: column {name!r} is empty or not finite in {len(holes):,} "
+                f"row{'s' if len(holes) > 1 else ''}{self.whose}; fix the file, or {FILL}"
+            )
+        return self._filled(values, holes, name) if len(holes) else values
+
+    def numbers_with_holes(self, name: str, key: str) -> np.ndarray:
+        """Return a column as ``(N,)`` float64, NaN where a cell is empty.
+
+        Raises:
+            RequestError: a cell is not a number; the line is named.
+        """
         column = self.column(name, key=key)
         parsed = self.as_numbers(name)
         if parsed.null_count() > column.null_count():
@@ -186,16 +210,7 @@ class Table:
                     f"{self.name}, {self.line(row)}: column {name!r} contains {str(column[row])!r}, which is not a "
                     f"number; fix the file, or choose another {key}"
                 )
-        values = parsed.fill_null(float("nan")).to_numpy().copy()
-        holes = np.flatnonzero(~np.isfinite(values))
-        if len(holes) and not fill:
-            raise RequestError(
-                f"{self.name}, {self._lines(holes)}: column {name!r} is empty or not finite in {len(holes):,} "
-                f"row{'s' if len(holes) > 1 else ''}{self.whose}; fix the file, or {FILL}"
-            )
-        if len(holes):
-            values = self._filled(values, holes, name)
-        return values
+        return parsed.fill_null(float("nan")).to_numpy().copy()
 
     def _lines(self, rows: np.ndarray) -> str:
         shown = ", ".join(self.line(int(row)).split()[-1] for row in rows[:5])

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cellstate.data.baselines import last_value, ridge_linear, seasonal_naive
 from cellstate.data.samples import WindowSamples
 from cellstate.data.windows import WindowedData
 from cellstate.metrics.display import number
@@ -24,6 +23,7 @@ from cellstate.plotting.examples import PANEL, PANEL_TITLE, examples
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
+BASELINES = ("last_value", "seasonal_naive", "ridge_linear")  # in the figures; the table of results has all
 HUES = ("seasonal_naive", "last_value")  # index of each in the baseline colours of a theme; others are muted
 BANDS = (50, 80, 90)  # per cent, central intervals that are drawn
 
@@ -130,14 +130,8 @@ def collect(material: Material) -> Forecasts:
     forecasts, truth = scores.joined()
     starts = samples.starts.cpu().numpy()[: len(truth)]  # with several processes, the first part
     rows = data.windows.rows(material.split)[: len(truth)]
-    baselines = {"last_value": last_value(values, starts, spec.horizon)}
-    if spec.season > 1:
-        baselines["seasonal_naive"] = seasonal_naive(values, starts, spec.horizon, spec.season, first=starts - rows)
-    series = data.whole_series
-    training = {name: data.windows.starts(name) for name in data.windows.names}
-    baselines["ridge_linear"] = ridge_linear(
-        series.values, training, starts, spec.window, spec.horizon, spec.std if series.ids else None
-    )
+    series, known = data.whole_series, data.reference_forecasts(material.split)
+    baselines = {name: known[name]()[: len(truth)] for name in BASELINES if name in known}
     signal = None if series.noise is None else (series.values - series.noise[:, None])[: len(values)]
     names = [series.ids[owner] for owner in data.windows.owners(material.split)[: len(truth)]] if series.ids else []
     found = Forecasts(forecasts, truth, baselines, values, starts, signal, series.noise_std or 0.0, rows, names)
