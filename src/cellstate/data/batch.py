@@ -61,10 +61,6 @@ class DataSpec:
     season: PositiveInt = 1  # steps per season, 1 if there is none; of several seasons the shortest
     seasons: tuple[PositiveInt, ...] = ()  # steps per season of each, increasing; empty if there is none
     padded: bool = False  # whether windows may reach before their series, where inputs are NaN
-    levels_differ: bool = False  # whether the levels or scales of several series differ
-    log_mean: tuple[float, ...] = ()  # per target, of log y in the training split; empty unless all y are positive
-    log_std: tuple[float, ...] = ()
-    log_suits: bool = False  # whether the values are positive and their spread grows with the level
     mean: tuple[float, ...] = ()  # per target, of the training split, unscaled
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase
