@@ -52,7 +52,8 @@ class LinearMap(nn.Module):
 
     def forward(self, window: Tensor) -> Tensor:
         """Return the forecast ``(N, H)`` from ``window (N, W)``."""
-        return nn.functional.linear(self._features(window), self.weight, self.bias)
+        weight, bias = self.weight.to(window.dtype), self.bias.to(window.dtype)  # fitted in float32, used in any
+        return nn.functional.linear(self._features(window), weight, bias)
 
     def _features(self, window: Tensor) -> Tensor:
         if self.season == 1:
