@@ -31,7 +31,7 @@ class RequestError(CellstateError):
 
 
 class UnsupportedError(RequestError):
-    """A model does not offer what was asked of it, in words that follow ``holds`` and the file that it came from."""
+    """A model does not offer what was asked of it, in words that follow ``contains`` and the file that it came from."""
 
 
 class RunError(CellstateError):
