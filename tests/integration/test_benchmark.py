@@ -34,7 +34,7 @@ def test_what_is_timed_has_every_callback_of_a_run(benchmark):
     words = [*TINY, "+callbacks.onlooker._target_=benchmark_of_a_step.Onlooker", "hydra.run.dir=run"]
     cellstate.train(words, quiet=False)
     watch = benchmark.under_cellstate(epochs=1, hidden_size=8)
-    assert [type(callback) for callback in watch.beside] == own
+    assert [type(callback) for callback in watch.others] == own
     assert len(watch.epochs) == 1
 
 

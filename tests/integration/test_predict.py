@@ -245,7 +245,7 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
     Path("old.csv").write_text("kept")
     refused(cellstate, states, "output=old.csv: already exists;", "input=weather.txt", output="output=old.csv")
     refused(cellstate, states, "output=out.txt: unknown file format", "input=weather.txt", output="output=out.txt")
-    refused(cellstate, states, "there is no folder nowhere", "input=weather.txt", output="output=nowhere/out.csv")
+    refused(cellstate, states, "no such folder: nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
     refused(cellstate, states, "input: a value is required; set checkpoint=RUN input=FILE output=FILE")
     assert Path("old.csv").read_text() == "kept"
