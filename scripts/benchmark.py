@@ -1,15 +1,15 @@
-"""What the framework costs: the time of a training step of a run against a hand-written loop, in one process.
+"""Framework overhead: the time of a training step compared with a hand-written loop, in one process.
 
     python scripts/benchmark.py [--steps 1500] [--rounds 5] [--hidden-size 64]
 
-One side is a whole run of ``cellstate train`` as it is, with every callback, validations, checkpoints and progress; a
-stopwatch among its callbacks times each epoch from its first step to its last, and what lies between two epochs:
-validation, checkpoints, a row of metrics. The bare loop is what a careful person writes for this task alone: the same
-network, whole-batch indexing, fused Adam, gradient clipping, nothing else; so only steps are compared.
+One side is a complete run of ``cellstate train`` with all callbacks, validations, checkpoints and progress; a stopwatch
+callback times each epoch from the first to the last step, and the interval between epochs: validation, checkpoints, a
+row of metrics. The bare loop is an optimised implementation for this task only: the same network, whole-batch indexing,
+fused Adam, gradient clipping, nothing else; so only steps are compared.
 
-Both train on the same data. The speed of a shared machine drifts, so rounds alternate, each side of a round is its
-fastest epoch, as whatever disturbs only ever adds, and the ratios of the rounds are printed with their median: once of
-the time that passed, once of the time that this process had on the processor.
+Both train on the same data. As the speed of a shared machine drifts, rounds alternate, each side of a round is its
+fastest epoch (disturbances only add time), and the ratios of the rounds are printed with their median, for wall-clock
+time and for CPU time.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from cellstate.backbone import LSTM
 from cellstate.config.compose import compose
 from cellstate.data import SequenceData
 
-WARM_UP = 2  # epochs before the clock starts, in both
+WARM_UP = 2  # epochs that are not timed, on both sides
 
 
-Seconds = NDArray[np.float64]  # that passed, and of this process on the processor
+Seconds = NDArray[np.float64]  # wall-clock and CPU time
 
 
 def now() -> Seconds:
@@ -47,33 +47,33 @@ def now() -> Seconds:
 
 
 class Stopwatch(L.Callback):
-    """Times the steps of each epoch, and what lies between two epochs."""
+    """Times the steps of each epoch, and the intervals between epochs."""
 
     last: ClassVar[Stopwatch]
 
     def __init__(self) -> None:
-        Stopwatch.last = self  # the config makes it, and whoever measures reads it
+        Stopwatch.last = self  # created by the config, read by the benchmark
         self.epochs: list[Seconds] = []
         self.between: list[Seconds] = []
-        self.beside: list[L.Callback] = []  # the callbacks of the run that was timed
+        self.others: list[L.Callback] = []  # the other callbacks of the run
         self._began = self._ended = now()
 
     def on_train_batch_start(self, trainer: L.Trainer, *step: Any) -> None:
-        """Start the clock with the first step."""
+        """Start the clock at the first step."""
         if step[-1] == 0:
-            self.beside = [callback for callback in trainer.callbacks if callback is not self]  # type: ignore[attr-defined]
+            self.others = [callback for callback in trainer.callbacks if callback is not self]  # type: ignore[attr-defined]
             self._began = now()
             self.between.append(self._began - self._ended)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Stop it after the last."""
+        """Stop the clock after the last step."""
         if trainer.is_last_batch:
             self._ended = now()
             self.epochs.append(self._ended - self._began)
 
 
 def under_cellstate(epochs: int, hidden_size: int) -> Stopwatch:
-    """Time a run; nothing of it is left out, but that it does not stop early."""
+    """Time a complete run, without early stopping."""
     words = [
         f"backbone.hidden_size={hidden_size}",
         f"trainer.max_epochs={epochs}",
@@ -110,7 +110,7 @@ def bare_loop(data: SequenceData, epochs: int, hidden_size: int) -> list[Seconds
 def main() -> None:
     """Print the ratio of every round, and its median."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500, help="of each side and round, rounded up to whole epochs")
+    parser.add_argument("--steps", type=int, default=1500, help="steps per side and round, rounded up to epochs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hidden-size", type=int, default=64)
     options = parser.parse_args()
@@ -124,7 +124,7 @@ def main() -> None:
         watch = under_cellstate(WARM_UP + epochs, options.hidden_size)
         ours = a_step(watch.epochs, batches)
         if number == 1:
-            print("callbacks:", ", ".join(type(callback).__name__ for callback in watch.beside))
+            print("callbacks:", ", ".join(type(callback).__name__ for callback in watch.others))
         ratios.append(ours / bare)
         between += watch.between[WARM_UP:]
         print(
@@ -135,7 +135,7 @@ def main() -> None:
     passed, worked = np.median(ratios, axis=0)
     rounds = f"{options.rounds} rounds of {epochs * batches} steps"
     print(f"between two epochs {1e3 * np.median(between, axis=0)[0]:.0f} ms: validation, checkpoints, a row of metrics")
-    print(f"median ratio {passed:.3f}, on the processor {worked:.3f} ({rounds})")
+    print(f"median ratio {passed:.3f}, CPU time {worked:.3f} ({rounds})")
 
 
 def a_step(epochs: list[Seconds], batches: int) -> Seconds:

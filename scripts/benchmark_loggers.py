@@ -1,10 +1,10 @@
-"""What tracking costs a training step: the same run without a logger and with each, in turns.
+"""Overhead of loggers per training step: the same run without a logger and with each, alternating.
 
     python scripts/benchmark_loggers.py [--steps 2000] [--rounds 5] [LOGGER ...]
 
-The default model is trained on the pattern task, with a validation every 500 steps and a gradient norm every 100. Timed
-are the steps from the first validation on, validations left out, in seconds of the processor; the ratio of each pair is
-printed with its median, because the speed of a shared machine drifts.
+The default model is trained on the pattern task, with a validation every 500 steps and a gradient norm every 100. The
+CPU time of steps after the first validation is measured, without validations; the ratio of each pair is printed with
+its median, as the speed of a shared machine drifts.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ BUILT_IN = ("wandb", "csv", "tensorboard", "mlflow")
 
 
 class Stopwatch(L.Callback):
-    """Adds up the processor seconds of training steps, validations left out."""
+    """Sums up the CPU time of training steps, without validations."""
 
     def __init__(self) -> None:
         self.seconds, self._began = 0.0, 0.0
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Start after a validation."""
+        """Start the clock after a validation."""
         if trainer.global_step % EVERY == 0:
             self._began = time.process_time()
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Stop before the next."""
+        """Stop the clock before the next one."""
         if trainer.global_step % EVERY == 0 and trainer.global_step > EVERY:
             self.seconds += time.process_time() - self._began
 
 
 def step_seconds(logger: str, steps: int) -> float:
-    """Return the seconds of a step of a whole run."""
+    """Return the CPU time of a step of a complete run."""
     watch, build = Stopwatch(), experiment.build_trainer
     experiment.build_trainer = lambda settings, folder, callbacks, *more: build(
         settings, folder, [*callbacks, watch], *more

@@ -1,14 +1,14 @@
-"""What it costs to compute a network from its equations: its time against torch's own kernel, in one run.
+"""Overhead of transparent layers: their time compared with torch's kernels, in one run.
 
     python scripts/benchmark_transparent.py [--rounds 15] [--threads 1] [--kind lstm] [--opening]
 
 Both have the same weights and read the same float32 batch; rounds alternate, and the median of the ratios of each pair
-is printed, because the speed of a shared machine drifts. A step is a forward and a backward pass; without gradients,
+is printed, as the speed of a shared machine drifts. A step is a forward and a backward pass; without gradients,
 a forward pass alone.
 
-With ``--opening`` it says how long it takes to see all gates and states of an LSTM over 512 steps: read off the fast
-layer (``open_states``, from outputs that are at hand, and with the pass that gives them), by a whole pass of the
-equations, and step by step.
+With ``--opening`` it measures the time to get all gates and states of an LSTM over 512 steps: from the fast layer
+(``open_states``, with given outputs, and including the forward pass), by a forward pass of the equations, and step by
+step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def compare(slow: Callable[[], object], quick: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Return the medians of the seconds of both, and of the ratios of the rounds; two rounds come before the clock."""
+    """Return the median seconds of both, and the median ratio of the rounds, after two warm-up rounds."""
     pairs = [(seconds(slow), seconds(quick)) for _ in range(rounds + 2)][2:]
     ours, theirs = zip(*pairs, strict=True)
     ratios = [one / other for one, other in pairs]
@@ -54,7 +54,7 @@ def forward(network: nn.Module, inputs: torch.Tensor) -> None:
 
 
 def opening(rounds: int) -> None:
-    """Print how long it takes to open an LSTM in each way, and the ratios to the fast one."""
+    """Print the time to get all states of an LSTM in each way, and the ratios to the fast one."""
     print("all gates and states of an LSTM over 512 steps, ms; ratio to 'outputs at hand' and to 'with the pass'")
     print(f"{'units':>5} {'batch':>5}  {'at hand':>8} {'with pass':>9}  {'equations':>22}  {'step by step':>22}")
     for units, batch in OPENED:
@@ -86,7 +86,7 @@ def step_by_step(network: Transparent, inputs: torch.Tensor) -> None:
 
 
 def main() -> None:
-    """Print a line for each shape and way."""
+    """Print a line for each shape and kind of pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)

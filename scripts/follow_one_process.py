@@ -1,10 +1,9 @@
-"""Train on one process and on two, and print how far the two runs are apart.
+"""Train with one process and with two, and print the differences between the two runs.
 
     python scripts/follow_one_process.py [--seeds 3] [--steps 50] [EXPERIMENT ...]
 
-Both see the same batches; dropout and input noise, which each process draws for itself, are off. Printed are the
-largest difference of a training loss (a mean over five steps) and the largest difference of a weight at the end, in
-single and in double precision.
+Both use the same batches; dropout and input noise, which differ between processes, are off. Prints the largest
+difference of a training loss (a mean over five steps) and of a final weight, in single and in double precision.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Small runs, the moments at which a process of theirs ends itself, and a comparison of all that two runs leave.
+"""Small runs, moments at which their process kills itself, and a comparison of the files of two runs.
 
-Moments are events, never times: a process kills itself as it comes past one for the n-th time. Processes are forked
-from one that has loaded torch and cellstate once, which takes a tenth of the time of new interpreters.
+Moments are events, not times: a process kills itself at the n-th occurrence. Processes are forked from one that has
+loaded torch and cellstate, which takes a tenth of the time of new interpreters.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from cellstate.training import resume as resuming
 
 COMMON = ["report=false", "trainer.accelerator=cpu"]
 QUIET = "quiet=true"
-OWN = {"seconds", "time_elapsed", "written", "id"}  # what every run has otherwise: the clock's, and its name
+OWN = {"seconds", "time_elapsed", "written", "id"}  # differs between all runs: times and ids
 
 
 @dataclass(frozen=True)
 class Case:
-    """A run: words of its command line, and what its process does before anything else."""
+    """A run: its command line, and a setup function of its process."""
 
     words: Sequence[str]
     prepare: Callable[[], None] | None = None
 
 
 def steps_for_seconds() -> None:
-    """Have ``trainer.max_time`` count a second a step, so that a run ended by it ends at a known one."""
+    """Let ``trainer.max_time`` count a second per step, so that it ends a run at a known step."""
     check = Timer.on_train_batch_end
 
     def count(self: Any, *arguments: Any, **named_arguments: Any) -> None:
@@ -55,23 +55,23 @@ def steps_for_seconds() -> None:
 
 
 def on_a_terminal() -> None:
-    """Have the progress display draw as it does on a terminal."""
+    """Let the progress display draw as on a terminal."""
     os.environ.update(FORCE_COLOR="1", TERM="xterm")
 
 
 def tiny(*words: str) -> list[str]:
-    """Return the words of a run with five batches an epoch."""
+    """Return the command line of a run with five batches an epoch."""
     sizes = ("data.train_size=320", "data.length=20", "data.val_size=64", "data.test_size=64")
     return ["experiment=temporal_order", *sizes, "backbone.hidden_size=8", *words]
 
 
 def text(*words: str) -> list[str]:
-    """Return the words of a language model that carries its state from batch to batch."""
+    """Return the command line of a language model that carries its state from batch to batch."""
     sizes = ("data.split=[0.8,0.1,0.1]", "trainer.limit_val_batches=3", "trainer.limit_test_batches=3")
     return ["experiment=char_lm", *sizes, "data.steps=16", "backbone.hidden_size=16", "model.dropout=0.3", *words]
 
 
-# A second or two each: dropout, a carried state, schedules by steps and by results, all ways to validate and to end.
+# One or two seconds each: dropout, carried state, schedules by steps and by results, all ways to validate and to end.
 SMALL = {
     "pattern": Case(["experiment=pattern_stacked", "data.train_size=640", "trainer.max_epochs=5", QUIET]),
     "sine": Case(
@@ -109,18 +109,18 @@ SMALL = {
         tiny("trainer.max_steps=17", "trainer.val_check_interval=4", "trainer.check_val_every_n_epoch=null", QUIET)
     ),
     "time": Case(tiny("trainer.max_time=00:00:00:18", "trainer.max_epochs=-1", QUIET), steps_for_seconds),
-    "processes": Case(  # two of them, each with its own dropout and the state of its own streams
+    "processes": Case(  # two, each with its own dropout and streams
         text("trainer=ddp_cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=20", QUIET)
     ),
 }
 
 
-# ---------------------------------------------------------------------- the process that is killed
+# ---------------------------------------------------------------------- the killed process
 
 
 @dataclass(frozen=True)
 class Strike:
-    """The ``count``-th time that a process comes past ``moment``, which is its last."""
+    """Kill the process at the ``count``-th occurrence of ``moment``."""
 
     moment: str
     count: int = 1
@@ -136,7 +136,7 @@ def always(*_: Any) -> bool:
 
 
 def named(*names: str) -> Callable[..., bool]:
-    """Count the files that take their place under one of these names."""
+    """Count the files moved to one of these names."""
 
     def counts(draft: Path, target: Path) -> bool:  # noqa: ARG001
         return Path(target).name in names
@@ -145,16 +145,16 @@ def named(*names: str) -> Callable[..., bool]:
 
 
 def in_fit(model: SequenceModel, *_: Any) -> bool:
-    """Count what happens while the run trains."""
+    """Count calls during the fit."""
     return model.trainer.state.fn == "fit"
 
 
 def cut(draft: Path, target: Path) -> None:  # noqa: ARG001
-    """Leave half a file."""
+    """Truncate a file to half its size."""
     os.truncate(draft, draft.stat().st_size // 2)
 
 
-# Moment -> owner and name of what is called there, which calls count, what is done of it before the kill (None: all).
+# Moment -> owner and name of the function, which calls count, what to do instead of the call (None: the call itself).
 PLACES: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None] | None]] = {
     "training step": (SequenceModel, "training_step", always, None),
     "validation step": (SequenceModel, "validation_step", in_fit, None),
@@ -169,11 +169,11 @@ PLACES: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None] | Non
     "metrics.json": (Path, "replace", named("metrics.json"), None),
 }
 MOMENTS = tuple(PLACES)
-LATE = MOMENTS[-3:]  # that a run comes past once, in this order
+LATE = MOMENTS[-3:]  # these occur once in a run, in this order
 
 
 def arm(strike: Strike) -> None:
-    """Have this process kill itself when it comes past a moment."""
+    """Let this process kill itself at a moment."""
     owner, name, counts, halfway = PLACES[strike.moment]
     original, calls = getattr(owner, name), 0
 
@@ -195,7 +195,7 @@ def arm(strike: Strike) -> None:
 
 
 def keep_states(states: Path) -> None:
-    """Keep every ``last.ckpt`` that is written, also after the next one has taken its place."""
+    """Keep a copy of every ``last.ckpt``."""
     states.mkdir(exist_ok=True)
     replace = Path.replace
 
@@ -209,7 +209,7 @@ def keep_states(states: Path) -> None:
 
 
 def work(words: Sequence[str], folder: Path, strike: Strike | None, prepare: Callable[[], None] | None) -> None:
-    """Be ``cellstate train WORDS``, in a process of its own."""
+    """Run ``cellstate train WORDS`` in this process."""
     os.chdir(folder.parent)
     said = os.open(said_by(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
@@ -223,28 +223,28 @@ def work(words: Sequence[str], folder: Path, strike: Strike | None, prepare: Cal
 
 
 def said_by(folder: Path) -> Path:
-    """Return the file of what the newest process that worked on a run printed."""
+    """Return the file with the output of the latest process of a run."""
     return folder.with_name(f"{folder.name}.said")
 
 
 def states_of(folder: Path) -> Path:
-    """Return the folder of every ``last.ckpt`` that a run has had."""
+    """Return the folder with all ``last.ckpt`` of a run."""
     return folder.with_name(f"{folder.name}.states")
 
 
-# ---------------------------------------------------------------------- who kills it
+# ---------------------------------------------------------------------- runs
 
 
 def train(case: Case, folder: Path, strike: Strike | None = None, *, again: bool = False) -> bool:
-    """Run ``cellstate train`` in a process of its own, until it ends or a strike ends it; say whether that was so.
+    """Run ``cellstate train`` in a new process until it ends; return whether a strike killed it.
 
-    Processes are forked from one that has loaded torch and cellstate once.
+    Processes are forked from one that has loaded torch and cellstate.
 
     Args:
         case: the run.
-        folder: the run's.
-        strike: what ends the process; None for nothing.
-        again: resume the run that the folder holds.
+        folder: the run folder.
+        strike: when to kill the process; None: never.
+        again: resume the run in the folder.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if again:
@@ -252,7 +252,7 @@ def train(case: Case, folder: Path, strike: Strike | None = None, *, again: bool
     else:
         words = [*case.words, *COMMON, f"hydra.run.dir={folder.name}"]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([resuming.__name__, train_command.__name__])  # and with them all that is heavy
+    context.set_forkserver_preload([resuming.__name__, train_command.__name__])  # including torch and Lightning
     child = context.Process(target=work, args=(words, folder, strike, case.prepare))
     child.start()
     child.join()
@@ -265,21 +265,21 @@ def train(case: Case, folder: Path, strike: Strike | None = None, *, again: bool
 
 
 def kill_and_resume(case: Case, folder: Path, strikes: Sequence[Strike]) -> list[Strike]:
-    """Train, ended by one strike after the other, and resume until the run is complete; return those that struck."""
+    """Train with one strike after the other, resuming until the run is completed; return the strikes that occurred."""
     struck: list[Strike] = []
     for strike in strikes:
         if not train(case, folder, strike, again=(folder / "manifest.json").exists()):
-            return struck  # the moment lay beyond the end of the run
+            return struck  # the moment was after the end of the run
         struck.append(strike)
     train(case, folder, again=(folder / "manifest.json").exists())
     return struck
 
 
-# ---------------------------------------------------------------------- what is compared
+# ---------------------------------------------------------------------- comparison
 
 
 def entries(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value of a checkpoint, or of a JSON file, with its place; those of the clock are left out."""
+    """Yield every value of a checkpoint or JSON file with its path, except for times."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if key not in OWN:
@@ -293,7 +293,7 @@ def entries(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Say whether two entries are the same to the last bit."""
+    """Return whether two entries are bit-identical."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         if one.shape != other.shape or one.dtype != other.dtype:
             return False
@@ -302,14 +302,14 @@ def same(one: Any, other: Any) -> bool:
 
 
 def differing(one: Any, other: Any) -> list[str]:
-    """Return the places at which two nested values differ."""
+    """Return the paths at which two nested values differ."""
     ones, others = dict(entries(one)), dict(entries(other))
     missing = object()
     return [place for place in {**ones, **others} if not same(ones.get(place, missing), others.get(place, missing))]
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return what a run leaves by name, and all that its ``last.ckpt`` has been, by step and stage."""
+    """Return the results of a run by name, and every ``last.ckpt`` by step and stage."""
     found: dict[str, Any] = {
         name: checkpoint.read(folder / "checkpoints" / name) for name in ("best.ckpt", "last.ckpt")
     }
@@ -326,7 +326,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def differences(whole: Mapping[str, Any], folder: Path, *, saved_alike: bool = True) -> list[str]:
-    """Return in what a run differs from the one that was never stopped.
+    """Return the differences of a run from an uninterrupted one.
 
     Args:
         whole: the ``contents`` of that one.

@@ -2,8 +2,8 @@
 
     python scripts/lstm_story.py [PART ...] [--figures docs/figures]
 
-Without a part it does all of PARTS, in some five minutes on two idle cores. Each part prints its table, which stands in
-the document as it is, and writes its figure. Seeds are fixed; the last digits are those of one machine.
+Without a part it runs all of PARTS, in about five minutes on two idle cores. Each part prints its table, which is
+included verbatim in the document, and writes its figure. Seeds are fixed; the last digits depend on the machine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from cellstate.training.build import build_data, build_model
 from cellstate.training.run import Run
 from cellstate.training.settings import Settings
 
-LAGS = (10, 20, 40, 80)  # steps over which the first digit is to be remembered
+LAGS = (10, 20, 40, 80)  # steps over which the first digit must be remembered
 SEEDS = (0, 1)
 SHOWN = 40  # the lag of the gradients
 VARIANTS = {
@@ -58,12 +58,12 @@ PARITY += ["backbone.hidden_size=32", "optimizer.lr=0.005", "trainer.max_epochs=
 
 
 def parity_words(variant: str, lag: int, seed: int) -> list[str]:
-    """Return what asks for a small network that is to remember one digit over ``lag`` steps."""
+    """Return the overrides for a small network that must remember one digit over ``lag`` steps."""
     return ["experiment=first_parity", f"data.length={lag + 1}", f"seed={seed}", *PARITY, *VARIANTS[variant]]
 
 
 def train(words: Sequence[str]) -> Run:
-    """Train in a folder that is thrown away; its looks at the test split are noted in no ledger of the user's."""
+    """Train in a temporary folder, with a temporary ledger."""
     with tempfile.TemporaryDirectory() as folder:
         kept = ["report=false", f"ledger={folder}/ledger.csv", f"hydra.run.dir={folder}/run", "trainer.accelerator=cpu"]
         return cellstate.train([*words, *kept])
@@ -71,12 +71,12 @@ def train(words: Sequence[str]) -> Run:
 
 @cache
 def trained(variant: str, lag: int, seed: int = 0) -> Run:
-    """Return a trained network, once for all parts."""
+    """Return a trained network, shared by all parts."""
     return train(parity_words(variant, lag, seed))
 
 
 def untrained(variant: str, lag: int) -> tuple[SequenceModel, Batch]:
-    """Return a network as it starts, and test sequences for it."""
+    """Return an untrained network, and test sequences for it."""
     config, _ = compose("train", parity_words(variant, lag, 0))
     seed_everything(0, verbose=False)
     data = build_data(Settings.of(config))
@@ -95,7 +95,7 @@ def first_batch(data: cellstate.data.SequenceData, rows: int = 500) -> Batch:
 
 
 def learning(figures: Path) -> None:
-    """How far back a network comes to remember, by the way it starts."""
+    """Length of memory by initialisation."""
     print("accuracy on the test split, mean of the seeds 0 and 1 (guessing 0.500, optimum 1.000)\n")
     print(f"{'lag':22}" + "".join(f"{lag:>8}" for lag in LAGS))
     scores = {}
@@ -108,7 +108,7 @@ def learning(figures: Path) -> None:
 
 
 def memory(figures: Path) -> None:
-    """For how long the first digit's parity can be read off the state, before and after training."""
+    """How long the parity of the first digit can be decoded from the state, before and after training."""
     shown = (1, 5, 10, 20, 30, 40)
     print(f"lag {SHOWN}: accuracy of a linear readout of the first digit's parity, steps after it (chance 0.500)\n")
     print(f"{'':34}" + "".join(f"{step:>8}" for step in shown))
@@ -122,17 +122,17 @@ def memory(figures: Path) -> None:
 
 
 def readout(model: SequenceModel, batch: Batch) -> list[float]:
-    """Return how often a linear readout of the state after each step is right about the first digit's parity."""
+    """Return the accuracy of a linear readout of the first digit's parity from the state after each step."""
     states = capture(model, batch).states().layers[0]
     held = states.h if states.c is None else torch.cat([states.h, states.c], dim=-1)
     parity = batch.inputs[:, :2].argmax(-1) % 2
-    # Of each step a sequence of two: the first step, and this one, so that the first digit is one step back.
+    # For each step a sequence of two, the first step and this one, so that the first digit is one step back.
     pairs = (torch.stack([held[:, 0], held[:, step]], dim=1) for step in range(SHOWN + 1))
     return [float(recall(pair, parity, [1]).values[0]) for pair in pairs]
 
 
 def gradients(figures: Path) -> None:
-    """How the gradient of the loss shrinks on its way back, before and after training."""
+    """Decay of the gradient of the loss over steps back, before and after training."""
     print(f"lag {SHOWN}: slope of log |gradient| for each step back\n")
     print(f"{'':22}{'untrained':>20}{'trained':>20}{'log spectral radius of U':>34}")
     print(f"{'':22}{'dL/dh':>10}{'dL/dc':>10}{'dL/dh':>10}{'dL/dc':>10}{'untrained':>22}{'trained':>12}")
@@ -162,7 +162,7 @@ def flow_of(model: SequenceModel, batch: Batch) -> tuple[LayerFlow, Captured]:
 
 
 def adding(_: Path) -> None:
-    """Two numbers among fifty are marked: what to keep is told by a mark, and has to be kept apart from the rest."""
+    """The adding problem: two of fifty numbers are marked, and must be kept separate from the rest."""
     print("sum of two marked numbers among 50, mean squared error on the test split, seeds 0 and 1\n")
     for name in ALL_BUT_BIAS_0:
         words = ["experiment=adding", "data.length=50", "backbone.hidden_size=32", "trainer.max_epochs=4"]
@@ -173,7 +173,7 @@ def adding(_: Path) -> None:
 
 
 def gates(figures: Path) -> None:
-    """Gates and cells of a trained network, over sequences and over the same with another first digit."""
+    """Gates and cells of a trained network, for sequences and for the same with another first digit."""
     run = trained("LSTM, chrono", 20)
     batch = first_batch(run.data)
     other = batch.inputs.clone()
@@ -215,7 +215,7 @@ def gates(figures: Path) -> None:
 
 
 def clipping(_: Path) -> None:
-    """The same with and without clipping of the gradient's norm."""
+    """Training with and without gradient clipping."""
     print("lag 20, learning rate 0.05, accuracy on the test split, seeds 0 and 1\n")
     print(f"{'':22}{'clipped at 1':>16}{'not clipped':>16}")
     for name in ("RNN, orthogonal", "LSTM, chrono"):
@@ -240,7 +240,7 @@ def forecast(figures: Path) -> None:
         print(f"{name:22}{row['mae']:10.3f}{row['rmse']:10.3f}")
     assert isinstance(run.model, Forecaster)
     series = seasonal_series(seed=0)
-    origins = range(850, 1000, 10)  # the test split is the last 200 rows, of which the first 50 are the first window
+    origins = range(850, 1000, 10)  # the test split is the last 200 rows, the first 50 of which are the first window
     told = np.concatenate([run.model.predict(series.values[origin - 50 : origin]) for origin in origins])
     save(figures / "forecast.png", lambda theme: draw_forecast(theme, series, origins, told))
 
@@ -263,7 +263,7 @@ def text(_: Path) -> None:
 
 
 def save(path: Path, draw: Callable[[Theme], Figure], hues: int = 0) -> None:
-    """Write a figure as PNG, in the theme's palette, or in so many colours of its own."""
+    """Write a figure as PNG with the theme's palette, or with a number of its own colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not hues:
         path.write_bytes(canvas.render(draw, LIGHT))
@@ -278,7 +278,7 @@ def save(path: Path, draw: Callable[[Theme], Figure], hues: int = 0) -> None:
 
 
 def draw_recall(theme: Theme, scores: dict[str, list[float]]) -> Figure:
-    """Accuracy against lag, between guessing and the optimum."""
+    """Accuracy against lag, between chance and the optimum."""
     about = "accuracy on the test split by the lag that was trained for; mean of two seeds"
     figure = canvas.new_figure(theme, 3.2, "Was the first digit even?", about, width=7)
     axes = canvas.single_axes(figure)
@@ -286,8 +286,8 @@ def draw_recall(theme: Theme, scores: dict[str, list[float]]) -> Figure:
     for level in (0.5, 1.0):
         axes.axhline(level, color=theme.muted, lw=0.9, ls=(0, (4, 3)))
     for number, (name, values) in enumerate(scores.items()):
-        beside = [place + 0.035 * (number - 2) for place in places]  # so that none hides another
-        axes.plot(beside, values, color=COLOURS[name], marker="os^Dv"[number], ms=4)
+        shifted = [place + 0.035 * (number - 2) for place in places]  # avoids overlaps
+        axes.plot(shifted, values, color=COLOURS[name], marker="os^Dv"[number], ms=4)
     axes.set_xticks(list(places), [str(lag) for lag in LAGS])
     axes.set(xlabel="lag, steps", ylim=(0.44, 1.04), yticks=[0.5, 0.75, 1.0])
     axes.text(0, 0.51, "guessing", color=theme.muted, va="bottom", fontsize=8)
@@ -296,10 +296,10 @@ def draw_recall(theme: Theme, scores: dict[str, list[float]]) -> Figure:
     return canvas.fit(figure)
 
 
-def beside(
+def side_by_side(
     theme: Theme, title: str, about: str, curves: dict[str, dict[str, list[float]]]
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of two axes with curves over 0 ... SHOWN steps, still without scales and labels."""
+    """Return a figure of two axes with curves over 0 ... SHOWN steps, without scales and labels."""
     width, height = 8.6, 3.5
     figure = canvas.new_figure(theme, height, title, about, width=width)
     every: list[Axes] = []
@@ -322,7 +322,7 @@ def label_last(theme: Theme, axes: Axes, lines: dict[str, list[float]]) -> None:
 def draw_memory(theme: Theme, found: dict[str, dict[str, list[float]]]) -> Figure:
     """Accuracy of a readout of the first digit, untrained and trained, side by side."""
     about = f"accuracy of a linear readout of its parity, on sequences that it was not fitted on; lag {SHOWN}"
-    figure, both = beside(theme, "For how long the state holds the first digit", about, found)
+    figure, both = side_by_side(theme, "For how long the state holds the first digit", about, found)
     for axes, lines in zip(both, found.values(), strict=True):
         axes.axhline(0.5, color=theme.muted, lw=0.9, ls=(0, (4, 3)))
         axes.set(ylim=(0.42, 1.04))
@@ -336,7 +336,7 @@ def draw_memory(theme: Theme, found: dict[str, dict[str, list[float]]]) -> Figur
 def draw_gradients(theme: Theme, found: dict[str, dict[str, list[float]]]) -> Figure:
     """Norms of the gradient against steps back, untrained and trained, side by side."""
     about = f"norm against that at the last step; dL/dh of RNNs, dL/dc of LSTMs; lag {SHOWN}"
-    figure, both = beside(theme, "How much of the gradient arrives k steps back", about, found)
+    figure, both = side_by_side(theme, "How much of the gradient arrives k steps back", about, found)
     every = [value for lines in found.values() for values in lines.values() for value in values]
     powers = [power for power in range(-30, 12, 2) if min(every) / 10 <= 10.0**power <= max(every) * 10]
     for axes, lines in zip(both, found.values(), strict=True):
@@ -352,7 +352,7 @@ def draw_gradients(theme: Theme, found: dict[str, dict[str, list[float]]]) -> Fi
 
 
 def powers_of_ten(power: int) -> str:
-    """Return 10 to a power as it is written."""
+    """Format a power of 10."""
     return "1" if power == 0 else "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
@@ -388,7 +388,7 @@ def draw_gates(theme: Theme, rows: list[list[tuple[str, np.ndarray]]], digits: l
 
 
 def bare(axes: Axes, read: Sequence[int]) -> None:
-    """Take grid and ticks off a heat map, and write the digits that were read below it."""
+    """Remove grid and ticks of a heat map, and write the input digits below it."""
     axes.grid(visible=False)
     axes.set_xticks(range(len(read)), [str(digit) for digit in read], fontsize=6.5)
     axes.set_yticks([])
@@ -396,12 +396,12 @@ def bare(axes: Axes, read: Sequence[int]) -> None:
 
 
 def draw_forecast(theme: Theme, series: SeasonalSeries, origins: range, told: np.ndarray) -> Figure:
-    """What was observed, the forecasts one after the other, and the signal below the noise."""
+    """Observations, consecutive forecasts, and the signal without noise."""
     about = "test split, in the series' own units; every ten steps a forecast of the next ten"
     figure = canvas.new_figure(theme, 3.2, "A seasonal series, forecast", about, width=8)
     axes = canvas.single_axes(figure)
     steps = range(origins.start, origins.stop)
-    # Wide and pale, so that it is seen on both sides of the forecasts that lie on it.
+    # Wide and pale, to be visible behind the forecasts.
     axes.plot(steps, series.signal[steps.start :], color=theme.optimum, lw=5, alpha=0.45)
     axes.plot(steps, series.values[steps.start :], ".", color=theme.ink, ms=3.5)
     for number, origin in enumerate(origins):
@@ -421,7 +421,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
 
 
 def main() -> None:
-    """Do the parts that are asked for."""
+    """Run the requested parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--figures", type=Path, default=Path(__file__).parents[1] / "docs" / "figures")

@@ -1,4 +1,4 @@
-"""The picture of the README: the top of the report page of ``experiment=seasonal``, as a browser shows it.
+"""The picture in the README: a screenshot of the top of the report page of ``experiment=seasonal``.
 
 python scripts/readme_picture.py docs/figures/report.png
 """
@@ -18,7 +18,7 @@ SIZE = "1180,1180"  # pixels
 
 
 def main() -> None:
-    """Train, and take a picture of the page."""
+    """Train, and take a screenshot of the page."""
     picture = Path(sys.argv[1]).resolve()
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None:

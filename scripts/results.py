@@ -2,9 +2,9 @@
 
     python scripts/results.py [EXPERIMENT ...] [--seeds 5] [-- KEY=VALUE ...]
 
-Without a name it runs all of CATALOGUE, about an hour on two cores. Every row is the mean over the seeds and the worst
-of them, beside the optimum, the best trivial reference (both means over the seeds, as each seed draws its own data) and
-how many seeds reach the goal; the seconds are of training alone. What stands behind ``--`` is added to each command.
+Without a name it runs all of CATALOGUE, about an hour on two cores. Every row has the mean over the seeds, the worst
+seed, the optimum and the best baseline (means over the seeds, as each seed generates its own data), and the number of
+seeds that reach the goal; the seconds are of training only. Arguments after ``--`` are added to each command.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from cellstate.metrics.table import metric_of, rank
 
 @dataclass(frozen=True)
 class Goal:
-    """What an experiment is to reach: a metric, its limit (which may follow from the references), and that in words."""
+    """The goal of an experiment: a metric, its limit (possibly a function of the references), and a description."""
 
     metric: str
     words: str
     limit: Callable[[Mapping[str, float]], float]
 
     def reached(self, value: float, reference: Mapping[str, float]) -> bool:
-        """Say whether a result is as good as the goal."""
+        """Return whether a result reaches the goal."""
         limit = self.limit(reference)
         return rank(self.metric, value) <= rank(self.metric, limit)
 
 
 def at(metric: str, limit: float) -> Goal:
-    """Return a goal that is a number."""
+    """Return a goal with a fixed limit."""
     return Goal(metric, f"{limit:g}", lambda _: limit)
 
 
 def above_floor(share: float) -> Goal:
-    """Return a mean absolute error within a share of that of the noise in the very test windows."""
+    """Return a mean absolute error relative to that of the noise in the test windows."""
     return Goal("mae", f"floor + {share:.0%}", lambda reference: (1 + share) * reference["optimum_realised"])
 
 
@@ -63,7 +63,7 @@ HEADER = "| command | metric | mean | worst | goal | reached | optimum | best tr
 
 
 def trivial_of(reference: Mapping[str, float]) -> dict[str, float]:
-    """Return the references that are no optimum."""
+    """Return the references other than optima."""
     return {name: value for name, value in reference.items() if not name.startswith("optimum")}
 
 
@@ -92,7 +92,7 @@ def row(experiment: str, goal: Goal, seeds: int, overrides: list[str]) -> str:
 
 
 def main() -> None:
-    """Print the table, a row as soon as it is known."""
+    """Print the table row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(CATALOGUE))
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,11 +1,11 @@
-"""cellstate: recurrent sequence models, every number beside its optimum and its baselines.
+"""cellstate: recurrent sequence models, every metric with its optimum and baselines.
 
 From Python::
 
     run = cellstate.train(["experiment=pattern", "seed=3"])
     model = cellstate.load(run.checkpoint)
 
-The names below are imported when they are first used, so that ``import cellstate`` and the command line stay quick.
+The names below are imported on first use, so that ``import cellstate`` and the command line stay fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""cellstate from Python: the same as the command line, which is a thin layer over these functions."""
+"""The Python API, with the same functions as the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.checkpoint.trust import Trust
-from cellstate.config.compose import compose, refuse_search
+from cellstate.config.compose import compose, reject_search
 from cellstate.data import SequenceData
 from cellstate.errors import RequestError
 from cellstate.inspection import Inspection, inspect, inspect_network
@@ -19,7 +19,7 @@ from cellstate.runs.ledger import Ledger
 from cellstate.scoring.evaluate import Evaluation, evaluate
 from cellstate.scoring.scores import look
 from cellstate.scoring.session import open_checkpoint
-from cellstate.training.resume import resume as go_on
+from cellstate.training.resume import resume as resume_run
 from cellstate.training.run import Run, run
 
 __all__ = [
@@ -41,18 +41,18 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
     """Train one model, as ``cellstate train OVERRIDES`` does.
 
     Args:
-        overrides: what would stand on the command line, such as ``["experiment=pattern", "seed=3"]``.
-        config_dir: a folder with configs of your own, as ``--config-dir`` takes it.
-        quiet: print neither what is trained nor the table of results.
+        overrides: as on the command line, such as ``["experiment=pattern", "seed=3"]``.
+        config_dir: a folder with custom configs, as for ``--config-dir``.
+        quiet: print nothing.
 
     Raises:
-        RequestError: the request was wrong; one line for each problem.
-        RunError: the work failed.
+        RequestError: invalid arguments; one line for each problem.
+        RunError: training failed.
     """
     if isinstance(overrides, str):
-        raise RequestError(f"overrides={overrides!r}: give a list of words, such as [{overrides!r}]")
+        raise RequestError(f"overrides={overrides!r}: should be a list of strings, such as [{overrides!r}]")
     config, folder = compose("train", [*overrides, f"quiet={str(quiet).lower()}"], config_dir=config_dir)
-    refuse_search(config)
+    reject_search(config)
     try:
         return run(config, folder)
     except RequestError:
@@ -61,33 +61,35 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None
 
 
 def resume(folder: str | Path, *, quiet: bool = True, trust: Trust = (), ledger: str | None = None) -> Run | None:
-    """Go on with an interrupted or killed run as if it had never stopped, as ``cellstate train run=FOLDER`` does.
+    """Resume an interrupted or killed run with the same result as without interruption.
+
+    This is ``cellstate train run=FOLDER``.
 
     Args:
-        folder: the run's own; nothing in it is run.
-        quiet: print neither what is trained nor the table of results.
+        folder: of the run; no code in it is executed.
+        quiet: print nothing.
         trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
-        ledger: where looks at the test split are noted; None takes the run's own, if there is one already.
+        ledger: file that logs evaluations on the test split; None uses that of the run, if it exists.
 
     Returns:
-        The run; None where it is complete already.
+        The run; None if it is already complete.
 
     Raises:
-        RequestError: the folder holds no run, another process works on it, or its data is another now.
-        RunError: the work failed.
+        RequestError: the folder contains no run, another process is working on it, or its data has changed.
+        RunError: training failed.
     """
-    return go_on(Path(folder).expanduser(), quiet=quiet, trust=trust, ledger=ledger)
+    return resume_run(Path(folder).expanduser(), quiet=quiet, trust=trust, ledger=ledger)
 
 
 def load(checkpoint: str | Path, *, trust: Trust = ()) -> SequenceModel:
     """Return a trained model that predicts on lists, arrays and tensors; the data is not needed.
 
     Args:
-        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
+        checkpoint: a checkpoint file, or a run folder, whose best checkpoint is used; no code in it is executed.
         trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
 
     Raises:
-        RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
+        RequestError: a missing file, not a checkpoint of cellstate, a damaged one, or one with an untrusted class.
     """
     return open_checkpoint(checkpoint, trust=trust).model()
 
@@ -100,30 +102,30 @@ def backtest(
     ledger: str | Path = "outputs/ledger.csv",
     trust: Trust = (),
 ) -> Backtest:
-    """Have a trained forecaster forecast from one origin after the other, each time from what was known by then.
+    """Forecast with a trained model from successive origins, each time from the values known by then.
 
     Args:
-        model: a checkpoint file, a run folder, or a model, such as ``cellstate.load`` gives.
-        data: None for the checkpoint's own data, whose test split (else its validation split) is rolled over;
-            arguments of it to change, such as ``{"path": ...}`` where the file has moved; data as ``Run.data`` holds
-            it; or a series of your own, an array ``(T,)`` or ``(T, C)`` in the data's own units.
-        stride: rows from one origin to the next; None takes the horizon, so that each row is forecast once.
-        ledger: where a line is left if a test split is rolled over, which is a look at it.
+        model: a checkpoint file, a run folder, or a model, such as from ``cellstate.load``.
+        data: None for the checkpoint's data, with its test split (else its validation split); arguments of that data
+            to change, such as ``{"path": ...}`` if the file has moved; data such as ``Run.data``; or a custom series,
+            an array ``(T,)`` or ``(T, C)`` in the units of the data.
+        stride: rows from one origin to the next; None: the horizon, so that each row is forecast once.
+        ledger: file that logs the evaluation if it uses a test split.
         trust: extra packages whose classes may be loaded, such as ``["my_package"]``; they are imported.
 
     Raises:
-        RequestError: the model is no forecaster, or the data does not fit it; see ``backtesting.roll``.
+        RequestError: the model is not a forecaster, or the data does not fit it; see ``backtest.roll``.
     """
     stored = None
     if not isinstance(model, (str, os.PathLike)):
         if data is None or isinstance(data, Mapping):
-            raise RequestError("a model alone does not hold its data: give data, or its checkpoint in its place")
+            raise RequestError("a model does not contain its data: pass data, or its checkpoint instead")
         trained = model
     else:
         stored = open_checkpoint(model, trust=trust)
         trained = stored.model()
         if data is None or isinstance(data, Mapping):
-            refuse_other_tasks(trained)  # before data is read in vain
+            refuse_other_tasks(trained)  # before reading data
             data = stored.read_data(**(data or {}))
     if not isinstance(data, SequenceData) or data.reported_split != "test":
         return roll(trained, data, stride)

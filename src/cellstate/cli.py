@@ -1,4 +1,4 @@
-"""The command line. Imports nothing heavy: a command's module is loaded when it is asked for."""
+"""The command line. Imports nothing heavy: the module of a command is loaded when it is called."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from cellstate.errors import CellstateError, did_you_mean, one_line, warnings_as
 COMMANDS = summaries()
 
 USAGE = """\
-cellstate {version}: recurrent sequence models, every number beside its optimum and its baselines
+cellstate {version}: recurrent sequence models, every metric with its optimum and baselines
 
 usage: cellstate COMMAND [key=value ...]
 
 {commands}
 
-  cellstate COMMAND --help     what a command takes
-  cellstate COMMAND --cfg job  the config that it would run with
-  cellstate -sc install=bash   shell completion: eval "$(cellstate -sc install=bash)" (zsh and fish likewise)
+  cellstate COMMAND --help     show the options of a command
+  cellstate COMMAND --cfg job  show the config of a command without running it
+  cellstate -sc install=bash   shell completion: eval "$(cellstate -sc install=bash)" (also zsh and fish)
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 the work failed, 2 the request was wrong."""
+    """Run one command and exit: 0 success, 1 failure, 2 invalid request."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     status = dispatch(words)
     try:
         sys.stdout.flush()
-    except OSError as error:  # what was printed did not arrive: a full disk, or `cellstate list | head -1`
+    except OSError as error:  # a full disk, or a closed pipe as in `cellstate list | head -1`
         if not isinstance(error, BrokenPipeError):
             status = report(f"standard output: cannot be written ({error.strerror})")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python reports it again at exit
     sys.exit(status)
 
 
 def dispatch(words: list[str]) -> int:
-    """Return the exit status of a command line, ``words`` being what follows the program's name."""
+    """Run a command line, given without the program's name, and return its exit status."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -50,7 +50,7 @@ def dispatch(words: list[str]) -> int:
     if words[0] in ("-sc", "--shell-completion") or words[0].startswith("--shell-completion="):
         return run_command("_completion", words)
     if words[0] not in COMMANDS:
-        return report(f"{words[0]}: there is no such command{did_you_mean(words[0], COMMANDS)}", status=2)
+        return report(f"{words[0]}: unknown command{did_you_mean(words[0], COMMANDS)}", status=2)
     return run_command(words[0], words[1:])
 
 
@@ -61,7 +61,7 @@ def usage() -> str:
 
 
 def run_command(name: str, words: list[str]) -> int:
-    """Run one command; a failure that the user can cause is one line each, a traceback only if asked for."""
+    """Run one command; report user errors in one line each, with a traceback only if HYDRA_FULL_ERROR is set."""
     try:
         with warnings_as_lines():
             return find(name)(words) or 0
@@ -79,10 +79,10 @@ def fail(error: CellstateError | OSError) -> int:
         for problem in error.problems:
             report(problem)
         return error.exit_status
-    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader has closed the pipe
         return 1
     where = f"{error.filename}: " if error.filename else ""
-    return report(f"{where}{error.strerror or error}; free some space, or allow the access, and try again")
+    return report(f"{where}{error.strerror or error}; free some space or fix the permissions, and try again")
 
 
 def report(problem: str, status: int = 1) -> int:

@@ -1,4 +1,4 @@
-"""The errors that a user can cause, and the warnings: one line each, saying what is wrong, where, and what to do."""
+"""Errors and warnings for the user: one line each, with what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CellstateError(Exception):
-    """A failure with a message meant for the user; the command line prints it without a traceback."""
+    """An error with a message for the user; the command line prints it without a traceback."""
 
     exit_status = 1
 
@@ -25,35 +25,35 @@ class CellstateError(Exception):
 
 
 class RequestError(CellstateError):
-    """The request was wrong: a value, a name, a path or a file that the user gave."""
+    """Invalid input: a value, a name, a path or a file given by the user."""
 
     exit_status = 2
 
 
 class UnsupportedError(RequestError):
-    """A model does not offer what was asked of it, in words that follow ``holds`` and the file that it came from."""
+    """A model does not support the request; the message continues ``FILE: contains``."""
 
 
 class RunError(CellstateError):
-    """The work itself failed: training diverged, the disk is full, a result could not be reproduced."""
+    """A failure at run time: training diverged, the disk is full, a result could not be reproduced."""
 
 
 class NotWrittenError(RunError):
-    """The disk is full, or cannot be written: what was asked for is not to blame."""
+    """The disk is full, or cannot be written, which is not a problem of the request."""
 
 
 class CellstateWarning(UserWarning):
-    """Something went another way than was asked for, and the result stands."""
+    """Something deviated from the request, but the result is valid."""
 
 
 def warn(line: str) -> None:
-    """Warn in one line, by Python's own means: ``warnings.filterwarnings`` hides it, or makes an error of it."""
+    """Issue a one-line CellstateWarning, which ``warnings.filterwarnings`` can hide or turn into an error."""
     warnings.warn(one_line(line), CellstateWarning, stacklevel=2)
 
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Have each CellstateWarning printed on stderr as ``cellstate: warning: ...``, as often as it comes up."""
+    """Print each CellstateWarning on stderr as ``cellstate: warning: ...``, every time it occurs."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
         if issubclass(category, CellstateWarning):
@@ -68,28 +68,28 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line; what a terminal would take for a command, as a name in a file may be, is left out."""
+    """Return a text as one line, with control characters, as in untrusted names, replaced."""
     return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest of the known names, else the known names themselves."""
+    """Return ``; did you mean 'x'?`` with the closest known name, else a list of the known names."""
     names = sorted(map(str, known))
     nearest = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if nearest:
         return f"; did you mean '{nearest[0]}'?"
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    return f"; there are: {shown}" if names else ""
+    return f"; available: {shown}" if names else ""
 
 
 def not_written(path: Path | str, error: OSError, note: str = "") -> NotWrittenError:
-    """Return the failure to write a file of a run, ``note`` being what is left of what stood there before."""
+    """Return the error for a file that cannot be written; ``note`` describes what happened to its old content."""
     remedy = "free some space" if error.errno in FULL else "check the disk and its permissions"
     return NotWrittenError(f"{path}: cannot be written ({error.strerror or error}){note}; {remedy} and try again")
 
 
 def no_run_folder(path: Path | str, error: OSError, key: str = "hydra.run.dir") -> CellstateError:
-    """Return why a run folder cannot be made: the disk is full, or the user named, with ``key``, a place for none."""
+    """Return the error for a run folder that cannot be created, because the disk is full or ``key`` is invalid."""
     if error.errno in FULL:
         return not_written(path, error)
-    return RequestError(f"{key}={path}: no run can be written there ({error.strerror or error}); name another folder")
+    return RequestError(f"{key}={path}: no run can be written there ({error.strerror or error}); choose another folder")

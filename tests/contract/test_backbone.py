@@ -210,7 +210,7 @@ class TestPadding:
 
     @pytest.mark.parametrize("wrong", [0, -1, STEPS + 1])
     def test_impossible_length_is_named(self, backbone, inputs, wrong):
-        with pytest.raises(ValueError, match=rf"lengths must lie between 1 and {STEPS}.* {wrong}$"):
+        with pytest.raises(ValueError, match=rf"lengths must be between 1 and {STEPS}.* {wrong}$"):
             backbone(inputs, None, torch.tensor([STEPS, wrong, 2, 2]))
 
 
@@ -219,10 +219,10 @@ class TestMisfit:
     @pytest.mark.parametrize(
         ("shape", "words"),
         [
-            ((BATCH, STEPS, FEATURES + 2), "inputs must have 3 features a step, which this network reads, not 5"),
-            ((BATCH, STEPS, 1), "inputs must have 3 features a step, which this network reads, not 1"),
-            ((BATCH, 0, FEATURES), r"inputs must have at least one step, but they are \(4, 0, 3\)"),
-            ((STEPS, FEATURES), r"inputs must be \(B, T, F\), sequences, steps and features, not \(7, 3\)"),
+            ((BATCH, STEPS, FEATURES + 2), "inputs must have 3 features per step for this network, not 5"),
+            ((BATCH, STEPS, 1), "inputs must have 3 features per step for this network, not 1"),
+            ((BATCH, 0, FEATURES), r"inputs must have at least one step, not \(4, 0, 3\)"),
+            ((STEPS, FEATURES), r"inputs must be \(B, T, F\): sequences, steps and features, not \(7, 3\)"),
         ],
     )
     def test_inputs_that_do_not_fit_are_refused_in_the_same_words_by_all(self, backbone, shape, words, lengths):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import forkserver
 
 import cellstate
 
@@ -127,7 +128,7 @@ def test_that_question_is_recognised(code):
 def test_importing_models_loads_no_figures():
     """Matplotlib itself comes with Lightning, by way of torchmetrics; nothing of ours that draws comes with models."""
     code = "import sys, cellstate.model; print(*(name for name in sys.modules if name.startswith('cellstate')))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = forkserver.run(["-c", code], check=True)
     loaded = set(answer.stdout.split())
     assert "cellstate.model.forecasting.model" in loaded
     assert not [name for name in loaded if name.endswith(".figures") or name == "cellstate.plotting.canvas"]

@@ -196,24 +196,27 @@ def write_newer(file: Path, good: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "complaint"),
     [
-        (write_garbage, "not a checkpoint that cellstate wrote, or a damaged one"),
-        (write_nothing, "is empty; take another copy of it"),
+        (write_garbage, "not a checkpoint of cellstate, or damaged"),
+        (write_nothing, "is empty; use another copy of it"),
         (write_half, "damaged"),
-        (write_half_of_last, "damaged or cut short: it does not end with a checksum; take another copy of it"),
-        (write_flipped, "damaged: its content does not have the checksum that it was written with; take another copy"),
-        (write_flipped_last, "damaged: its content does not have the checksum that it was written with; take another"),
-        (write_without_checksum, "no checkpoint of cellstate: another program wrote it, and nothing of it was run"),
-        (write_older_format, "format 2, which cellstate 0.1.0 wrote; this one reads 3: use that one, or train again"),
-        (write_safetensors_of_another, "no checkpoint of cellstate: another program wrote it, and nothing of it was"),
+        (write_half_of_last, "damaged or truncated: no checksum at its end; use another copy of it"),
+        (write_flipped, "damaged: checksum mismatch; use another copy"),
+        (write_flipped_last, "damaged: checksum mismatch; use another"),
+        (write_without_checksum, "not a checkpoint of cellstate; no code in it was executed"),
+        (
+            write_older_format,
+            "format 2, written by cellstate 0.1.0; this version reads 3: use that version, or train again",
+        ),
+        (write_safetensors_of_another, "not a checkpoint of cellstate; no code in it was"),
         (
             write_weights_alone,
-            "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a",
+            "not a checkpoint of cellstate; no code in it was executed; give a",
         ),
-        (write_whole_module, "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a"),
-        (write_zip_file, "no checkpoint of cellstate: another program wrote it, and nothing of it was run; give a"),
+        (write_whole_module, "not a checkpoint of cellstate; no code in it was executed; give a"),
+        (write_zip_file, "not a checkpoint of cellstate; no code in it was executed; give a"),
         (write_foreign, "a checkpoint, but not one of cellstate"),
         (write_tensor, "a checkpoint, but not one of cellstate"),
-        (write_newer, "format 99 is newer than this cellstate reads (3); upgrade it"),
+        (write_newer, "format 99 is newer than this version of cellstate supports (3); upgrade"),
     ],
 )
 def test_a_file_that_is_no_good_checkpoint_is_refused(
@@ -236,14 +239,14 @@ def test_inspect_says_how_weights_of_a_plain_script_are_opened(cellstate: Comman
     assert answer.status == 2
     (line,) = answer.errors
     assert line.startswith("cellstate: error: my model.pt: no")
-    assert "cellstate.inspection.analysis.load_plain: see docs/inspection.md" in line
+    assert "cellstate.inspection.analysis.load_plain, see docs/inspection.md" in line
     assert [file.name for file in Path().iterdir()] == ["my model.pt"]
 
 
 def test_inspect_keeps_what_it_says_of_an_older_format(cellstate: Command, good: Path) -> None:
     write_older_format(Path("old.ckpt"), good)
     (line,) = cellstate("inspect", "checkpoint=old.ckpt").errors
-    assert "format 2, which cellstate 0.1.0 wrote" in line
+    assert "format 2, written by cellstate 0.1.0" in line
     assert "load_plain" not in line
 
 
@@ -252,11 +255,11 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
     Path("empty").mkdir()
     for word, complaint in (
         ("checkpoint=bets.ckpt", "checkpoint=bets.ckpt: no such file; did you mean 'best.ckpt'?"),
-        ("checkpoint=empty", "checkpoint=empty: the folder holds no checkpoints/best.ckpt"),
+        ("checkpoint=empty", "checkpoint=empty: the folder has no checkpoints/best.ckpt"),
         (
             "checkpoint=null",
-            "checkpoint: a value is needed; give checkpoint=FILE, "
-            "a checkpoint file, or a run folder, whose best one is taken",
+            "checkpoint: a value is required; set checkpoint=FILE, "
+            "a checkpoint file, or a run folder, whose best one is used",
         ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),
@@ -295,10 +298,10 @@ def huge_network(record: dict[str, Any], content: dict[str, Any]) -> None:  # no
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (change_target, "asks for backbone='os.system', which is none of GRU, LSTM, RNN"),
+        (change_target, "has backbone='os.system', which is not one of GRU, LSTM, RNN"),
         (add_argument, "the checkpoint's config: backbone.wheels: unknown key"),
-        (drop_model, "its record is not complete (config.model); it was changed"),
-        (drop_spec, "its record is not complete (spec); it was changed"),
+        (drop_model, "invalid record (config.model); it was modified"),
+        (drop_spec, "invalid record (spec); it was modified"),
         (drop_weights, "the checkpoint's model cannot be built from its record (weight head.bias: none stored"),
         (huge_network, "the checkpoint's model cannot be built from its record"),
     ],
@@ -324,7 +327,7 @@ def test_numbers_that_do_not_come_out_again_are_told(cellstate: Command, good: P
     assert answer.status == 1
     assert "reproduced: 7 of 8 metrics identical" in answer.stdout
     (line,) = answer.errors
-    assert "1 of 8 metrics differ from what was recorded, such as test/loss" in line
+    assert "1 of 8 metrics differ from the recorded ones, such as test/loss" in line
 
 
 def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path) -> None:
@@ -336,14 +339,18 @@ def test_what_could_not_be_read_again_is_not_written(good: Path, tmp_path: Path)
         (last, {"hyper_parameters": {"backbone": torch.nn.Linear(1, 1)}}, "hyper_parameters.backbone is a torch.nn"),
         (last, {"callbacks": {"mine": torch.zeros(1).expand(8)}}, "callbacks.mine is a torch.Tensor"),
         (last, {"callbacks": {"mine": torch.zeros(8, dtype=torch.uint16)}}, "callbacks.mine is a torch.Tensor"),
-        (last, {"callbacks": {"mine": [torch.zeros(1) for _ in range(25_001)]}}, "holds 100,"),
+        (last, {"callbacks": {"mine": [torch.zeros(1) for _ in range(25_001)]}}, "contains 100,"),
         (good, {"cellstate": {"config": {"seen": object()}}}, "cellstate.config.seen is a builtins.object"),
         (good, {"cellstate": {"mean": torch.zeros(1)}}, "cellstate.mean is a torch.Tensor"),
         (good, {"cellstate": {"text": "x" * 2**24}}, "its record has more than 16,777,216 bytes"),
-        (good, {"state_dict": {"weight": torch.zeros(2, 2).to_sparse()}}, "state_dict.weight is no dense tensor"),
-        (good, {"state_dict": {"weight": torch.zeros(2, dtype=torch.complex128)}}, "a weight of torch.complex128"),
+        (good, {"state_dict": {"weight": torch.zeros(2, 2).to_sparse()}}, "state_dict.weight is not a dense tensor"),
+        (
+            good,
+            {"state_dict": {"weight": torch.zeros(2, dtype=torch.complex128)}},
+            "a weight of dtype torch.complex128",
+        ),
     ):
-        with pytest.raises(RunError, match="keep plain values and tensors") as caught:
+        with pytest.raises(RunError, match="store only plain values and tensors") as caught:
             checkpoint.write({**checkpoint.read(whole), **strange}, file)
         assert what in str(caught.value)
     assert file.read_bytes() == good.read_bytes()
@@ -364,7 +371,7 @@ def test_a_run_is_told_that_its_checkpoint_is_damaged_and_what_to_do(name: str, 
     assert answer.status == 2
     (error,) = answer.errors
     assert error.startswith(f"cellstate: error: {file}: damaged")
-    assert error.endswith("; take another copy of it, or remove run/checkpoints, and run=run begins anew")
+    assert error.endswith("; use another copy of it, or remove run/checkpoints, and run=run starts from scratch")
     assert manifest.read_text() == before, "nothing was touched"
     shutil.rmtree("run/checkpoints")
     Path("run/checkpoints").mkdir()
@@ -396,7 +403,7 @@ def test_each_task_refuses_what_only_another_does(tasks: dict[str, Path], cellst
             answer = cellstate("generate", f"checkpoint={file}")
             assert answer.status == 2
             (line,) = answer.errors
-            assert "which writes no text; give the checkpoint of a language model" in line
+            assert "which does not generate text; give the checkpoint of a language model" in line
         if task != "forecaster":
             assert refusal(lambda file=file: package.backtest(file)).startswith(
                 "a backtest needs a forecaster; this model is a "
@@ -415,19 +422,19 @@ def test_a_file_for_data_that_is_of_none_or_another_is_refused(tasks: dict[str, 
         (
             "classifier",
             "data.path=load.csv",
-            "data.path: PatternData, the data of this checkpoint, has no path; leave it",
+            "data.path: PatternData, the data of this checkpoint, has no argument path; omit it",
         ),
-        ("regressor", "data.path=load.csv", "data.path: AddingData, the data of this checkpoint, has no path"),
+        ("regressor", "data.path=load.csv", "data.path: AddingData, the data of this checkpoint, has no argument path"),
         (
             "forecaster",
             "data.test_path=load.csv",
-            "data.test_path: SeriesData, the data of this checkpoint, has no test_path",
+            "data.test_path: SeriesData, the data of this checkpoint, has no argument test_path",
         ),
         ("forecaster", "data.path=book.txt", "book.txt"),
         ("forecaster", "data.path=nowhere.csv", "data.path=nowhere.csv: no such file"),
         ("forecaster", "data.path=[1,2]", "data.path=[1,2]: should be a valid string"),
-        ("language model", "data.path=book.txt", "is not the data that this model was trained and tested on"),
-        ("next state", "data.path=book.txt", "book.txt has 1 sequence of two states or more"),
+        ("language model", "data.path=book.txt", "not the data that this model was trained on"),
+        ("next state", "data.path=book.txt", "book.txt has 1 sequence of at least two states"),
     ):
         answer = cellstate("evaluate", f"checkpoint={tasks[task]}", word)
         assert answer.status == 2, (task, word, answer.stdout)

@@ -76,7 +76,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(cellstate: Command) -> 
     answer = cellstate("trian")
     assert (answer.status, answer.errors) == (
         2,
-        ["cellstate: error: trian: there is no such command; did you mean 'train'?"],
+        ["cellstate: error: trian: unknown command; did you mean 'train'?"],
     )
 
 

@@ -54,8 +54,8 @@ for words in (["generate", "--help"], ["generate", "--cfg", "job", "prompt=To be
     assert child.stderr.splitlines() == [
         "cellstate: error: lenght: unknown key; did you mean 'length'?",
         "cellstate: error: length=-3: should be greater than or equal to 0",
-        "cellstate: error: checkpoint: a value is needed; give checkpoint=FILE, a checkpoint file, or a run folder, "
-        "whose best one is taken",
+        "cellstate: error: checkpoint: a value is required; set checkpoint=FILE, a checkpoint file, or a run folder, "
+        "whose best one is used",
     ]
     assert list(working_folder.iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     answer = cellstate(*words, "seed=1")
     assert answer.errors == [
-        "cellstate: error: output=out.txt: is there already; name another file, or set overwrite=true"
+        "cellstate: error: output=out.txt: already exists; give another file, or set overwrite=true"
     ]
     assert Path("out.txt").read_bytes().decode() == "To" + model.generate("To", 40)
     assert cellstate(*words, "seed=1", "overwrite=true").status == 0
@@ -94,16 +94,19 @@ def test_a_file_takes_exactly_the_text_and_is_not_written_over_unasked(cellstate
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["prompt=Xyz"], "the prompt holds symbols that the model has never seen: ['X', 'y', 'z']; its symbols are"),
+        (
+            ["prompt=Xyz"],
+            "the prompt contains symbols that the model does not know: ['X', 'y', 'z']; known symbols",
+        ),
         (["prompt="], "the prompt is empty"),
         (["temperature=hot"], "temperature=hot: should be a valid number"),
-        (["temperature=inf"], "temperature is 0 or more and finite"),
+        (["temperature=inf"], "temperature must be 0 or more and finite"),
         (["top_k=0"], "top_k=0: should be greater than 0"),
         (["top_p=1.5"], "top_p above 0 and at most 1"),
         (["seed=-1"], "seed=-1: should be greater than or equal to 0"),
         (["seed=99999999999999999999"], "seed=99999999999999999999: "),
         (["length=many"], "length=many: should be a valid integer"),
-        (["output=nowhere/out.txt"], "output=nowhere/out.txt: there is no folder nowhere"),
+        (["output=nowhere/out.txt"], "output=nowhere/out.txt: no such folder: nowhere"),
         (["output=."], "output=.: is a folder"),
         (["checkpoint=missing.ckpt"], "checkpoint=missing.ckpt: no such file"),
     ],
@@ -121,7 +124,7 @@ def test_a_model_that_writes_nothing_is_named(cellstate: Command, classifier: Pa
     answer = cellstate("generate", f"checkpoint={classifier}")
     (line,) = answer.errors
     assert (answer.status, answer.stdout) == (2, "")
-    assert "holds a Classifier, which writes no text; give the checkpoint of a language model" in line
+    assert "contains a Classifier, which does not generate text; give the checkpoint of a language model" in line
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ main(sys.argv[1:])
     assert child.returncode == 1
     (line,) = child.stderr.splitlines()
     assert line.startswith("cellstate: error: run/checkpoints/")
-    assert "cannot be written (File too large); the checkpoint before it is whole; free some space" in line
+    assert "cannot be written (File too large); the previous checkpoint is intact; free some space" in line
     folder = working_folder / "run"
     manifest = manifest_of(folder)
     assert manifest["status"] == "failed"
@@ -123,7 +123,9 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_says_so(working_folder: Path, cel
             child.kill()
     assert child.returncode == 1
     (line,) = stderr.splitlines()
-    assert re.match(r"cellstate: error: interrupted at step \d+ \(epoch \d+\); run/checkpoints/last.ckpt holds", line)
+    assert re.match(
+        r"cellstate: error: interrupted at step \d+ \(epoch \d+\); saved in run/checkpoints/last.ckpt;", line
+    )
     assert manifest_of("run")["status"] == "interrupted"
     assert list(Path("run").rglob("*.tmp")) == []
 

@@ -289,7 +289,7 @@ def test_a_multirun_that_asks_for_the_test_split_is_refused_in_one_line(train: C
     answer = train(*words, "hydra.sweep.dir=sweep")
     assert answer.status == 2
     (line,) = [line for line in answer.errors if "error" in line]
-    assert "a multirun leaves the test split locked" in line
+    assert "the test split is locked in a multirun" in line
     assert "cellstate evaluate checkpoint=FOLDER" in line
     assert not list(Path().rglob("metrics.json"))
 
@@ -336,7 +336,7 @@ def test_a_run_that_was_killed_leaves_a_line_for_each_time_that_it_scored_the_te
     monkeypatch.setattr(experiment, "collect", original)
     answer = cellstate("train", "run=run")
     assert answer.status == 0
-    assert "Test split looked at 2 times (outputs/ledger.csv)." in answer.stdout
+    assert "Test split evaluated 2 times (outputs/ledger.csv)." in answer.stdout
     assert [row["looks"] for row in looks()] == ["1", "2"]
     assert json.loads(looks()[1]["metrics"]) == scores("run")["test"]
 

@@ -193,7 +193,7 @@ def test_a_signal_ends_the_wait_for_a_server(
     monkeypatch.setattr("urllib3.util.retry.Retry.sleep", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     answer = cellstate("train", *WORDS, "logger=mlflow", f"logger.mlflow.tracking_uri={NOBODY}", "quiet=true")
     assert answer.status != 0
-    assert answer.stderr == "cellstate: error: interrupted before training began, waiting for MLFlowLogger\n"
+    assert answer.stderr == "cellstate: error: interrupted before training started, waiting for MLFlowLogger\n"
     assert len(knocks) == 1
     assert json.loads(Path("run/manifest.json").read_text())["status"] == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
@@ -224,7 +224,7 @@ def test_any_combination_is_a_list(working_folder: Path) -> None:  # noqa: ARG00
     config, _ = compose("train", ["logger=[wandb,csv,mlflow]", "logger.wandb.project=mine"])
     assert list(config.logger) == ["wandb", "csv", "mlflow"]
     assert config.logger.wandb.project == "mine"
-    with pytest.raises(RequestError, match=r"there is no such logger; did you mean 'csv'"):
+    with pytest.raises(RequestError, match=r"unknown logger; did you mean 'csv'"):
         compose("train", ["logger=[wandb,csw]"])
 
 

@@ -36,9 +36,9 @@ def test_early_stopping_by_accuracy_waits_for_higher_ones(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["checkpoint.monitor=val/typo"], "checkpoint.monitor=val/typo: there is no such metric"),
-        (["callbacks.early_stopping.monitor=val/mae"], "callbacks.early_stopping.monitor=val/mae: there is no such"),
-        (["scheduler=plateau", "scheduler.monitor=val/f2"], "scheduler.monitor=val/f2: there is no such metric"),
+        (["checkpoint.monitor=val/typo"], "checkpoint.monitor=val/typo: unknown metric"),
+        (["callbacks.early_stopping.monitor=val/mae"], "callbacks.early_stopping.monitor=val/mae: unknown"),
+        (["scheduler=plateau", "scheduler.monitor=val/f2"], "scheduler.monitor=val/f2: unknown metric"),
         (
             ["callbacks.early_stopping.monitor=val/f1", "callbacks.early_stopping.mode=min"],
             "callbacks.early_stopping.mode=min: higher is better for val/f1",

@@ -119,9 +119,9 @@ def test_each_fold_is_left_out_once_looked_at_once_and_the_last_search_has_all_d
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["data.folds=null"], "sweep.nested=true: searches once for each fold, and data.folds=null"),
-        (["data.fold=1"], "data.fold: a nested search sets it itself"),
-        (["sweep.nested=false", "sweep.score=true"], "sweep.score=true: scores the folds of a nested search"),
+        (["data.folds=null"], "sweep.nested=true: searches once for each fold, but data.folds=null"),
+        (["data.fold=1"], "data.fold: is set by the nested search"),
+        (["sweep.nested=false", "sweep.score=true"], "sweep.score=true: requires sweep.nested=true"),
     ],
 )
 def test_folds_that_cannot_be_left_out_are_refused(nested: Nested, words: list[str], error: str) -> None:

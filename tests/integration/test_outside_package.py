@@ -218,7 +218,7 @@ def test_it_is_swept_and_resumed(lab: Path, cellstate: Command) -> None:
     assert answer.status == 0, answer.stderr
     listed = json.loads(Path("outputs/sweeps/mine/sweep.json").read_text())
     assert [job["status"] for job in listed["jobs"]] == ["completed"] * 4
-    assert "4 of them complete already" in cellstate(*words).stdout + cellstate(*words).stderr
+    assert "4 already complete" in cellstate(*words).stdout + cellstate(*words).stderr
 
 
 def test_its_names_are_checked_like_all_others(lab: Path) -> None:

@@ -215,7 +215,7 @@ def test_it_is_inspected_by_what_it_says_of_itself(spread: package.Run) -> None:
     found = package.inspect(spread.folder, sequences=16, trust=["ownlab"])
     assert (found.task, found.patch) == ("Spread", 1)
     assert found.loss == "the negative log-likelihood of the value"
-    assert found.divergence.startswith("that of the predicted normal distributions")
+    assert found.divergence.startswith("KL divergence between the predicted normal distributions")
     assert found.influence is not None
     assert found.answers is not None
     with torch.no_grad():  # the answer after the last step is the prediction
@@ -253,16 +253,16 @@ def test_what_it_lacks_is_said_in_one_line(bare: package.Run, cellstate: Command
     asked = {
         "predict": (
             ["input=new.csv", "output=out.csv"],
-            "a Bare, which predicts from no file",
+            "a Bare, which cannot predict from files",
         ),
-        "generate": ([], "a Bare, which writes no text; give the checkpoint of a language model"),
-        "inspect": (["input=new.csv"], "a Bare, which reads no file to inspect; leave input out"),
+        "generate": ([], "a Bare, which does not generate text; give the checkpoint of a language model"),
+        "inspect": (["input=new.csv"], "a Bare, which cannot inspect a file; omit input"),
     }
     for command, (words, complaint) in asked.items():
         answer = cellstate(command, f"checkpoint={bare.folder}", *words, TRUST)
         (line,) = answer.errors
         assert answer.status == 2
-        assert f"checkpoint={bare.folder}: holds {complaint}" in line
+        assert f"checkpoint={bare.folder}: contains {complaint}" in line
         assert not Path("out.csv").exists()
 
 
@@ -271,6 +271,6 @@ def test_its_network_is_inspected_all_the_same(bare: package.Run) -> None:
     assert found.loss == "the model's own loss"
     assert found.answers is None
     assert found.influence is None
-    assert "does not say what it predicts" in found.left_out["what the prediction depends on"]
+    assert "has no prediction_kind" in found.left_out["influence of inputs on the prediction"]
     assert found.recall is not None
-    assert "does not say what it predicts" in text_of(Path("seen/report.html"))
+    assert "has no prediction_kind" in text_of(Path("seen/report.html"))

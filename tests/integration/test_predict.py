@@ -243,11 +243,11 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
 ) -> None:
     Path("weather.txt").write_text("sun rain\n")
     Path("old.csv").write_text("kept")
-    refused(cellstate, states, "output=old.csv: is there already;", "input=weather.txt", output="output=old.csv")
-    refused(cellstate, states, "output=out.txt: its name does not say", "input=weather.txt", output="output=out.txt")
+    refused(cellstate, states, "output=old.csv: already exists;", "input=weather.txt", output="output=old.csv")
+    refused(cellstate, states, "output=out.txt: unknown file format", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "there is no folder nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
-    refused(cellstate, states, "input: a value is needed; give checkpoint=RUN input=FILE output=FILE")
+    refused(cellstate, states, "input: a value is required; set checkpoint=RUN input=FILE output=FILE")
     assert Path("old.csv").read_text() == "kept"
     words = (f"checkpoint={states.folder}", "input=weather.txt", "output=old.csv", "overwrite=true")
     assert cellstate("predict", *words).status == 0
@@ -262,7 +262,12 @@ def test_models_without_a_table_are_pointed_elsewhere(
     limits = ("trainer.limit_val_batches=1", "data.steps=8")
     run = trained(folder, "experiment=char_lm", *limits)
     Path("new.txt").write_text("sun rain\n")
-    refused(cellstate, run, "holds a language model, which predicts no table; have it write with", "input=new.txt")
+    refused(
+        cellstate,
+        run,
+        "a language model, which does not predict a table; use",
+        "input=new.txt",
+    )
 
 
 def test_a_model_of_a_synthetic_task_reads_a_file_too(

@@ -93,7 +93,7 @@ def wait_until_gone(processes: list[int]) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads what /proc says of processes")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, *slow(signal.SIGTERM)])
+@pytest.mark.parametrize("number", [signal.SIGINT, *slow(signal.SIGKILL, signal.SIGTERM)])
 def test_the_others_end_with_the_first_however_it_ends(number: signal.Signals, tmp_path: Path) -> None:
     run = running(tmp_path / "run")
     others = workers_of(run.pid)
@@ -174,6 +174,7 @@ def test_processes_import_what_the_caller_imports_and_nothing_of_the_working_fol
     assert not (tmp_path / "imported").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
     words = ("experiment=adding", "trainer=ddp_cpu", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
     small = ("data.train_size=256", "data.val_size=64", "data.test_size=64", "trainer.max_epochs=2")
@@ -188,7 +189,7 @@ def test_a_run_goes_on_with_as_many_processes_as_it_had(tmp_path: Path) -> None:
     run.communicate()
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("devices: 2", "devices: 3"))
-    with pytest.raises(RequestError, match="the run had 2 processes and would go on with 3"):
+    with pytest.raises(RequestError, match="the run had 2 processes and would resume with 3"):
         package.resume(tmp_path / "run")
 
 
@@ -210,5 +211,5 @@ def test_torchrun_starts_the_processes_as_well(working_folder: Path) -> None:
 def test_several_machines_need_someone_to_start_their_processes(cellstate: Command) -> None:
     answer = cellstate("train", "trainer=ddp_cpu", "trainer.num_nodes=2", "report=false")
     assert answer.status == 2
-    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: the processes of several machines are")
+    assert answer.errors[-1].startswith("cellstate: error: trainer.num_nodes=2: start multi-node training with")
     assert not list(Path("outputs").rglob("manifest.json"))

@@ -78,7 +78,7 @@ def test_data_prints_what_there_is_to_know_of_it(run: cellstate.Run) -> None:
 
 
 def test_one_string_of_overrides_is_refused_with_the_list_that_was_meant() -> None:
-    with pytest.raises(RequestError, match=r"give a list of words, such as \['seed=3'\]"):
+    with pytest.raises(RequestError, match=r"should be a list of strings, such as \['seed=3'\]"):
         cellstate.train("seed=3")
 
 
@@ -152,9 +152,7 @@ def test_evaluate_takes_the_file_from_where_it_lies_now_and_knows_another(
     moved.write_bytes(original.read_bytes())
     assert cellstate.evaluate(forecaster.folder, data={"path": str(moved)}).differing == []
     write_csv(moved, [row.replace("7.5", "8.5") for row in series_rows(400)])
-    with pytest.raises(
-        RequestError, match=r"moved\.csv is not the data that this model was trained and tested on.*data\.path=FILE"
-    ):
+    with pytest.raises(RequestError, match=r"moved\.csv not the data that this model was trained on.*data\.path=FILE"):
         cellstate.evaluate(forecaster.folder, data={"path": str(moved)})
 
 

@@ -146,8 +146,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("precision=64", "precision=64-true in place of 32-true"),
-        ("precision=bf16-mixed", "precision=bf16-mixed in place of 32-true"),
+        ("precision=64", "precision=64-true instead of 32-true"),
+        ("precision=bf16-mixed", "precision=bf16-mixed instead of 32-true"),
     ],
 )
 def test_an_override_shows_the_differences_and_is_no_failure(
@@ -193,8 +193,8 @@ def test_the_batch_size_of_a_text_cuts_no_evaluated_stream(working_folder: Path)
 @pytest.mark.parametrize(
     ("word", "complaint"),
     [
-        ("precision=8", "precision=8: there is no such precision; there are: 16-mixed, 16-true, 32-true"),
-        ("precision=bf16-mixd", "precision=bf16-mixd: there is no such precision; did you mean 'bf16-mixed'?"),
+        ("precision=8", "precision=8: unknown precision; available: 16-mixed, 16-true, 32-true"),
+        ("precision=bf16-mixd", "precision=bf16-mixd: unknown precision; did you mean 'bf16-mixed'?"),
         ("precision=[16]", "precision=[16]: should be"),
         ("accelerator=tpu", "accelerator=tpu: should be one of cpu, gpu, auto"),
         ("data.batch_size=0", "data.batch_size=0: should be greater than 0"),
@@ -216,15 +216,15 @@ def test_a_wrong_override_is_refused_in_one_line(cellstate: Command, good: Path,
 def test_a_gpu_that_is_not_there_is_told_in_one_line(cellstate: Command, good: Path) -> None:
     answer = cellstate("evaluate", f"checkpoint={good}", "accelerator=gpu")
     assert (answer.status, len(answer.errors)) == (2, 1)
-    assert "accelerator=gpu: there is no GPU here" in answer.stderr
+    assert "accelerator=gpu: no GPU is available" in answer.stderr
     assert cellstate("evaluate", f"checkpoint={good}", "accelerator=auto").status == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is available")
 def test_a_gpu_gives_nearly_the_same(cellstate: Command, good: Path) -> None:
     answer = cellstate("evaluate", f"checkpoint={good}", "accelerator=gpu")
     assert answer.status == 0, answer.stderr
-    assert "accelerator=cuda in place of cpu" in answer.stdout
+    assert "accelerator=cuda instead of cpu" in answer.stdout
     for _, recorded, now in package.evaluate(good, accelerator="gpu").compared:
         assert now == pytest.approx(recorded, abs=1e-4)
 
@@ -246,12 +246,12 @@ def test_a_difference_without_an_override_fails_and_names_what_else_differs(cell
     record["versions"]["torch"] = "1.0"
     checkpoint.write(content, Path("other.ckpt"))
     for file, reason in (
-        ("same_machine.ckpt", "processor, threads and versions are those of the record"),
+        ("same_machine.ckpt", "processor, threads and versions are as recorded"),
         (
             "other.ckpt",
-            "the likely reason: another processor (Babbage 1840?[31m then",
+            "likely cause: different processor (Babbage 1840?[31m recorded",
         ),
-        ("other.ckpt", f"another torch (1.0 then, {torch.__version__} now)"),
+        ("other.ckpt", f"different torch (1.0 recorded, {torch.__version__} now)"),
     ):
         answer = cellstate("evaluate", f"checkpoint={file}")
         assert answer.status == 1
@@ -301,7 +301,7 @@ def test_a_changed_file_is_refused_with_both_fingerprints(
     assert answer.status == 2
     (line,) = answer.errors
     recorded = checkpoint.read(forecaster.checkpoint)[checkpoint.KEY]["fingerprint"]
-    assert f"{changed} is not the data that this model was trained and tested on" in line
+    assert f"{changed} not the data that this model was trained on" in line
     assert f"recorded {recorded[:12]})" in line
     assert "fingerprint " in line
     assert "allow_changed_data=true" in line
@@ -318,7 +318,7 @@ def test_a_changed_file_is_scored_in_the_units_of_the_model_if_that_is_allowed(
     words = (f"checkpoint={forecaster.checkpoint}", f"data.path={changed}", "allow_changed_data=true")
     answer = cellstate("evaluate", *words)
     assert answer.status == 0, answer.stderr
-    assert f"OTHER DATA: {changed} is not what this model was trained and tested on (fingerprint " in answer.stdout
+    assert f"OTHER DATA: {changed} is not the data that this model was trained and tested on" in answer.stdout
     assert "seed 0, on other data" in answer.stdout
     assert "reproduced" not in answer.stdout
     assert "val/mae" in answer.stdout
@@ -400,5 +400,5 @@ def test_data_that_the_model_cannot_read_is_refused_in_one_line(
     assert answer.status == 2
     (line,) = answer.errors
     assert "targets: price, but the model has load" in line
-    with pytest.raises(RequestError, match="the model cannot be scored on this data: its classes is"):
+    with pytest.raises(RequestError, match="the model cannot be scored on this data: classes is"):
         package.evaluate(good, {"pattern": [1, 0, 1]}, allow_changed_data=True)

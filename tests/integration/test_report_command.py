@@ -88,16 +88,20 @@ def test_words_with_special_characters_are_taken_as_they_stand(
 @pytest.mark.parametrize(
     ("prepare", "words", "said"),
     [
-        (lambda _: None, [], "folder: a value is needed"),
+        (lambda _: None, [], "folder: a value is required"),
         (lambda _: None, ["no/such"], "no/such: no such folder"),
-        (lambda place: place.mkdir(), ["there"], "holds neither a run"),
-        (lambda place: unfinished(place), ["there"], "the run is not complete (its status is interrupted)"),
-        (lambda place: broken(place, "{"), ["there"], "cannot be read as the list of a sweep's jobs"),
-        (lambda place: broken(place, '{"jobs": [1], "groups": []}'), ["there"], "cannot be read as the list"),
-        (lambda place: broken(place, '{"jobs": [{}], "groups": []}'), ["there"], "cannot be read as the list"),
+        (lambda place: place.mkdir(), ["there"], "neither a run"),
+        (lambda place: unfinished(place), ["there"], "the run is not completed (status: interrupted)"),
+        (lambda place: broken(place, "{"), ["there"], "is not a valid list of a sweep's jobs"),
+        (lambda place: broken(place, '{"jobs": [1], "groups": []}'), ["there"], "is not a valid list"),
+        (lambda place: broken(place, '{"jobs": [{}], "groups": []}'), ["there"], "is not a valid list"),
         (lambda place: write_sweep(place, [job({}, val={"loss": 1.0})]), ["there", "metric=val/los"], "'val/loss'"),
-        (lambda place: write_sweep(place, [job({}, val={"loss": 1.0})]), ["there", "metric=test/loss"], "no such"),
-        (lambda place: write_sweep(place, []), ["there", "data.path=x"], "is for the page of a run"),
+        (
+            lambda place: write_sweep(place, [job({}, val={"loss": 1.0})]),
+            ["there", "metric=test/loss"],
+            "not a metric of these jobs",
+        ),
+        (lambda place: write_sweep(place, []), ["there", "data.path=x"], "only available for a run"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_line(cellstate: Command, tmp_path, prepare, words, said) -> None:
@@ -132,7 +136,7 @@ def test_folders_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_drawing_is_loaded_only_where_a_page_is_written() -> None:
-    modules = "cellstate.report, cellstate.report.rebuild, cellstate.commands.report, cellstate.report.asked"
+    modules = "cellstate.report, cellstate.report.rebuild, cellstate.commands.report, cellstate.report.configuration"
     heavy = "{'matplotlib', 'optuna', 'torch', 'jinja2'}"
     code = f"import sys, {modules}; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

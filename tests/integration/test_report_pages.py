@@ -173,10 +173,16 @@ IMAGES = """[...document.images].map(image => [
   image.currentSrc == image.src, image.closest('figure').classList.contains('wide')])"""
 
 
+WIDTHS = (1280, 820, 390)  # a desk, a tablet, a phone
+VIEWS = [*itertools.product(WIDTHS, (LIGHT, DARK), (1, 2))]
+HALF = [(1280, LIGHT, 1), (1280, DARK, 2), (820, LIGHT, 2), (820, DARK, 1), (390, LIGHT, 1), (390, DARK, 2)]
+
+
+@pytest.mark.parametrize("views", [HALF, *slow(VIEWS)], ids=["every pair", "every view"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_is_whole_at_any_width_in_both_schemes_and_densities(chromium, pages, kind):
+def test_a_page_is_whole_at_any_width_in_both_schemes_and_densities(chromium, pages, kind, views):
     page = pages[kind]
-    for width, theme, scale in itertools.product((1280, 820, 390), (LIGHT, DARK), (1, 2)):  # a desk, a tablet, a phone
+    for width, theme, scale in views:
         chromium.show(page, width=width, scale=scale, dark=theme is DARK)
         assert chromium.complaints() == []
         assert chromium.requests() == [page.resolve().as_uri()]
@@ -212,12 +218,12 @@ def test_no_script_in_a_name_runs(chromium, pages, kind):
     assert chromium.evaluate("document.querySelectorAll('[onerror], [onload], [onclick]').length") == 0
 
 
-def test_what_is_folded_away_opens_and_is_whole_too(chromium, pages):
-    for kind in ("labelled", "large sweep"):
-        chromium.show(pages[kind], width=390)
-        assert chromium.evaluate("document.querySelectorAll('details').length") >= 2
-        chromium.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
-        assert chromium.evaluate(FAULTS) == []
+@pytest.mark.parametrize("kind", ["labelled", *slow("large sweep")])
+def test_what_is_folded_away_opens_and_is_whole_too(chromium, pages, kind):
+    chromium.show(pages[kind], width=390)
+    assert chromium.evaluate("document.querySelectorAll('details').length") >= 2
+    chromium.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+    assert chromium.evaluate(FAULTS) == []
 
 
 def test_the_page_of_a_real_sweep_ranks_it_and_links_to_the_pages_that_are_there(chromium, pages):

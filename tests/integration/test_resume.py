@@ -177,10 +177,10 @@ def test_auto_goes_on_where_there_is_something_and_begins_where_there_is_not(hal
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("run=nowhere",), "run=nowhere: no such folder; name a folder that cellstate train made"),
-        (("run=.",), "run=.: the folder holds no run (it has no manifest.json)"),
-        (("run=run", "seed=3"), "seed=3: a run resumes with the config that it began with; give run=FOLDER alone"),
-        (("resume=always",), "resume=always: should be auto, or null"),
+        (("run=nowhere",), "run=nowhere: no such folder; give a folder created by cellstate train"),
+        (("run=.",), "run=.: not a run folder (it has no manifest.json)"),
+        (("run=run", "seed=3"), "seed=3: a run is resumed with its original config; give only run=FOLDER"),
+        (("resume=always",), "resume=always: should be auto or null"),
         (("checkpoint.every_n_steps=0",), "checkpoint.every_n_steps=0: should be greater than 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

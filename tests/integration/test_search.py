@@ -50,10 +50,10 @@ def proposed(place: Path = PLACE) -> list[dict[str, Any]]:
 
 
 def test_a_search_ends_with_its_trials_and_repeated_does_nothing(search: Search, trained: list[str]) -> None:
-    answer = search(RATES, "backbone=gru,rnn", "sweep.n_trials=4")
+    answer = search(RATES, "backbone=gru,rnn", "sweep.n_trials=3")
     assert answer.status == 0, answer.stderr
     trials = study().trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     jobs = {row["folder"]: row for row in content()["jobs"]}
     assert sorted(trained) == sorted(jobs)
     for trial in trials:  # what was told is what the run reached, and the run is what was proposed
@@ -66,10 +66,10 @@ def test_a_search_ends_with_its_trials_and_repeated_does_nothing(search: Search,
         assert 1e-4 <= trial.params["optimizer.lr"] <= 1e-1
 
     trained.clear()
-    assert search(RATES, "backbone=gru,rnn", "sweep.n_trials=4").status == 0
-    assert (trained, len(study().trials)) == ([], 4)
-    assert search(RATES, "backbone=gru,rnn", "sweep.n_trials=6").status == 0  # a total, not so many more
-    assert (len(trained), len(study().trials)) == (2, 6)
+    assert search(RATES, "backbone=gru,rnn", "sweep.n_trials=3").status == 0
+    assert (trained, len(study().trials)) == ([], 3)
+    assert search(RATES, "backbone=gru,rnn", "sweep.n_trials=4").status == 0  # a total, not so many more
+    assert (len(trained), len(study().trials)) == (1, 4)
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_a_trial_that_is_proposed_twice_is_run_once(search: Search, trained: lis
 def test_a_search_killed_while_it_proposes_goes_on_with_the_very_same_trial(
     after: int, search: Search, train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=4"]
+    words = [RATES, "model.dropout=interval(0.0,0.5)", "sweep.n_trials=3"]
     assert train("-m", "sweep=search", "sweep.name=whole", "quiet=true", *words).status == 0
 
     suggest, drawn = optuna.trial.Trial._suggest, []
@@ -111,7 +111,7 @@ def test_a_search_killed_while_it_proposes_goes_on_with_the_very_same_trial(
     monkeypatch.setattr(optuna.trial.Trial, "_suggest", killed)
     answer = search(*words)
     assert answer.status == 1
-    assert "interrupted with 2 of 4 trials finished, 1 begun; the same command goes on" in answer.stderr
+    assert "interrupted with 2 of 3 trials finished, 1 started; repeat the command to resume" in answer.stderr
     monkeypatch.setattr(optuna.trial.Trial, "_suggest", suggest)
     assert search(*words).status == 0
     assert proposed() == proposed(Path("outputs/sweeps/whole"))
@@ -197,7 +197,7 @@ def test_a_search_whose_trials_are_all_refused_is_given_up(search: Search) -> No
     answer = search(RATES, "trainer.accelerator=tpu", "sweep.n_trials=20")
     assert answer.status == 2
     assert len(study().trials) == 3
-    assert answer.errors[-1] == ("cellstate: error: the first 3 trials were refused: mend what they have in common")
+    assert answer.errors[-1] == ("cellstate: error: the first 3 trials were rejected: fix what they have in common")
     assert "3 trials, first trial 0" in answer.errors[0]
     assert "trainer: " in answer.errors[0]
 
@@ -230,7 +230,7 @@ def test_a_full_disk_is_not_the_fault_of_a_trial(search: Search, monkeypatch: py
 def test_a_space_of_ones_own_with_conditions_lies_in_ones_own_folder(train: Command) -> None:
     Path("mine/sweep").mkdir(parents=True)
     Path("mine/sweep/deep.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - search\nsweep:\n  n_trials: 8\n  sampler: random\n  space:\n"
+        "# @package _global_\ndefaults:\n  - search\nsweep:\n  n_trials: 5\n  sampler: random\n  space:\n"
         "    optimizer:\n      lr: {low: 1e-3, high: 1e-2, log: true}\n"
         "    backbone:\n      choices: [lstm, gru]\n      num_layers: {low: 1, high: 2}\n"
         "      dropout: {low: 0.1, high: 0.4, when: {backbone.num_layers: 2}}\n"
@@ -240,7 +240,7 @@ def test_a_space_of_ones_own_with_conditions_lies_in_ones_own_folder(train: Comm
     answer = train(*words, "sweep.space.optimizer.lr.high=1e-1", "sweep.space.optimizer.lr.low=5e-2")
     assert answer.status == 0, answer.stderr
     found = [trial.params for trial in study().trials]
-    assert len(found) == 8
+    assert len(found) == 5
     for params in found:
         assert ("backbone.dropout" in params) == (params["backbone.num_layers"] == 2)
         assert ("backbone.forget_bias" in params) == (params["backbone"] == "lstm")
@@ -249,25 +249,25 @@ def test_a_space_of_ones_own_with_conditions_lies_in_ones_own_folder(train: Comm
 
 
 def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditions(train: Command) -> None:
-    words = ["-m", "sweep=search", "sweep.name=mine", "sweep.n_trials=3"]
+    words = ["-m", "sweep=search", "sweep.name=mine", "sweep.n_trials=2"]
     space = (
         "sweep.space={backbone: {num_layers: [1,2], dropout: {low: 0.1, high: 0.4, when: {backbone.num_layers: 2}}}}"
     )
     answer = train(*words, space, "backbone.num_layers=2")
     assert answer.status == 0, answer.stderr
-    assert "backbone.num_layers=2 is given, and so not searched" in answer.stderr
-    assert [set(params) for params in proposed()] == [{"backbone.dropout"}] * 3
+    assert "backbone.num_layers=2 is fixed, and not searched" in answer.stderr
+    assert [set(params) for params in proposed()] == [{"backbone.dropout"}] * 2
     assert {row["overrides"]["backbone.num_layers"] for row in content()["jobs"]} == {2}
 
 
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        ([], "sweep.space: holds nothing to search; choose a search with sweep=NAME"),
+        ([], "sweep.space: is empty; choose a search with sweep=NAME"),
         (["sweep.space={optimizer: {lrr: {low: 0.1, high: 1}}}"], "optimizer.lrr: unknown key; did you mean 'optim"),
-        (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: there is no such backbone; did you mean 'lstm'?"),
+        (["sweep.space={backbone: [lstm, lstn]}"], "backbone=lstn: unknown backbone; did you mean 'lstm'?"),
         (["sweep.space={backbone: {num_layers: [0, 2]}}"], "backbone.num_layers=0: should be greater than 0"),
-        (["seed=0,1", RATES], "seed=0,1: the best of several would be the luckiest"),
+        (["seed=0,1", RATES], "seed=0,1: selecting the best of several would be biased"),
         ([RATES, "+sweep.trials=5"], "sweep.trials: unknown key; did you mean 'n_trials'?"),
         (
             [RATES, "sweep.storage=sqlite:////no/such/folder/s.db"],
@@ -275,15 +275,15 @@ def test_a_value_on_the_command_line_wins_over_the_space_and_decides_its_conditi
         ),
         (
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.layers: 2}}}}"],
-            "sweep.space: 'when' asks about backbone.layers, which is no key",
+            "sweep.space: 'when' refers to the unknown key backbone.layers",
         ),
         (
             ["sweep.space={backbone: {dropout: {low: 0.1, high: 0.4, when: {backbone.num_layer: 2}}}}"],
-            "sweep.space: 'when' asks about backbone.num_layer, which is no key; did you mean 'backbone.num_layers'?",
+            "sweep.space: 'when' refers to the unknown key backbone.num_layer; did you mean 'backbone.num_layers'?",
         ),
         (
             [RATES, "sweep.storage=no/such/folder/study.log"],
-            "sweep.storage=no/such/folder/study.log: there is no folder no/such/folder; make it, or name another",
+            "sweep.storage=no/such/folder/study.log: folder no/such/folder does not exist; create or change it",
         ),
     ],
 )
@@ -301,20 +301,21 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_run(
 def test_a_search_is_no_single_run(train: Command) -> None:
     answer = train("sweep=search")
     assert answer.status == 2
-    assert answer.stderr == "cellstate: error: sweep: is a search, which is many runs; give it to cellstate train -m\n"
+    assert (
+        answer.stderr == "cellstate: error: sweep: is a search, which consists of many runs; use cellstate train -m\n"
+    )
 
 
 def test_a_study_of_another_space_or_config_is_not_gone_on_with(search: Search) -> None:
     assert search(RATES, "sweep.n_trials=1").status == 0
     other = search("optimizer.lr=tag(log,interval(1e-4,1e-2))", "sweep.n_trials=2")
     assert other.status == 2
-    assert (
-        "sweep.space optimizer.lr was {low: 0.0001, high: 0.1, log: true} and is {low: 0.0001, high: 0.01, log: true}"
-        in (other.stderr)
+    assert "optimizer.lr was {low: 0.0001, high: 0.1, log: true} and is now {low: 0.0001, high: 0.01, log: true}" in (
+        other.stderr
     )
     other = search(RATES, "sweep.n_trials=2", "data.length=21")
     assert other.status == 2
-    assert "begin another with sweep.name=NAME, or put it back" in other.stderr
+    assert "start another with sweep.name=NAME, or undo it" in other.stderr
     assert len(study().trials) == 1
 
 
@@ -327,7 +328,7 @@ def test_a_study_of_another_space_or_config_is_not_gone_on_with(search: Search) 
 def test_the_best_comes_back_as_an_experiment_that_is_the_job_of_the_best_trial(
     fixed: list[str], search: Search, cellstate: Command
 ) -> None:
-    words = [*fixed, RATES, "optimizer=adam,adamw", "optimizer.betas=[0.9,0.99],[0.8,0.9]", "sweep.n_trials=3"]
+    words = [*fixed, RATES, "optimizer=adam,adamw", "optimizer.betas=[0.9,0.99],[0.8,0.9]", "sweep.n_trials=2"]
     assert search(*[word for word in words if "experiment" not in word]).status == 0
     best = study().best_trial
     config, _ = compose("train", ["experiment=best"], config_dir=PLACE)
@@ -344,7 +345,7 @@ def test_the_best_comes_back_as_an_experiment_that_is_the_job_of_the_best_trial(
 
 def test_several_objectives_give_a_front_that_none_betters(search: Search) -> None:
     words = ["backbone.hidden_size=int(interval(2,24))", RATES, "sweep.objective=[val/loss,parameters]"]
-    assert search(*words, "sweep.n_trials=6", "trainer.max_epochs=2").status == 0
+    assert search(*words, "sweep.n_trials=4").status == 0
     trials = study().trials
     jobs = {row["folder"]: row for row in content()["jobs"]}
     for trial in trials:
@@ -366,7 +367,7 @@ def test_several_objectives_give_a_front_that_none_betters(search: Search) -> No
 
 
 def test_the_direction_of_a_metric_follows_from_it(search: Search) -> None:
-    assert search(RATES, "sweep.n_trials=2", "sweep.objective=val/accuracy").status == 0
+    assert search(RATES, "sweep.n_trials=1", "sweep.objective=val/accuracy").status == 0
     assert study().direction == optuna.study.StudyDirection.MAXIMIZE
     found = [row["val"]["accuracy"] for row in content()["jobs"]]
     assert sorted(trial.values[0] for trial in study().trials if trial.values) == sorted(found)
@@ -377,11 +378,11 @@ def test_a_metric_that_the_task_does_not_have_is_told_before_anything_is_run(
 ) -> None:
     answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accurcy")
     assert (answer.status, len(answer.errors)) == (2, 1)
-    assert "sweep.objective=val/accurcy: there is no such metric; did you mean 'val/accuracy'?" in answer.stderr
+    assert "sweep.objective=val/accurcy: unknown metric; did you mean 'val/accuracy'?" in answer.stderr
     assert (trained, Path("outputs").exists()) == ([], False)
-    answer = search(RATES, "sweep.n_trials=2", "sweep.objective=val/accuracy")
+    answer = search(RATES, "sweep.n_trials=1", "sweep.objective=val/accuracy")
     assert answer.status == 0, answer.stderr
-    assert len(study().trials) == 2
+    assert len(study().trials) == 1
 
 
 def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
@@ -402,13 +403,13 @@ def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
     monkeypatch.setattr(experiment, "fit", fit)
     answer = train(*words)
     assert answer.status == 0, answer.stderr
-    assert "no trial is lost: sweep.objective was val/f1 and is val/loss" in answer.stderr
+    assert "replaced an unused study: sweep.objective was val/f1 and is now val/loss" in answer.stderr
     assert study().direction == optuna.study.StudyDirection.MINIMIZE
     assert [trial.state for trial in study().trials] == [TrialState.COMPLETE] * 2
     assert proposed()[:1] == before
     refused = train(*words, "sweep.objective=val/f1")  # now there is something to lose
     assert refused.status == 2
-    assert "sweep.objective was val/loss and is val/f1; begin another" in refused.stderr
+    assert "sweep.objective was val/loss and is now val/f1; start another" in refused.stderr
     assert len(study().trials) == 2
 
 
@@ -455,10 +456,10 @@ def test_a_trial_that_takes_the_result_of_another_says_of_which(train: Command) 
     for number, params in enumerate(proposed()):
         (line,) = [line for line in answer.stderr.splitlines() if f"  trial {number}  " in line]
         was = first.setdefault(params["backbone.hidden_size"], number)
-        assert (f"as trial {was}" in line) == (was != number) != (" s" in line.partition("val/loss")[2])
+        assert (f"result of trial {was}" in line) == (was != number) != (" s" in line.partition("val/loss")[2])
 
 
-@pytest.mark.parametrize("sampler", list(SAMPLERS))
+@pytest.mark.parametrize("sampler", ["tpe", "gp", *slow(*(name for name in SAMPLERS if name not in ("tpe", "gp")))])
 def test_a_sampler_works_or_names_its_package_before_anything_is_run(
     sampler: str, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,19 +474,19 @@ def test_a_sampler_works_or_names_its_package_before_anything_is_run(
     if needed is None:
         assert answer.status == 0, answer.stderr
     else:
-        assert answer.errors == [f"cellstate: error: sweep.sampler={sampler}: needs a package; pip install {needed}"]
+        assert answer.errors == [f"cellstate: error: sweep.sampler={sampler}: requires a package; pip install {needed}"]
         assert (answer.status, Path("outputs").exists()) == (2, False)
 
 
 def test_nothing_of_optuna_is_on_the_screen_and_a_trial_has_a_line(train: Command) -> None:
-    answer = train("-m", "sweep=search", "sweep.name=mine", RATES, "backbone.hidden_size=4,8", "sweep.n_trials=5")
+    answer = train("-m", "sweep=search", "sweep.name=mine", RATES, "backbone.hidden_size=4,8", "sweep.n_trials=3")
     assert answer.status == 0
     lines = answer.stderr.splitlines()
-    assert lines[:2] == ["5 trials", f"  -> {PLACE}"]
-    assert [line.partition("  ")[0] for line in lines[2:]] == [f"{place}/5" for place in range(1, 6)]
+    assert lines[:2] == ["3 trials", f"  -> {PLACE}"]
+    assert [line.partition("  ")[0] for line in lines[2:]] == [f"{place}/3" for place in range(1, 4)]
     assert all("val/loss" in line for line in lines[2:])
     best = study().best_trial
-    assert f"the best parameters: trial {best.number}" in answer.stdout
+    assert f"best parameters: trial {best.number}" in answer.stdout
     assert "cellstate train --config-dir outputs/sweeps/mine experiment=best" in answer.stdout
     with (PLACE / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -497,25 +498,25 @@ def test_of_trials_that_were_added_at_the_same_time_no_more_are_counted_than_the
     working_folder: Path, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processes without a common folder cannot wait for each other: each sees room for one more."""
-    assert search(RATES, "sweep.n_trials=2").status == 0
+    assert search(RATES, "sweep.n_trials=1").status == 0
     trials = Study.trials
 
     def crowded(self: Study) -> Any:  # somebody else adds the last one, between the look and the addition
         monkeypatch.setattr(Study, "trials", trials)
         found = trials(self)
-        if len(found) == 2:
+        if len(found) == 1:
             self.storage.create_new_trial(self.storage.get_study_id_from_name(self.name))
         return found
 
     monkeypatch.setattr(
         Study, "ask", lambda self, ask=Study.ask: (monkeypatch.setattr(Study, "trials", crowded), ask(self))[1]
     )
-    assert search(RATES, "sweep.n_trials=3").status == 0
+    assert search(RATES, "sweep.n_trials=2").status == 0
     monkeypatch.undo()
     monkeypatch.chdir(working_folder)
     counted = [trial for trial in study().trials if not trial.user_attrs.get("surplus")]
-    assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 2 + [TrialState.RUNNING]
-    assert len(content()["jobs"]) == 2
+    assert [trial.state for trial in counted] == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert len(content()["jobs"]) == 1
 
 
 def test_the_best_of_an_experiment_of_ones_own_needs_nothing_of_ones_own(train: Command) -> None:

@@ -60,9 +60,7 @@ def test_a_key_that_is_none_is_one_line_that_says_what_to_do(working_folder: Pat
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("cellstate: error: logger=wandb: WANDB_API_KEY invalid: ")
-    assert line.endswith(
-        "; copy the key anew (wandb login says from where), or log offline with logger.wandb.mode=offline"
-    )
+    assert line.endswith("; copy the key again (see wandb login), or log offline with logger.wandb.mode=offline")
 
 
 def test_a_server_that_never_answers_makes_it_an_offline_run(working_folder: Path, server: Server) -> None:
@@ -111,7 +109,7 @@ def test_online_without_a_key_is_refused(cellstate: Command) -> None:
     answer = cellstate("train", *WORDS, "logger.wandb.mode=online")
     assert answer.status == 2
     (line,) = answer.errors
-    assert "there is no key" in line
+    assert "no API key" in line
     assert "wandb login" in line
 
 
@@ -176,7 +174,7 @@ def test_offline_runs_are_found_and_uploaded_once(
     assert server.exit_codes[name] == 0
     assert {asked["input"]["artifactTypeName"] for asked in server.asked("CreateArtifact")} >= {"dataset", "model"}
     assert len(server.asked("UseArtifact")) == 1
-    assert cellstate("sync").stdout.splitlines()[0] == f"{name}  uploaded before  outputs/runs/pattern/mine"
+    assert cellstate("sync").stdout.splitlines()[0] == f"{name}  already uploaded  outputs/runs/pattern/mine"
 
 
 def test_all_parts_of_a_run_go_to_one_run(
@@ -199,12 +197,12 @@ def test_uploading_without_a_key_or_a_network_is_one_line(
 ) -> None:
     answer = cellstate("sync")
     assert (answer.status, len(answer.errors)) == (2, 1)
-    assert "there is no W&B key, and 1 run waits" in answer.errors[0]
+    assert "no W&B API key, 1 run not uploaded" in answer.errors[0]
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody listens
     answer = cellstate("sync")
     assert (answer.status, len(answer.errors)) == (1, 1)
-    assert "http://127.0.0.1:9 does not answer" in answer.errors[0]
+    assert "http://127.0.0.1:9 does not respond" in answer.errors[0]
     assert not list(outputs.rglob("*.synced"))
 
 

@@ -56,16 +56,13 @@ def test_the_wheel_trains_in_an_empty_folder_with_all_its_configs(installed, tmp
     for file in (ROOT / "conf").glob("*/*.yaml"):
         assert file.stem in listed
 
-    command(installed, tmp_path, "train", "trainer.max_epochs=1", "data.train_size=256", "data.test_size=64")
-    (metrics,) = tmp_path.glob("outputs/runs/pattern/*/metrics.json")
-    assert json.loads(metrics.read_text())["test"]["accuracy"] > 0
-    again = command(installed, tmp_path, "evaluate", f"checkpoint={metrics.parent}").stdout
-    assert "reproduced: 8 of 8 metrics identical" in again
-
     small = ["trainer.max_epochs=1", "data.train_size=64", "data.val_size=32", "data.test_size=32", "report=false"]
     command(installed, tmp_path, "train", "-m", "seed=0,1", *small)  # whose sweeper is a plugin of Hydra
     (sweep,) = tmp_path.glob("outputs/sweeps/*/sweep.json")
-    assert [job["status"] for job in json.loads(sweep.read_text())["jobs"]] == ["completed"] * 2
+    jobs = json.loads(sweep.read_text())["jobs"]
+    assert [job["status"] for job in jobs] == ["completed"] * 2
+    again = command(installed, tmp_path, "evaluate", f"checkpoint={sweep.parent / jobs[0]['folder']}").stdout
+    assert "reproduced: 4 of 4 metrics identical" in again
 
 
 @pytest.mark.slow
@@ -76,7 +73,7 @@ def test_a_checkpoint_and_the_wheel_are_all_it_takes_to_have_the_numbers_again(i
     write_csv(there / "load.csv", series_rows(400))
     words = ("data.path=load.csv", "data.window=24", "trainer.max_epochs=2", "hydra.run.dir=run")
     trained = command(installed, there, "train", "experiment=series", *words).stdout
-    assert "Test split looked at once (outputs/ledger.csv)." in trained
+    assert "Test split evaluated once (outputs/ledger.csv)." in trained
     shutil.move(there / "run" / "checkpoints" / "best.ckpt", here / "only.ckpt")
     shutil.move(there / "load.csv", here / "moved.csv")
     shutil.rmtree(there)

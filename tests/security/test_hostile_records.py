@@ -87,7 +87,7 @@ def test_no_name_leads_to_what_is_not_listed(part: str, target: Any, good: Path,
     file = changed(good, Path("hostile.ckpt").resolve(), setting(part, _target_=target, command="touch exploded"))
     for use in USES.values():
         line = refusal(lambda use=use: use(file))
-        assert line.startswith(f"{file}: the config asks for {part}=")
+        assert line.startswith(f"{file}: the config has {part}=")
         assert "trust=[PACKAGE]" in line
 
 
@@ -101,7 +101,7 @@ def test_parts_that_are_not_built_are_held_to_the_same(
     nodes = {"one": node} if part in ("callbacks", "logger") else node
     file = changed(good, Path("hostile.ckpt").resolve(), lambda record, _: record["config"].update({part: nodes}))
     line = refusal(lambda: USES[use](file))
-    assert line.startswith(f"{file}: the config asks for {part}=")
+    assert line.startswith(f"{file}: the config has {part}=")
     if target == "mylab.Own":  # need not be installed where nothing of it is built
         USES[use](file, trust="mylab")
 
@@ -113,13 +113,13 @@ def test_nor_do_they_hold_more_than_plain_values(
 ) -> None:
     file = changed(good, Path("hostile.ckpt").resolve(), setting(part, **values))
     line = refusal(lambda: cellstate.evaluate(file))
-    assert line == f"{file}: the config of {part} holds more than plain values; it is refused"
+    assert line == f"{file}: the config of {part} contains more than plain values"
 
 
 def test_what_stands_deep_in_other_parts_is_trusted_by_its_package(good: Path, refusal: Refusal) -> None:
     strategy = {"_target_": "lightning.pytorch.strategies.DDPStrategy", "static_graph": True}
     file = changed(good, Path("own.ckpt").resolve(), setting("trainer", strategy=strategy))
-    assert "trainer holds more than plain values" in refusal(lambda: cellstate.evaluate(file))
+    assert "trainer contains more than plain values" in refusal(lambda: cellstate.evaluate(file))
     assert cellstate.evaluate(file, trust="lightning").differing == []
 
 
@@ -152,7 +152,7 @@ def test_no_key_of_hydra_is_taken_from_a_record(
 ) -> None:
     file = changed(good, Path("hostile.ckpt").resolve(), setting(part, **values))
     line = refusal(lambda: cellstate.evaluate(file))
-    assert line == f"{file}: the config of {part} holds more than plain values; it is refused"
+    assert line == f"{file}: the config of {part} contains more than plain values"
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_an_interpolation_in_a_name_is_printed_as_it_stands(good: Path, tmp_path
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (setting("backbone", hidden_size=10**12), "its sizes are larger than any memory"),
+        (setting("backbone", hidden_size=10**12), "its sizes exceed any memory"),
         (setting("backbone", hidden_size=10**6), "32×1 stored, 4000000×1 described"),
         (setting("backbone", num_layers=10**9), "backbone.num_layers=1000000000: should be less than or equal to 1000"),
         (setting("backbone", chrono_steps=2, forget_bias=1e308), "cannot be built"),
-        (setting("data", train_size=10**15), "drawing 1,000,000,000,000,064 sequences of 20 steps takes"),
-        (setting("data", test_size=10**10), "GiB of memory, and this machine has"),
+        (setting("data", train_size=10**15), "drawing 1,000,000,000,000,064 sequences of 20 steps needs"),
+        (setting("data", test_size=10**10), "GiB of memory, but this machine has"),
         (setting("data", train_size=10**30), "config.data.train_size is a number of 100 bits"),
         (setting("data", length=10**12), "data.length=1000000000000: should be less than or equal to 100000"),
         (setting("data", length=10**5, pattern=[0, 1] * 1000), "counting the sequences without it takes too long"),
@@ -210,22 +210,22 @@ def test_an_interpolation_in_a_name_is_printed_as_it_stands(good: Path, tmp_path
         (specifying(classes=list(range(5))), "should be a valid string"),
         (specifying(classes="ab"), "spec.classes=ab: should be"),
         (specifying(answer=["closing", "x", None]), "spec.answer="),
-        (specifying(targets=["a", "b"], mean=[0.0], std=[1.0]), "mean, std or naive_error are not those of 2 targets"),
-        (specifying(input_mean=[0.0, 1.0], input_std=[1.0, 1.0]), "are not those of 1 features"),
-        (specifying(target_feature=10**9), "target_feature=1000000000 is none of 1 features"),
+        (specifying(targets=["a", "b"], mean=[0.0], std=[1.0]), "mean, std or naive_error do not match 2 targets"),
+        (specifying(input_mean=[0.0, 1.0], input_std=[1.0, 1.0]), "do not match 1 features"),
+        (specifying(target_feature=10**9), "target_feature=1000000000 is out of range for 1 features"),
         (specifying(sizes=3), "spec.sizes: unknown key"),
-        (lambda record, _: record["config"].update(seed=10**10), "its record is not complete (config.seed)"),
-        (lambda record, _: record["config"].update(seed="0"), "its record is not complete (config.seed)"),
-        (lambda record, _: record["config"].update(experiment=["x"]), "its record is not complete (config.experiment)"),
-        (lambda record, _: record.update(metrics={"val": {"loss": "low"}}), "not complete (metrics.val.loss)"),
-        (lambda record, _: record.update(reference=[1]), "not complete (reference)"),
+        (lambda record, _: record["config"].update(seed=10**10), "invalid record (config.seed)"),
+        (lambda record, _: record["config"].update(seed="0"), "invalid record (config.seed)"),
+        (lambda record, _: record["config"].update(experiment=["x"]), "invalid record (config.experiment)"),
+        (lambda record, _: record.update(metrics={"val": {"loss": "low"}}), "invalid record (metrics.val.loss)"),
+        (lambda record, _: record.update(reference=[1]), "invalid record (reference)"),
         (
             lambda record, _: record["config"]["trainer"].update(precision="9" * 10**6),
-            "config.trainer.precision is a text of more than 100,000 characters",
+            "config.trainer.precision is a string of more than 100,000 characters",
         ),
         (
             lambda record, _: record["config"]["trainer"].update(precision="8-true"),
-            "trainer.precision=8-true: there is no such precision",
+            "trainer.precision=8-true: unknown precision",
         ),
         (
             lambda _, content: content["state_dict"].update({"head.bias": torch.zeros(10**6)}),
@@ -331,7 +331,7 @@ def test_where_something_is_written_is_not_taken_from_a_record(
         elsewhere = str(working_folder / "elsewhere" / "cron.d")
         record["config"]["data"] = {"_target_": "cellstate.data.TextData", "path": str(text), "cache": elsewhere}
 
-    with pytest.raises(RequestError, match="is not the data that this model was trained and tested on"):
+    with pytest.raises(RequestError, match="not the data that this model was trained on"):
         cellstate.evaluate(changed(good, working_folder / "hostile.ckpt", other_data))
     assert not (working_folder / "elsewhere").exists()
     assert len(list((working_folder / "cache").rglob("*.tokens"))) == 1
@@ -342,13 +342,14 @@ def test_what_is_wrong_with_a_file_is_told_to_whoever_names_it(tmp_path: Path) -
     words = [f"data.path={file}", "data.window=48", *TINY[:1], TINY[4], TINY[5]]
     run = cellstate.train(["experiment=series", *words, f"hydra.run.dir={tmp_path / 'run'}"])
     write_csv(file, [*series_rows(400)[:-1], f"2026-02-01 00:00:00,{SECRET}"])
-    with pytest.raises(RequestError, match=r"cannot be read as such \(data\.path=FILE says why\)") as caught:
+    with pytest.raises(RequestError, match=r"it cannot be read \(data\.path=FILE shows the reason\)") as caught:
         cellstate.evaluate(run.folder)
     assert SECRET not in str(caught.value)
     with pytest.raises(RequestError, match=SECRET):
         cellstate.evaluate(run.folder, data={"path": str(file)})
     file.unlink()
     with pytest.raises(
-        RequestError, match=r"load\.csv: no such file any more.*give the file as it was with data\.path"
+        RequestError,
+        match=r"load\.csv: the data file of this model no longer exists.*give the original file with data\.path",
     ):
         cellstate.evaluate(run.folder)

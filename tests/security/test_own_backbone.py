@@ -101,7 +101,7 @@ def used(cellstate: Command, *words: str) -> None:
 def test_one_entry_of_trust_is_enough_for_a_package_outside(outside: str, cellstate: Command) -> None:
     run = train(outside)
     for attempt in (package.load, package.evaluate, package.inspect):
-        with pytest.raises(RequestError, match=r"asks for backbone='mycells\.minimal\.Min.*trust=\[PACKAGE\]"):
+        with pytest.raises(RequestError, match=r"has backbone='mycells\.minimal\.Min.*trust=\[PACKAGE\]"):
             attempt(run.folder)  # type: ignore[operator]
     used(cellstate, "trust=[mycells]")
 

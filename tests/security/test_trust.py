@@ -94,7 +94,7 @@ def test_a_checkpoint_of_ones_own_classes_is_used_once_their_package_is_trusted(
 ) -> None:
     file = trained.checkpoint
     for attempt in (package.load, package.evaluate):
-        with pytest.raises(RequestError, match=r"asks for (data|backbone)='mylab\.parts\.\w+'.*trust=\[PACKAGE\]"):
+        with pytest.raises(RequestError, match=r"has (data|backbone)='mylab\.parts\.\w+'.*trust=\[PACKAGE\]"):
             attempt(file)  # type: ignore[operator]
     for trust in ("mylab", ["mylab"], ["mylab.parts"], ["other", "mylab.parts"]):
         assert package.evaluate(file, trust=trust).differing == []
@@ -120,7 +120,7 @@ def test_a_run_of_ones_own_classes_goes_on_once_their_package_is_trusted(
     refused = cellstate("train", "run=run")
     assert refused.status == 2
     (line,) = refused.errors
-    assert "run/config.yaml: the config asks for data='mylab.parts.Bits'" in line
+    assert "run/config.yaml: the config has data='mylab.parts.Bits'" in line
     assert "trust=[PACKAGE]" in line
     with pytest.raises(RequestError, match="trust="):
         package.resume("run")
@@ -142,21 +142,21 @@ def test_auto_trusts_what_the_command_itself_names(trained: package.Run, cellsta
 @pytest.mark.parametrize(
     ("target", "trust", "complaint"),
     [
-        ("mylab.parts.Bits", ["my"], "asks for data='mylab.parts.Bits'"),
-        ("mylab_evil.Bits", ["mylab"], "asks for data='mylab_evil.Bits'"),
-        ("mylab.parts.Borrowed", ["mylab"], "comes from elsewhere, which is not trusted"),
-        ("mylab.parts.os.system", ["mylab"], "cannot be imported here (ModuleNotFoundError"),
-        ("mylab.parts.subprocess", ["mylab"], "is no subclass of SequenceData"),
-        ("mylab.parts.Judge", ["mylab"], "is no subclass of SequenceData"),
-        ("mylab.parts.sgd", ["mylab"], "is no subclass of SequenceData"),
-        ("mylab.parts.nothing", ["mylab"], "is no subclass of SequenceData"),
-        ("os.system", ["os", "posix"], "is no subclass of SequenceData; it is refused, though its package is trusted"),
-        ("subprocess.Popen", ["subprocess"], "is no subclass of SequenceData"),
-        ("broken.Bits", ["broken"], "cannot be imported here (RuntimeError: no such licence)"),
-        ("absent.Bits", ["absent"], "cannot be imported here (ModuleNotFoundError: No module named 'absent')"),
-        ("mylab.parts.Bits", ["my lab"], "trust='my lab': is no name of a package"),
-        ("mylab.parts.Bits", [""], "trust='': is no name of a package"),
-        ("mylab.parts.Bits", 3, "trust=3: is no name of a package"),
+        ("mylab.parts.Bits", ["my"], "the config has data='mylab.parts.Bits'"),
+        ("mylab_evil.Bits", ["mylab"], "the config has data='mylab_evil.Bits'"),
+        ("mylab.parts.Borrowed", ["mylab"], "defined in elsewhere, which is not trusted"),
+        ("mylab.parts.os.system", ["mylab"], "cannot be imported (ModuleNotFoundError"),
+        ("mylab.parts.subprocess", ["mylab"], "not a subclass of SequenceData"),
+        ("mylab.parts.Judge", ["mylab"], "not a subclass of SequenceData"),
+        ("mylab.parts.sgd", ["mylab"], "not a subclass of SequenceData"),
+        ("mylab.parts.nothing", ["mylab"], "not a subclass of SequenceData"),
+        ("os.system", ["os", "posix"], "not a subclass of SequenceData, although its package is trusted"),
+        ("subprocess.Popen", ["subprocess"], "not a subclass of SequenceData"),
+        ("broken.Bits", ["broken"], "cannot be imported (RuntimeError: no such licence)"),
+        ("absent.Bits", ["absent"], "cannot be imported (ModuleNotFoundError: No module named 'absent')"),
+        ("mylab.parts.Bits", ["my lab"], "trust='my lab': not a package name"),
+        ("mylab.parts.Bits", [""], "trust='': not a package name"),
+        ("mylab.parts.Bits", 3, "trust=3: not a package name"),
     ],
 )
 def test_trust_reaches_no_further_than_its_packages(

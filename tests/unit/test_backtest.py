@@ -132,7 +132,7 @@ def test_what_cannot_be_backtested_is_refused_with_one_line():
             lambda: roll(model, SeasonalData(length=300)),
             "trained on other data, with a different targets",
         ),
-        (lambda: cellstate.backtest(model), "a model alone does not hold its data"),
+        (lambda: cellstate.backtest(model), "a model does not contain its data"),
     ):
         with pytest.raises(RequestError, match=said):
             asked()

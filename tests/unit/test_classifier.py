@@ -158,7 +158,7 @@ def test_sequences_of_one_feature_need_no_last_dimension():
 
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 5, 4), (1, 2, 5, 3), (0, 3), (2, 0, 3)])
 def test_inputs_of_another_shape_are_refused(shape):
-    with pytest.raises(RequestError, match="do not fit"):
+    with pytest.raises(RequestError, match="do not match"):
         classifier().predict(np.zeros(shape))
 
 

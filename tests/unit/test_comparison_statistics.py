@@ -135,9 +135,9 @@ def test_the_size_that_comes_nearest_is_found(wanted: int) -> None:
 
 
 def test_parameters_that_do_not_grow_are_told() -> None:
-    with pytest.raises(ValueError, match="do not have 100 parameters"):
+    with pytest.raises(ValueError, match="have fewer than 100 parameters"):
         solve_size(lambda _: 7, 100)
-    with pytest.raises(ValueError, match="1 and 2 of them both have 7 parameters"):
+    with pytest.raises(ValueError, match="1 and 2 units both have 7 parameters"):
         solve_size(lambda _: 7, 7)
 
 

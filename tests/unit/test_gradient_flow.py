@@ -95,7 +95,7 @@ class TestTheory:
     def test_a_gradient_that_falls_and_rises_again_is_on_no_line_whatever_its_slope(self):
         # The network written by hand: nothing of dL/dh passes but at both ends, where h is read; its cells carry all.
         model, given = three_units(), random_bits(8, 0)
-        flow = capture(model, given.looked_at).gradient_flow().layers[0]
+        flow = capture(model, given.inspected).gradient_flow().layers[0]
         assert not flow.fit().straight
         assert flow.fit().high - flow.fit().low > 10
         assert flow.fit("cell").straight

@@ -395,7 +395,7 @@ def test_a_model_in_training_mode_writes_and_predicts_without_dropout():
 
 
 def test_strange_prompts_are_refused():
-    with pytest.raises(RequestError, match=r"never seen: \['X', 'é'\]; its symbols are 'abcdefgh'"):
+    with pytest.raises(RequestError, match=r"does not know: \['X', 'é'\]; known symbols are 'abcdefgh'"):
         language_model().generate("aXbé")
     with pytest.raises(RequestError, match="is empty"):
         language_model().predict("")

@@ -109,7 +109,7 @@ def test_a_place_where_none_can_be_is_refused_before_and_left_as_it_is(tmp_path:
     other.write_text("name,score\na,1\n")
     (tmp_path / "file").write_text("")
     for path, complaint in (
-        (other, "this file is no ledger of cellstate; name another one"),
+        (other, "not a ledger of cellstate; give another file"),
         (tmp_path, "cannot be written"),
         (tmp_path / "file" / "ledger.csv", "cannot be written"),
     ):
@@ -144,15 +144,15 @@ except RunError as error:
 """
     said = forkserver.run(["-c", script], cwd=tmp_path, check=True).stdout
     assert said.startswith("ledger.csv: cannot be written (")
-    assert "this look is not on record; free some space" in said
+    assert "this evaluation on the test split is not recorded; free some space" in said
     assert ledger.path.read_bytes() == before
 
 
 def test_what_cannot_be_appended_is_a_failure_of_the_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the test split was scored, and this look is not on record"):
+    with pytest.raises(RunError, match="this evaluation on the test split is not recorded"):
         Ledger(tmp_path).add(LOOK)
 
 
 def test_looks_in_words() -> None:
-    assert spoken(1, "l.csv") == "test split looked at once (l.csv)"
-    assert spoken(1234, "l.csv") == "test split looked at 1,234 times (l.csv)"
+    assert spoken(1, "l.csv") == "test split evaluated once (l.csv)"
+    assert spoken(1234, "l.csv") == "test split evaluated 1,234 times (l.csv)"

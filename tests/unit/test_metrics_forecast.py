@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cellstate.data.batch import DataSpec
-from cellstate.metrics.forecast import LOSSES, ForecastScores, forecast_scores, naive_error
+from cellstate.data.windows import naive_error_within
+from cellstate.metrics.forecast import LOSSES, ForecastScores, forecast_scores
 from cellstate.model.losses import LOSSES as TRAINED
 
 SPEC = DataSpec(
@@ -89,19 +90,19 @@ def test_errors_far_from_zero_keep_their_detail():
 def test_the_scale_of_mase_is_the_error_of_the_seasonal_naive_forecast_in_training(season):
     values = np.random.default_rng(0).normal(size=(20, 2))
     loops = [np.mean([abs(values[t, c] - values[t - season, c]) for t in range(season, 20)]) for c in range(2)]
-    assert naive_error(values, season) == pytest.approx(tuple(loops))
+    assert naive_error_within([values], season) == pytest.approx(tuple(loops))
 
 
 def test_the_seasonal_naive_forecast_itself_scores_one():
     values = np.random.default_rng(0).normal(size=(500, 1)).cumsum(axis=0)
-    spec = DataSpec(targets=("a",), mean=(0.0,), std=(1.0,), naive_error=naive_error(values, 7))
+    spec = DataSpec(targets=("a",), mean=(0.0,), std=(1.0,), naive_error=naive_error_within([values], 7))
     truth, forecasts = values[7:, None], values[:-7, None]
     assert forecast_scores(forecasts, truth, spec=spec)["mase"] == pytest.approx(1)
 
 
 def test_there_is_no_mase_where_seasons_repeat_exactly():
     values = np.sin(2 * np.pi * np.arange(200) / 10)[:, None]  # repeats but for the last bits
-    assert naive_error(values, 10) == ()
-    assert naive_error(values, 3) != ()
+    assert naive_error_within([values], 10) == ()
+    assert naive_error_within([values], 3) != ()
     spec = DataSpec(targets=("a",), mean=(0.0,), std=(1.0,), naive_error=())
     assert "mase" not in forecast_scores(values[None], values[None] + 1, spec=spec)

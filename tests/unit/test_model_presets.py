@@ -163,9 +163,9 @@ def test_presets_in_a_sweep_leave_a_run_each(cellstate, working_folder):
     [
         (
             ["model=bilstm_clasifier"],
-            "model=bilstm_clasifier: there is no such model; did you mean 'bilstm_classifier'?",
+            "model=bilstm_clasifier: unknown model; did you mean 'bilstm_classifier'?",
         ),
-        (["model=bilstm_classifier", "backbone=gruu"], "backbone=gruu: there is no such backbone; did you mean 'gru'?"),
+        (["model=bilstm_classifier", "backbone=gruu"], "backbone=gruu: unknown backbone; did you mean 'gru'?"),
         (["model=bilstm_classifier", "model.droput=0.1"], "model.droput: unknown key; did you mean 'model.dropout'?"),
         (
             ["model=bilstm_classifier", "backbone.num_layer=2"],

@@ -159,7 +159,7 @@ def test_what_stands_for_unknown_states_is_never_the_answer():
     ("spec", "given", "said"),
     [
         (WEATHER, "rain sum", r"sequence 1, step 2: the state 'sum' is unknown to the model; did you mean 'sun'\?"),
-        (WEATHER, [["sun"], ["fog"]], "sequence 2, step 1: the state 'fog' is unknown .*; there are: rain, snow, sun"),
+        (WEATHER, [["sun"], ["fog"]], "sequence 2, step 1: the state 'fog' is unknown .*; available: rain, snow, sun"),
         (WEATHER, [["sun"], []], "sequence 2 is empty"),
         (WEATHER, [], "give a list of states"),
         (WEATHER, 7.5, "give a list of states"),

@@ -63,8 +63,8 @@ def test_states_and_gradients_are_those_of_the_known_equations(
 @pytest.mark.parametrize(
     ("network", "complaint"),
     [
-        (Projected(GRU(3, 5)), "the outputs of a Projected are not the hidden states of its top layer"),
-        (Wrapped(GRU(3, 5, bidirectional=True)), "a Wrapped reads in both directions"),
+        (Projected(GRU(3, 5)), "the outputs of Projected are not the hidden states of its top layer"),
+        (Wrapped(GRU(3, 5, bidirectional=True)), "Wrapped is bidirectional"),
     ],
 )
 def test_what_cannot_be_told_without_equations_is_refused(network: Backbone, complaint: str) -> None:
@@ -73,5 +73,5 @@ def test_what_cannot_be_told_without_equations_is_refused(network: Backbone, com
 
 
 def test_a_module_that_is_no_backbone_is_refused() -> None:
-    with pytest.raises(ValueError, match="is no recurrent network"):
+    with pytest.raises(ValueError, match="cannot be converted"):
         open_states(nn.Linear(3, 5), torch.randn(3, 7, 3))

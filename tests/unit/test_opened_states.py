@@ -207,7 +207,7 @@ class TestUnits:
     def test_a_simple_network_has_no_unit_that_keeps(self):
         units = describe_units(open_states(nn.RNN(1, 2), torch.zeros(1, 3, 1)).layers[0])
         assert units.time_constant is None
-        with pytest.raises(ValueError, match="no gate that keeps"):
+        with pytest.raises(ValueError, match="without forget or update gates"):
             order_by_memory(units)
 
 
@@ -247,10 +247,10 @@ class TestPlain:
     def test_several_networks_are_told_apart_by_their_prefix(self):
         model = nn.ModuleDict({"encoder": nn.LSTM(3, 4), "decoder": nn.GRU(3, 4)})
         with pytest.raises(
-            RequestError, match="holds several recurrent networks; name one with prefix=…: decoder, enc"
+            RequestError, match="contains several recurrent networks; choose one with prefix=…: decoder, enc"
         ):
             load_plain(model.state_dict())
-        with pytest.raises(RequestError, match=r"no recurrent network called encx; there are: decoder, encoder$"):
+        with pytest.raises(RequestError, match=r"no recurrent network encx; choose one of decoder, encoder$"):
             load_plain(model.state_dict(), prefix="encx")
         assert isinstance(load_plain(model.state_dict(), prefix="encoder"), LSTM)
 
@@ -259,7 +259,7 @@ class TestPlain:
         torch.manual_seed(0)
         plain = nn.RNN(3, 4, 2, nonlinearity=nonlinearity, bidirectional=True, batch_first=True)
         torch.save(plain.state_dict(), tmp_path / "plain.pt")
-        with pytest.raises(RequestError, match=r"plain\.pt: .* do not tell its nonlinearity; give nonlinearity='tanh'"):
+        with pytest.raises(RequestError, match=r"plain\.pt: .* do not determine its nonlinearity; pass"):
             load_plain(tmp_path / "plain.pt")
         with pytest.raises(RequestError, match="nonlinearity='sigmoid': should be 'tanh' or 'relu'"):
             load_plain(tmp_path / "plain.pt", nonlinearity="sigmoid")  # type: ignore[arg-type]
@@ -272,15 +272,15 @@ class TestPlain:
     @pytest.mark.parametrize(
         ("weights", "words"),
         [
-            (nn.Linear(2, 2).state_dict(), "holds no recurrent network; weights such as"),
+            (nn.Linear(2, 2).state_dict(), "contains no recurrent network; expected weights"),
             (nn.LSTM(3, 4, proj_size=2).state_dict(), "projections"),
-            ({**nn.LSTM(3, 4).state_dict(), "weight_hh_l0": torch.zeros(20, 4)}, "is that of no LSTM, GRU or simple"),
+            ({**nn.LSTM(3, 4).state_dict(), "weight_hh_l0": torch.zeros(20, 4)}, "does not fit an LSTM, GRU or simple"),
             ({**nn.LSTM(3, 4).state_dict(), "bias_hh_l0": torch.zeros(3)}, r"bias_hh_l0 is \(3,\), expected \(16,\)"),
             (
                 {**nn.LSTM(3, 4).state_dict(), "weight_ih_l7": torch.zeros(16, 4)},
-                "of layer 7 are there, of those below not",
+                "of layer 7, but not of all lower",
             ),
-            ({**nn.LSTM(3, 4).state_dict(), "bias_hh_l0": torch.zeros(16).int()}, "no floating-point numbers"),
+            ({**nn.LSTM(3, 4).state_dict(), "bias_hh_l0": torch.zeros(16).int()}, "not floating-point numbers"),
         ],
     )
     def test_weights_that_are_none_of_a_recurrent_network_are_refused_in_words(self, weights, words):
@@ -294,7 +294,7 @@ class TestPlain:
         for name, words in (
             ("whole", "could run code"),
             ("text", "cannot be read|could run"),
-            ("list", "holds a list"),
+            ("list", "contains list"),
         ):
             with pytest.raises(RequestError, match=words):
                 load_plain(tmp_path / f"{name}.pt")

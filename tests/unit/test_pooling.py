@@ -131,7 +131,7 @@ def test_only_attention_has_parameters_and_weights():
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(RequestError, match=r"model\.pooling=atention: there is no such pooling; did you mean 'attent"):
+    with pytest.raises(RequestError, match=r"model\.pooling=atention: unknown pooling; did you mean 'attent"):
         pooling("atention")
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cellstate.backbone import GRU
-from cellstate.callbacks.position import begin_resumed_epoch, newest_epoch, nothing_half_done
+from cellstate.callbacks.position import at_safe_point, begin_resumed_epoch, newest_epoch
 from cellstate.data import PatternData
 from cellstate.model import Classifier
 
@@ -96,7 +96,7 @@ def test_nothing_is_half_done_between_two_steps_of_an_epoch_alone(interval: floa
     class Asks(L.Callback):
         def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
             assert newest_epoch(trainer) == 0
-            found.append((trainer.global_step, nothing_half_done(trainer)))
+            found.append((trainer.global_step, at_safe_point(trainer)))
 
     data = PatternData(train_size=16 * BATCHES, val_size=16, test_size=16, batch_size=16)
     trainer = L.Trainer(

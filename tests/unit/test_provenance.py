@@ -27,4 +27,4 @@ def test_the_build_of_torch_is_recorded_as_it_decides_bits() -> None:
 )
 def test_versions_are_compared_as_far_as_they_were_recorded(then: object, now: str, differs: bool) -> None:
     found = list(differences({"versions": {"torch": then}}, {"versions": {"torch": now}, "machine": {}}))
-    assert found == ([f"another torch ({then} then, {now} now)"] if differs else [])
+    assert found == ([f"different torch ({then} recorded, {now} now)"] if differs else [])

@@ -159,5 +159,5 @@ class TestUnits:
         assert "never" not in follow(LSTM(len(SYMBOLS), 4), one_hot, TOKENS, marks).what
 
     def test_too_little_text_is_refused(self):
-        with pytest.raises(ValueError, match="4 or more pieces"):
+        with pytest.raises(ValueError, match="at least 4 pieces"):
             follow(LSTM(len(SYMBOLS), 4), one_hot, TOKENS[:3], {name: rows[:3] for name, rows in MARKS.items()})

@@ -144,7 +144,7 @@ def test_inputs_that_were_scaled_in_training_are_scaled_in_use():
         (
             Regressor,
             DataSpec(targets=("load",), window=12, horizon=5, mean=(0.0,), std=(1.0,)),
-            "model=Regressor: this data asks for a forecast of 5 steps, not for values of a whole sequence; "
+            "model=Regressor: this data is for forecasting 5 steps, not for predicting values of a sequence; "
             "set model=forecaster",
         ),
     ],

@@ -282,8 +282,8 @@ def test_the_verdict_names_the_best_baseline_and_the_optimum(runs):
         reference = {"mae": {"optimum": 0.8, "optimum_realised": 0.75, "last_value": 5.0, "ridge_linear": 1.1}}
         return verdict(material_of(run, metrics={"test": {"mae": value}, "reference": reference}), "mae")
 
-    optimum = " The best possible predictor reaches 0.8000, and 0.7500 on the very noise of this split."
-    assert said(0.9) == "Better than each of 2 baselines; the best is ridge linear at 1.1000." + optimum
+    optimum = " The best possible predictor scores 0.8000, and 0.7500 for the noise in this split."
+    assert said(0.9) == "Better than all of 2 baselines; the best is ridge linear at 1.1000." + optimum
     assert said(1.1) == "As good as the best of 2 baselines; the best is ridge linear at 1.1000." + optimum
     assert said(2.0) == "1 of 2 baselines is better; the best is ridge linear at 1.1000." + optimum
     assert said(9.0) == "2 of 2 baselines are better; the best is ridge linear at 1.1000." + optimum

@@ -23,7 +23,7 @@ from cellstate.model.material import Material
 from cellstate.model.next_state import figures as states
 from cellstate.model.next_state import sequences as next_states
 from cellstate.plotting import calibration
-from cellstate.report.asked import choices, command_line
+from cellstate.report.configuration import choices, command_line
 from cellstate.training.run import Run
 
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=1", "report=false"]
@@ -185,8 +185,8 @@ def test_every_probability_of_every_place_counts_towards_the_calibration(chain):
     found = states.collect(material_of(chain)).held
     asked = int(states.collect(material_of(chain)).asked.sum())
     assert found.counts.sum() == asked * len(chain.data.spec.vocabulary)
-    assert found.came.sum() == asked
-    assert found.said.sum() == pytest.approx(asked)
+    assert found.observed.sum() == asked
+    assert found.predicted.sum() == pytest.approx(asked)
 
 
 # ---------------------------------------------------------------------- what was asked

@@ -162,7 +162,7 @@ def test_where_intervals_overlap_the_page_does_not_call_one_better(tmp_path):
     rows += [job({"name": "b"}, seed=seed, val={"loss": 1.1 + seed}) for seed in range(3)]
     rows += [job({"name": "c"}, seed=seed, val={"loss": 90.0 + 0.1 * seed}) for seed in range(3)]
     text = Page(write(write_sweep(tmp_path, rows)).read_text(encoding="utf-8")).text
-    assert "The 95 % intervals of 1 other reach into its own" in text
+    assert "The 95 % interval of 1 other overlaps with its own: it is not clearly worse." in text
     once = [job({"name": name}, val={"loss": loss}) for name, loss in (("a", 1.0), ("b", 2.0))]
     text = Page(write(write_sweep(tmp_path, once)).read_text(encoding="utf-8")).text
     assert "Each configuration ran once" in text

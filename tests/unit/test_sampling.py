@@ -118,5 +118,5 @@ def test_next_to_no_temperature_is_none():
     ],
 )
 def test_values_out_of_range_are_refused(options):
-    with pytest.raises(RequestError, match="temperature is 0 or more"):
+    with pytest.raises(RequestError, match="temperature must be 0 or more"):
         choose(LOGITS, torch.Generator(), **options)

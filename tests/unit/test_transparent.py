@@ -184,7 +184,7 @@ class TestDerivative:
     def test_gradients_of_gradients_are_refused_in_words(self):
         ours = TransparentLSTM(input_size=2, hidden_size=3)
         inputs = torch.randn(1, 4, 2, requires_grad=True)
-        with pytest.raises(RuntimeError, match="a first derivative, written by hand, and no second"):
+        with pytest.raises(RuntimeError, match="hand-written first derivatives and no second"):
             torch.autograd.grad(ours(inputs)[0].sum(), inputs, create_graph=True)
 
     def test_an_output_changed_before_the_backward_pass_is_noticed(self):
@@ -260,7 +260,7 @@ class TestConversion:
     def test_projections_and_other_networks_are_refused_in_words(self):
         with pytest.raises(ValueError, match=r"proj_size=2: networks with projections cannot be converted"):
             transparent(nn.LSTM(3, 5, proj_size=2))
-        with pytest.raises(ValueError, match="a Linear is no recurrent network"):
+        with pytest.raises(ValueError, match="a Linear cannot be converted"):
             transparent(nn.Linear(3, 5))
 
 

@@ -32,8 +32,8 @@ def test_the_command_line_shows_each_as_one_line_as_often_as_it_comes_up(capsys)
     before = list(warnings.filters), warnings.showwarning
     with warnings_as_lines():
         for _ in range(2):
-            warn("the run folder has it all")
-    assert capsys.readouterr().err == "cellstate: warning: the run folder has it all\n" * 2
+            warn("all results are in the run folder")
+    assert capsys.readouterr().err == "cellstate: warning: all results are in the run folder\n" * 2
     assert (list(warnings.filters), warnings.showwarning) == before
 
 

@@ -1,4 +1,4 @@
-"""Backbones: pure torch networks that turn a sequence of inputs into a sequence of outputs and a state."""
+"""Backbones: pure torch networks that map a sequence of inputs to a sequence of outputs and a state."""
 
 from cellstate.backbone.contract import Backbone, State, detach, last_outputs, reset_rows
 from cellstate.backbone.evaluating import evaluating

@@ -1,4 +1,4 @@
-"""What torch's automatic mixed precision means for a network that torch's own rules do not reach."""
+"""Automatic mixed precision for networks that torch's own rules do not cover."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def at_autocast_precision(tensor: Tensor) -> Tensor:
-    """Cast as autocast is going to, if it is on.
+    """Cast like autocast if it is enabled.
 
-    Left to torch, a float32 input under bfloat16 autocast fails on CPUs without bfloat16 instructions (oneDNN is
-    picked by the input's type and runs in autocast's), and states of mixed types give outputs of mixed types.
+    Otherwise a float32 input under bfloat16 autocast fails on CPUs without bfloat16 instructions (oneDNN is selected by
+    the type of the input and runs in that of autocast), and states of mixed types give outputs of mixed types.
     """
     device = tensor.device.type
     if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64:

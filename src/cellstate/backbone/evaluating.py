@@ -1,4 +1,4 @@
-"""Evaluation mode for a while."""
+"""Temporary evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Have a network in evaluation mode; afterwards each of its modules is in its own mode again."""
+    """Set a network to evaluation mode; restore the mode of each of its modules afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -1,8 +1,7 @@
-"""How recurrent networks start: Glorot inputs, orthogonal recurrence, gates that remember.
+"""Initialisation of recurrent networks: Glorot input weights, orthogonal recurrent weights, gate biases.
 
 torch stacks the gates of a layer along the first axis of each parameter: LSTM input, forget, cell, output;
-GRU reset, update, new. Each gate is a matrix of its own and is drawn as one. All draws come from torch's
-global generator.
+GRU reset, update, new. Each gate is initialised as a separate matrix, with torch's global generator.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ RecurrentInit = Literal["orthogonal", "uniform"]
 
 @torch.no_grad()
 def initialise(network: nn.RNNBase, recurrent: RecurrentInit) -> None:
-    """Draw all weights anew, gate by gate, and set all biases to zero.
+    """Initialise all weights, gate by gate, and set all biases to zero.
 
     Input weights are Glorot-uniform (Glorot & Bengio 2010). Recurrent weights are orthogonal (Saxe et al. 2014),
-    so that a gradient keeps its norm through time, or uniform in ±1/sqrt(H), which is torch's own default.
+    so that a gradient keeps its norm through time, or uniform in ±1/sqrt(H), torch's default.
     """
     bound = network.hidden_size**-0.5
     for name, parameter in network.named_parameters():
@@ -38,26 +37,26 @@ def initialise(network: nn.RNNBase, recurrent: RecurrentInit) -> None:
 
 @torch.no_grad()
 def set_gate_bias(network: nn.RNNBase, gate: int, value: float) -> None:
-    """Set the bias of one gate in every layer and direction. ``bias_hh``, which torch adds to it, stays zero."""
+    """Set the bias of one gate in every layer and direction. ``bias_hh``, which torch adds, stays zero."""
     for gates in _gate_biases(network):
         gates[gate] = value
 
 
 @torch.no_grad()
 def set_chrono_bias(network: nn.RNNBase, steps: int, keep: int, write: int | None = None) -> None:
-    """Spread the memory of the units over dependencies of up to ``steps`` steps, T_max.
+    """Distribute the memory of the units over dependencies of up to ``steps`` steps, T_max.
 
-    A unit whose ``keep`` gate rests at sigmoid(b) forgets within 1 / (1 - sigmoid(b)) = 1 + exp(b) steps. So
+    A unit whose ``keep`` gate is at sigmoid(b) forgets within 1 / (1 - sigmoid(b)) = 1 + exp(b) steps. So
 
         b_keep ~ log U[1, T_max - 1],   b_write = -b_keep
 
-    spreads these times evenly over [2, T_max] (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
-    GRUs have no gate of their own for writing: it is one minus the gate that keeps.
+    distributes these times uniformly over [2, T_max] (Tallec & Ollivier 2018, "Can recurrent neural networks warp
+    time?"). GRUs have no separate gate for writing: it is one minus the gate that keeps.
 
     Raises ValueError if ``steps`` is below 3, where that interval is empty.
     """
     if steps < 3:
-        raise ValueError(f"chrono_steps is the longest dependency to expect, in steps, and at least 3, not {steps}")
+        raise ValueError(f"chrono_steps, the longest expected dependency in steps, must be at least 3, not {steps}")
     for gates in _gate_biases(network):
         gates[keep].uniform_(1, steps - 1).log_()
         if write is not None:

@@ -1,10 +1,10 @@
-"""The classical recurrent networks over torch's own kernels: RNN, LSTM and GRU.
+"""The classical recurrent networks on torch's kernels: RNN, LSTM and GRU.
 
-Their parameters live in one ``torch.nn`` module, ``network``, under torch's own names (``weight_ih_l0`` …):
-``backbone.network.load_state_dict(plain.state_dict())`` takes over a plain PyTorch network.
+Their parameters are in one ``torch.nn`` module, ``network``, under torch's names (``weight_ih_l0`` …):
+``backbone.network.load_state_dict(plain.state_dict())`` loads a plain PyTorch network.
 
-Without lengths, a pass is one call of that module. With lengths, sequences are *not* packed on the CPU, where
-packing is many times slower: padded steps run along and are made to change nothing.
+Without lengths, a pass is one call of that module. With lengths, sequences are *not* packed on the CPU, where packing
+is many times slower: padded steps are computed but have no effect.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from cellstate.config.types import Layers, PositiveInt, Probability
 
 
 class Recurrent(Backbone):
-    """What RNN, LSTM and GRU share: everything but their gates."""
+    """Base class of RNN, LSTM and GRU: everything but their gates."""
 
     def __init__(self, network: nn.RNNBase, states: int, recurrent_init: RecurrentInit) -> None:
-        """Take over ``network``, which holds ``states`` state tensors, and initialise it."""
+        """Wrap and initialise ``network``, which has ``states`` state tensors."""
         super().__init__()
         self.network = network
         self.directions = 2 if network.bidirectional else 1
@@ -68,17 +68,17 @@ class Recurrent(Backbone):
 
     def _run(self, inputs: Tensor | PackedSequence, state: State | None) -> tuple[Any, State]:
         """Call the torch module: all layers and directions at once."""
-        outputs, final = self.network(inputs, None if state is None else _as_torch_has_it(state))
+        outputs, final = self.network(inputs, None if state is None else _torch_state(state))
         return outputs, final if isinstance(final, tuple) else (final,)
 
     def _run_packed(self, inputs: Tensor, state: State | None, lengths: Tensor) -> tuple[Tensor, State]:
-        """Skip the padding by packing: the fast way on CUDA alone, where cuDNN has a kernel for it."""
+        """Skip the padding by packing, which is fast only on CUDA, where cuDNN has a kernel for it."""
         packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, state = self._run(packed, state)
         return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], state
 
     def _run_padded(self, inputs: Tensor, state: State | None, lengths: Tensor) -> tuple[Tensor, State]:
-        """Run layer by layer and direction by direction, as each row ends or is reversed at another step."""
+        """Run layer by layer and direction by direction, as rows end and are reversed at different steps."""
         padding = Padding.of(lengths, inputs.shape[1])
         start = tuple(tensor.to(inputs.dtype) for tensor in state or self.initial_state(len(inputs)))
         sequence, finals = padding.clear(inputs), []
@@ -96,10 +96,10 @@ class Recurrent(Backbone):
         """Run one direction (``way`` 0 forward, 1 backward) of one layer; inputs are zero on the padding.
 
         Returns outputs ``(B, T, H)``, zero on the padding, and each row's final state, tensors ``(B, H)``. The
-        final h is the last valid output; any other part of the state must have been kept by ``_freeze``.
+        final h is the last valid output; ``_freeze`` must preserve any other part of the state.
         """
         index = layer * self.directions + way
-        own = _as_torch_has_it(tuple(tensor[index : index + 1].contiguous() for tensor in start))
+        own = _torch_state(tuple(tensor[index : index + 1].contiguous() for tensor in start))
         sequence, weights = self._freeze(
             padding.reverse(inputs) if way else inputs, self.network.all_weights[index], padding
         )
@@ -111,7 +111,7 @@ class Recurrent(Backbone):
         return padding.reverse(outputs) if way else outputs, final
 
     def _freeze(self, inputs: Tensor, weights: Sequence[Tensor], padding: Padding) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return inputs and weights with which padding leaves alone what the outputs do not show of the state."""
+        """Return inputs and weights with which padding preserves the parts of the state that are not outputs."""
         del padding
         return inputs, weights
 
@@ -119,8 +119,7 @@ class Recurrent(Backbone):
 class RNN(Recurrent):
     """The simple recurrent network (Elman 1990): h_t = f(W x_t + b + U h_{t-1}), f = tanh or relu.
 
-    ``chrono_steps`` is there for experiments whose backbone is replaced by this one, and does nothing: what it sets is
-    the bias of gates.
+    ``chrono_steps`` has no effect, as there are no gates; it exists so that this backbone can replace gated ones.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class GRU(Recurrent):
         r = sigmoid(W_r x + U_r h),   z = sigmoid(W_z x + U_z h)
         n = tanh(W_n x + r * U_n h),  h' = (1 - z) * n + z * h
 
-    Here z *keeps*; in the paper on chrono initialisation it writes, hence the other sign of that bias.
+    Here z *keeps* the state; in the paper on chrono initialisation it writes, hence the opposite sign of that bias.
     """
 
     UPDATE = 1  # torch's order of gates: reset, update, new
@@ -182,8 +181,8 @@ class LSTM(Recurrent):
         i, f, o = sigmoid(W x + U h + b),   g = tanh(W_g x + U_g h + b_g)
         c' = f * c + i * g,                 h' = o * tanh(c')
 
-    The forget gates start at ``forget_bias`` = 1, so that memory lasts from the first step of training on
-    (Jozefowicz et al. 2015), or spread over ``chrono_steps`` steps.
+    The bias of the forget gates is initialised to ``forget_bias`` = 1, so that memory lasts from the start of training
+    (Jozefowicz et al. 2015), or by ``chrono_steps``.
     """
 
     INPUT, FORGET = 0, 1  # torch's order of gates: input, forget, cell, output
@@ -199,10 +198,10 @@ class LSTM(Recurrent):
         recurrent_init: RecurrentInit = "orthogonal",
         chrono_steps: PositiveInt | None = None,
     ) -> None:
-        """Raise ValueError if ``chrono_steps`` is below 3, or is given beside a ``forget_bias`` of one's own."""
+        """Raise ValueError if ``chrono_steps`` is below 3, or is given with a ``forget_bias``."""
         if chrono_steps is not None and forget_bias != 1.0:
             raise ValueError(
-                f"chrono_steps={chrono_steps} draws the forget gate's bias itself: leave out forget_bias={forget_bias}"
+                f"chrono_steps={chrono_steps} initialises the bias of the forget gate: remove forget_bias={forget_bias}"
             )
         network = nn.LSTM(
             input_size, hidden_size, num_layers, batch_first=True, dropout=dropout, bidirectional=bidirectional
@@ -214,15 +213,15 @@ class LSTM(Recurrent):
             set_chrono_bias(network, chrono_steps, keep=self.FORGET, write=self.INPUT)
 
     def _freeze(self, inputs: Tensor, weights: Sequence[Tensor], padding: Padding) -> tuple[Tensor, Sequence[Tensor]]:
-        """Keep the cell as it is on padding, through one more input feature p: 0 on valid steps, 1 on padding.
+        """Preserve the cell on padding, with an additional input feature p: 0 on valid steps, 1 on padding.
 
         Its column in W adds S = SATURATE to the forget gate and -S to the input gate:
 
             f = sigmoid(z_f + S p),   i = sigmoid(z_i - S p),   c' = f * c + i * g
 
-        On valid steps p = 0 adds nothing. On padding f = 1 and i = 0, hence c' = c: the cell after step T is, to the
-        bit, that of the row's last valid step. Backwards dc = f dc' = dc', while dz_f and dz_i carry the factor
-        f (1 - f) = i (1 - i) = 0: the gradient passes as exactly as the value, and padding adds none.
+        On valid steps p = 0 has no effect. On padding f = 1 and i = 0, hence c' = c: the cell after step T equals, to
+        the bit, that of the row's last valid step. Backward, dc = f dc' = dc', while dz_f and dz_i have the factor
+        f (1 - f) = i (1 - i) = 0: the gradient is passed on exactly, and padding adds none.
         """
         weight, *others = weights
         column = weight.new_zeros(4, self.network.hidden_size)
@@ -231,7 +230,7 @@ class LSTM(Recurrent):
         return torch.cat([inputs, flag], dim=-1), [torch.cat([weight, column.view(-1, 1)], dim=1), *others]
 
 
-def _as_torch_has_it(state: State) -> State | Tensor:
-    """Return ``(h, c)`` as it is, and ``(h,)`` as the bare tensor h: so torch's GRU and RNN take it."""
+def _torch_state(state: State) -> State | Tensor:
+    """Return ``(h, c)`` unchanged, and ``(h,)`` as the tensor h, as expected by torch's GRU and RNN."""
     first, *others = state
     return state if others else first

@@ -1,4 +1,4 @@
-"""What hooks into Lightning's Trainer."""
+"""Callbacks for Lightning's Trainer."""
 
 from cellstate.callbacks.checkpoints import Checkpoints
 from cellstate.callbacks.finite_loss import FiniteLoss

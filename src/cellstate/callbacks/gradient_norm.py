@@ -1,4 +1,4 @@
-"""Samples the norm of the gradient now and then, for the loggers."""
+"""Log gradient norms at intervals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cellstate.config.types import PositiveInt
 
 
 class GradientNorm(L.Callback):
-    """Logs the 2-norm of the gradient before it is clipped, of the whole model and of each of its parts.
+    """Logs the 2-norm of the gradient before clipping, of the complete model and of each part.
 
-    The norms stay on the device, unread, until the next validation: a training step waits for nothing.
+    The norms stay on the device until the next validation, so that training steps do not wait.
 
     Args:
-        every_n_steps: optimiser steps between two samples, the first step being one.
+        every_n_steps: optimiser steps between two samples, starting with the first step.
     """
 
     def __init__(self, every_n_steps: PositiveInt = 100) -> None:
@@ -27,12 +27,12 @@ class GradientNorm(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer  # noqa: ARG002
     ) -> None:  # fmt: skip
-        """Take a sample if its step has come."""
+        """Take a sample if it is due."""
         if trainer.global_step % self.every_n_steps == 0 and trainer.is_global_zero:
             self._sampled.append((trainer.global_step + 1, norms(pl_module)))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Read the samples back and log them."""
+        """Log the samples."""
         sampled, self._sampled = self._sampled, []
         for step, found in sampled:
             values = {name: value.item() for name, value in found.items()}
@@ -40,16 +40,16 @@ class GradientNorm(L.Callback):
                 logger.log_metrics(values, step=step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log those after the last validation."""
+        """Log the samples after the last validation."""
         self.on_validation_start(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the samples that no validation has logged yet."""
+        """Return the samples that are not logged yet."""
         values = [(step, {name: value.item() for name, value in found.items()}) for step, found in self._sampled]
         return {"sampled": values}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the samples of a run that goes on."""
+        """Restore the samples of a resumed run."""
         self._sampled = [
             (step, {name: torch.tensor(value) for name, value in found.items()})
             for step, found in state_dict["sampled"]
@@ -57,7 +57,7 @@ class GradientNorm(L.Callback):
 
 
 def norms(model: L.LightningModule) -> dict[str, Tensor]:
-    """Return ``gradient_norm`` and, for each part of the model that is trained, ``gradient_norm/PART``, each ``()``."""
+    """Return ``gradient_norm`` and ``gradient_norm/PART`` for each trained part of the model, each ``()``."""
     parts: dict[str, list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:

@@ -1,4 +1,4 @@
-"""Writes ``metrics.csv``: a row a validation (so, by default, an epoch), on the disk as soon as it is over."""
+"""Write ``metrics.csv``: a row after each validation (by default, each epoch)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import lightning as L
 
 from cellstate.callbacks.position import newest_epoch
 from cellstate.errors import not_written
+from cellstate.runs.writing import write_whole
 
 
 class History(L.Callback):
-    """Keeps the learning curves.
+    """Records the learning curves.
 
-    Columns: epoch, step, seconds since the fit began, lr, then ``train/NAME`` and ``val/NAME`` for each metric.
+    Columns: epoch, step, seconds of training, lr, then ``train/NAME`` and ``val/NAME`` for each metric.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
         self._began = 0.0
-        self._before = 0.0  # seconds of the training that this one goes on with
+        self._before = 0.0  # seconds before the run was resumed
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Give the file of a run that goes on the rows that its checkpoint knows."""
+        """Reset the file of a resumed run to the rows of its checkpoint."""
         if trainer.is_global_zero and (self.rows or self.path.exists()):
             self._rewrite()
 
@@ -36,15 +37,15 @@ class History(L.Callback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before an interruption included."""
+        """Seconds of training so far, including those before an interruption."""
         return self._before + (time.monotonic() - self._began if self._began else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows so far, and the seconds."""
+        """Return rows and seconds."""
         return {"rows": self.rows, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows that a run had when it was saved: any after them are made again."""
+        """Restore rows and seconds of a resumed run."""
         self.rows, self._before = list(state_dict["rows"]), state_dict["seconds"]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -53,7 +54,7 @@ class History(L.Callback):
             self.add(trainer, pl_module)
 
     def add(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Add a row of the newest results."""
+        """Add a row with the current results."""
         row: dict[str, float] = {
             "epoch": newest_epoch(trainer),
             "step": trainer.global_step,
@@ -67,10 +68,8 @@ class History(L.Callback):
             self._write(self.path, "a", [row])
 
     def _rewrite(self) -> None:
-        """Replace the file as a whole by the rows so far."""
-        draft = self.path.with_suffix(".tmp")
-        self._write(draft, "w", self.rows)
-        draft.replace(self.path)
+        """Replace the file atomically by the current rows."""
+        write_whole(self.path, lambda draft: self._write(draft, "w", self.rows))
 
     def _write(self, path: Path, mode: str, rows: list[dict[str, float]]) -> None:
         try:

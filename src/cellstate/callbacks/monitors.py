@@ -1,6 +1,6 @@
-"""Metrics that parts of a run wait for: the checkpoint, early stopping, a schedule of the learning rate.
+"""Metrics monitored by parts of a run: checkpoint, early stopping, learning rate schedule.
 
-Which way is better is a fact of the metric (``metrics/table.py``): no config has to repeat it or may contradict it.
+The direction belongs to the metric (``metrics/table.py``): configs need not repeat and cannot contradict it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def with_mode(values: Any) -> Any:
 
 
 def monitors(sections: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the metrics that sections of a config wait for."""
+    """Return the metrics monitored by sections of a config."""
     return {str(values["monitor"]) for values in sections.values() if values.get("monitor")}
 
 
 def check_monitors(sections: Mapping[str, Mapping[str, Any]], known: Collection[str]) -> None:
-    """Reject a part that waits for a metric which the task does not have, or that has its direction wrong.
+    """Reject a section that monitors an unknown metric, or in the wrong direction.
 
     Args:
-        sections: those that may have a ``monitor``, by their keys in the config.
+        sections: sections with a ``monitor``, by their keys in the config.
         known: the metrics of the run, such as ``val/loss``.
 
     Raises:
@@ -45,8 +45,8 @@ def _problems(place: str, values: Mapping[str, Any], known: Collection[str]) -> 
         return
     metric = metric_of(monitor)
     if monitor not in known:
-        yield f"{place}.monitor={monitor}: there is no such metric{did_you_mean(monitor, known)}"
+        yield f"{place}.monitor={monitor}: unknown metric{did_you_mean(monitor, known)}"
     elif metric.mode is None and place != "checkpoint":
-        yield f"{place}.monitor={monitor}: {metric.in_words}, which it cannot wait for; give another metric"
+        yield f"{place}.monitor={monitor}: {metric.in_words}, which cannot be monitored; give another metric"
     elif mode is not None and metric.mode is not None and mode != metric.mode:
-        yield f"{place}.mode={mode}: {metric.in_words} for {monitor}; leave mode out, or set {place}.mode=null"
+        yield f"{place}.mode={mode}: {metric.in_words} for {monitor}; omit mode, or set {place}.mode=null"

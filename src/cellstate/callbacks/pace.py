@@ -1,4 +1,4 @@
-"""How fast training goes, and how long the rest will take: measured, and not said before there is a measurement."""
+"""Training speed and estimated remaining time."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 from cellstate.data.batch import Batch
 
-WINDOW = 30.0  # seconds of training that a speed is taken over
-BASIS = 1.0  # seconds of training without which nothing is said
+WINDOW = 30.0  # seconds of training over which the speed is measured
+BASIS = 1.0  # minimum seconds of training for an estimate
 
 
 class Pace:
-    """Measures training steps, in a window, and validations, over the whole run, each by itself.
+    """Measures the time of training steps, in a window, and of validations, over the entire run.
 
-    The first step is not counted: it prepares what later ones use.
+    The first step is not counted, as it includes initialisation.
 
     Args:
-        clock: gives seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,27 +31,27 @@ class Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning, validations included."""
+        """Seconds since the start, including validations."""
         return self._clock() - self._began
 
     @property
-    def begun(self) -> bool:
-        """Whether a step has ended."""
+    def started(self) -> bool:
+        """Whether a step has been completed."""
         return bool(self._marks)
 
     def mark(self, step: int, items: int) -> None:
-        """Take note that ``step`` optimiser steps, and ``items`` samples or tokens, are done by now."""
+        """Record that ``step`` optimiser steps and ``items`` samples or tokens are done."""
         trained = self.elapsed - self._paused
         self._marks.append((trained, step, items))
         while len(self._marks) > 2 and trained - self._marks[1][0] >= WINDOW:
             self._marks.popleft()
 
     def validation_begins(self) -> None:
-        """Stop the clock of training."""
+        """Pause the training clock."""
         self._pause_began = self._clock()
 
     def validation_ends(self) -> None:
-        """Go on with it."""
+        """Resume the training clock."""
         if self._pause_began is not None:
             self._paused += self._clock() - self._pause_began
             self._validations += 1
@@ -59,25 +59,25 @@ class Pace:
 
     @property
     def seconds_a_step(self) -> float | None:
-        """Seconds of a training step; None before there is a basis."""
+        """Seconds of a training step; None before there is an estimate."""
         seconds, steps, _ = self._span()
         return seconds / steps if seconds >= BASIS and steps else None
 
     @property
     def seconds_a_validation(self) -> float | None:
-        """Seconds of a validation; None before the first has ended."""
+        """Seconds of a validation; None before the first one."""
         return self._paused / self._validations if self._validations else None
 
     @property
     def items_a_second(self) -> float | None:
-        """Samples or tokens a second of training; None before there is a basis."""
+        """Samples or tokens a second of training; None before there is an estimate."""
         seconds, _, items = self._span()
         return items / seconds if seconds >= BASIS else None
 
     def left(self, steps: float, validations: float = 0) -> tuple[float | None, bool]:
-        """Return the seconds that so many steps and validations will take, None without a basis for it.
+        """Return the seconds for a number of steps and validations; None before there is an estimate.
 
-        The second value is False where the first is a lower bound, as no validation has been timed yet.
+        The second value is False if the first is a lower bound, as no validation has been timed yet.
         """
         if self.seconds_a_step is None:
             return None, False
@@ -94,12 +94,12 @@ class Pace:
 
 
 def items_of(batch: Batch) -> int:
-    """Return how much a batch is: of streams its tokens, as their rows never end, of all else its rows."""
+    """Return the size of a batch: tokens for streams, otherwise rows."""
     return batch.inputs.numel() if batch.reset is not None else len(batch.inputs)
 
 
 def unit_of(batch: Batch) -> str:
-    """Return what ``items_of`` counts."""
+    """Return the unit of ``items_of``."""
     return "samples" if batch.reset is None else "tokens"
 
 

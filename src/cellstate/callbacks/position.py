@@ -1,7 +1,7 @@
-"""Where training stands: the one place that reads and sets the counters of Lightning's loops.
+"""Progress of training: the only place that reads and sets the counters of Lightning's loops.
 
-Lightning documents these loops for nobody, and nothing public replaces them; ``tests/unit/test_position.py`` says what
-to do where a new version counts otherwise.
+These counters are undocumented, but there is no public alternative; ``tests/unit/test_position.py`` explains what to do
+if a new version counts differently.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import lightning as L
 
 
 def batches_done(trainer: L.Trainer) -> int:
-    """Return the training batches worked off since the run began.
+    """Return the training batches completed since the run started.
 
-    Epochs are told by them, as Lightning's own has already moved on where steps or time end one.
+    Epochs are derived from them, as Lightning's epoch is already advanced if steps or time end it.
     """
     return trainer.fit_loop.epoch_loop.batch_progress.total.completed
 
 
 def batches_of_epoch(trainer: L.Trainer) -> int:
-    """Return the batches of the present epoch that were begun."""
+    """Return the started batches of the current epoch."""
     return trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
 
 def newest_epoch(trainer: L.Trainer) -> int:
-    """Return the epoch, from 0, that the newest training batch belonged to."""
+    """Return the epoch, from 0, of the latest training batch."""
     return max(0, batches_done(trainer) - 1) // _batches_an_epoch(trainer)
 
 
 def whole_epochs(trainer: L.Trainer) -> int:
-    """Return how many epochs were trained to their end."""
+    """Return the number of completed epochs."""
     return batches_done(trainer) // _batches_an_epoch(trainer)
 
 
@@ -37,25 +37,25 @@ def _batches_an_epoch(trainer: L.Trainer) -> int:
 
 
 def begin_resumed_epoch(trainer: L.Trainer) -> None:
-    """Have a run that is resumed between two epochs begin the next one as any other.
+    """Let a run that is resumed between two epochs start the next one normally.
 
-    Lightning (2.6) would count one epoch less as ready, and would go through its first step without a batch. What it
-    saves after that differs from an undisturbed run's, and the next time it takes the run for one that is complete, so
-    that it starts the data over. Where it resumes within an epoch its counts are exact.
+    Lightning (2.6) would count one epoch too few as ready, and run the first step without a batch. Its saved state then
+    differs from that of an uninterrupted run, and the next resume would consider the epoch completed and restart the
+    data. Within an epoch its counters are exact.
     """
     loop = trainer.fit_loop
     if not loop.restarted_on_epoch_start:
         return
-    loop.epoch_progress.total.reset_on_restart()  # it has done so with `current` alone
-    loop.epoch_loop.restarting = False  # and what is within it
-    loop.on_iteration_done()  # nothing is being restarted any more
+    loop.epoch_progress.total.reset_on_restart()  # Lightning only resets `current`
+    loop.epoch_loop.restarting = False  # and its inner loops
+    loop.on_iteration_done()  # clears the restart flags
 
 
-def nothing_half_done(trainer: L.Trainer) -> bool:
-    """Say whether, after the step that just ended, the next thing is another step of the same epoch.
+def at_safe_point(trainer: L.Trainer) -> bool:
+    """Return whether the step that just ended is followed by another step of the same epoch.
 
-    Where a number of steps between validations is given, it is counted within the epoch or over all of them; either
-    is taken for due, as waiting one step more costs nothing.
+    The interval between validations is counted within the epoch or over all epochs; either counts as due, as waiting
+    one more step costs nothing.
     """
     batches = trainer.fit_loop.epoch_loop.batch_progress
     if trainer.should_stop or batches.is_last_batch or batches.current.ready % trainer.accumulate_grad_batches:

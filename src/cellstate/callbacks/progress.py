@@ -1,4 +1,4 @@
-"""A progress display that small models do not feel: a step costs a clock reading, the screen a few updates a second."""
+"""A progress display with low overhead: one clock reading a step, a few screen updates a second."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from cellstate.callbacks.position import batches_of_epoch
 from cellstate.metrics.display import number
 
 REFRESH = 0.25  # seconds between updates of a terminal
-LINE_EVERY = 10.0  # seconds between lines where the output is a file, at first
-LINES_AN_AGE = 20  # then a line whenever the run is a twentieth older
-LINE_AT_LEAST = 600.0  # or so many seconds have passed
-LONG_EPOCH = 10.0  # seconds: the time left of shorter ones is not worth reading
+LINE_EVERY = 10.0  # initial seconds between lines if the output is a file
+LINES_AN_AGE = 20  # then a line whenever the elapsed time has grown by 1/20
+LINE_AT_LEAST = 600.0  # maximum seconds between lines
+LONG_EPOCH = 10.0  # seconds; the remaining time of shorter epochs is not shown
 WIDEST_BAR = 40
 
 
 class Progress(L.Callback):
-    """Two lines on a terminal, now and then a line where the output is a file.
+    """Shows two lines on a terminal, or prints lines at intervals if the output is a file.
 
-    They tell epoch and step, the training loss since the last validation, the newest and the best value of the metric
-    that the best checkpoint is chosen by, samples or tokens a second, and the time left. Nothing is read back from the
-    device but what is shown, when it is shown.
+    They show epoch and step, the training loss since the last validation, the current and the best value of the
+    monitored metric, samples or tokens a second, and the remaining time. Values are only read from the device when they
+    are shown.
     """
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class Progress(L.Callback):
         self._live: Live | None = None
         self._pace = Pace()
         self._total = math.inf  # optimiser steps of the run
-        self._items = 0  # that this process has trained on
+        self._items = 0  # samples or tokens of this process
         self._unit = "samples"
-        self._shown = 0.0  # time of the newest display
-        self._wait = math.inf  # seconds from one to the next
+        self._shown = 0.0  # time of the last update
+        self._wait = math.inf  # seconds between updates
         self._validating: tuple[int, int] | None = None  # batches done, of how many
 
     # ------------------------------------------------------------------ when
@@ -63,29 +63,29 @@ class Progress(L.Callback):
         self._show(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Count, and update the display if its time has come."""
+        """Count, and update the display if it is due."""
         self._items += items_of(batch)
         now = time.monotonic()
-        if now - self._shown >= self._wait or not self._pace.begun:
+        if now - self._shown >= self._wait or not self._pace.started:
             self._pace.mark(trainer.global_step, self._items)
             self._unit = unit_of(batch)
             if now - self._shown >= self._wait:
                 self._show(trainer, pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
-        """Stop the clock of training."""
+        """Pause the training clock."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._pace.mark(trainer.global_step, self._items)
             self._pace.validation_begins()
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Any, *place: Any) -> None:
-        """Show how far a long validation is."""
+        """Show the progress of a long validation."""
         if self._live and time.monotonic() - self._shown >= self._wait and not trainer.sanity_checking:
             self._validating = (place[2] + 1, int(sum(trainer.num_val_batches)))
             self._show(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Go on with the clock of training."""
+        """Resume the training clock."""
         self._validating = None
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._pace.validation_ends()
@@ -97,7 +97,7 @@ class Progress(L.Callback):
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
-        """Close the display, so that what follows is readable."""
+        """Close the display."""
         self._close()
 
     def _close(self) -> None:
@@ -120,7 +120,7 @@ class Progress(L.Callback):
         self._shown = time.monotonic()
 
     def _picture(self, trainer: L.Trainer, numbers: list[str]) -> Group:
-        """Return the two lines of a terminal, cut where it is too narrow for them: none ever wraps."""
+        """Return the two lines for a terminal, truncated to its width."""
         place, left = self._place(trainer), self._time_left(trainer)
         room = self.console.width - len(place) - len(left) - 4
         line = Table.grid(padding=(0, 2, 0, 0))
@@ -131,7 +131,7 @@ class Progress(L.Callback):
         return Group(line, Text("  ".join(numbers), no_wrap=True, overflow="ellipsis"))
 
     def _place(self, trainer: L.Trainer) -> str:
-        """Return where training is, in epochs and steps."""
+        """Return the current epoch and step as text."""
         epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else None
         epoch = f"epoch {trainer.current_epoch + 1}" + (f"/{epochs}" if epochs else "")
         if not math.isfinite(self._total):
@@ -140,14 +140,14 @@ class Progress(L.Callback):
         return f"{epoch}  step {trainer.global_step:>{len(total)},}/{total}"
 
     def _share(self, trainer: L.Trainer) -> float:
-        """Return how much of the run is done, of one without a known end how much of the epoch."""
+        """Return the completed fraction of the run, or of the epoch if the run has no known end."""
         if math.isfinite(self._total):
             return trainer.global_step / max(1.0, self._total)
         return batches_of_epoch(trainer) / max(1, trainer.num_training_batches)
 
     def _numbers(self, trainer: L.Trainer, pl_module: Any) -> list[str]:
-        """Return losses, best and speed in words; what is not known yet is left out."""
-        # Right after a validation no step has been summed up yet: the mean before it stays.
+        """Return losses, best value and speed as text, as far as known."""
+        # Right after a validation there is no new step: show the previous mean.
         training = pl_module.train_results() or pl_module.results.get("train")
         monitor, value, best = monitored(trainer, pl_module)
         speed = self._pace.items_a_second
@@ -162,12 +162,12 @@ class Progress(L.Callback):
         return words
 
     def _time_left(self, trainer: L.Trainer) -> str:
-        """Return how long epoch and run will take; nothing before there is a basis for it."""
+        """Return the remaining time of epoch and run as text; empty before there is an estimate."""
         if self._validating:
             return "validating {}/{}".format(*self._validating)
         batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
         of_epoch, steps = (batches - batches_of_epoch(trainer)) / accumulated, self._total - trainer.global_step
-        epoch, _ = self._pace.left(of_epoch) if of_epoch < steps else (None, False)  # the last one ends with the run
+        epoch, _ = self._pace.left(of_epoch) if of_epoch < steps else (None, False)  # the last epoch ends with the run
         run, exact = self._run_left(trainer, steps)
         words = []
         if epoch is not None and (self._pace.seconds_a_step or 0.0) * batches / accumulated >= LONG_EPOCH:
@@ -177,7 +177,7 @@ class Progress(L.Callback):
         return f"{', '.join(words)} left" if words else ""
 
     def _run_left(self, trainer: L.Trainer, steps: float) -> tuple[float | None, bool]:
-        """Return the seconds that the run will take, as ``Pace.left`` does; ``trainer.max_time`` may end it before."""
+        """Return the remaining seconds of the run as ``Pace.left`` does, limited by ``trainer.max_time``."""
         between = validated_every(trainer)
         validations = steps / between if between else 0
         run, exact = self._pace.left(steps, math.ceil(validations) if math.isfinite(validations) else validations)
@@ -188,13 +188,13 @@ class Progress(L.Callback):
 
 
 def monitored(trainer: L.Trainer, pl_module: Any) -> tuple[str, float | None, str]:
-    """Return the metric that the best checkpoint is chosen by, its newest value, and the best and where that was."""
+    """Return the monitored metric, its current value, and its best value with epoch or step."""
     keeper = next((part for part in trainer.callbacks if isinstance(part, Checkpoints)), None)  # type: ignore[attr-defined]
     if keeper is None:
         return "", None, ""
     split, _, metric = keeper.monitor.partition("/")
     value, best = pl_module.results.get(split, {}).get(metric), keeper.best
-    if value is not None and keeper.improves(value):  # the keeper is told of a validation after the display is
+    if value is not None and keeper.improves(value):  # the checkpoint callback runs after the display
         best = {"value": value, "epoch": trainer.current_epoch, "step": trainer.global_step}
     if best["step"] is None:
         return keeper.monitor, value, ""
@@ -203,7 +203,7 @@ def monitored(trainer: L.Trainer, pl_module: Any) -> tuple[str, float | None, st
 
 
 def validated_every(trainer: L.Trainer) -> float:
-    """Return the optimiser steps from one validation to the next; 0 where there is none, or time decides."""
+    """Return the optimiser steps between validations; 0 if there are none, or they depend on time."""
     batches, every = trainer.val_check_batch, trainer.check_val_every_n_epoch
     if not trainer.enable_validation or batches is None or not any(trainer.num_val_batches or [1]):
         return 0

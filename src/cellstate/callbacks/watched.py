@@ -1,4 +1,4 @@
-"""Tells whoever looks on at a run of each validation, and stops the run as Ctrl-C would if it is given up."""
+"""Report each validation to a watcher, which may prune the run."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from cellstate.runs.watching import Watcher
 
 
 class Watched(L.Callback):
-    """Asks ``watcher`` after each validation whether to go on.
+    """Asks ``watcher`` after each validation whether to prune the run.
 
-    The run stops where nothing is half done, so that ``last.ckpt`` holds all that was reached, and the processes of one
-    run stop together. Where the last validation is over, nothing is left to give up.
+    The run stops at the next safe point, with its state in ``last.ckpt``, in all processes together. After the last
+    validation it is not pruned any more.
 
     Args:
-        watcher: looks on.
-        history: holds what the validations found; it must come before this in the list of callbacks.
-        stop: what the run obeys.
+        watcher: decides.
+        history: the rows of the validations; it must come before this in the list of callbacks.
+        stop: the stop request of the run.
     """
 
     def __init__(self, watcher: Watcher, history: History, stop: StopRequest) -> None:
         self._watcher, self._history, self._stop = watcher, history, stop
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Ask once more of a run that goes on: it may have been killed between the answer and its end."""
+        """Ask again in a resumed run, which may have been killed after the answer."""
         self._ask(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Ask."""
+        """Ask the watcher."""
         if trainer.state.fn == "fit":
             self._ask(trainer)
 
@@ -41,4 +41,4 @@ class Watched(L.Callback):
             return
         scores: dict[str, Any] = {key: value for key, value in rows[-1].items() if "/" in key}
         if reason := self._watcher.give_up(len(rows), scores):
-            self._stop.give_up(reason)
+            self._stop.prune(reason)

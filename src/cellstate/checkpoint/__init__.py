@@ -1,4 +1,4 @@
-"""The checkpoint file: its format, what is in it, and reading it without running anything."""
+"""Checkpoint files: format, content, and safe reading."""
 
 from cellstate.checkpoint.file import (
     AtomicCheckpointIO,

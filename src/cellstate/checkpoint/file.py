@@ -1,6 +1,6 @@
-"""Checkpoint files: written whole or not at all, and checked before anything in them is used.
+"""Checkpoint files: written atomically, and checked before use.
 
-Of two kinds: what is shared (``format.py``), and what a run resumes from (``resumable.py``). Every reader takes either.
+There are two kinds: files to share (``format.py``) and files to resume from (``resumable.py``); both can be read.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from cellstate.checkpoint.values import RefusedError, check_values
 from cellstate.errors import RequestError, RunError, did_you_mean, not_written
 from cellstate.runs.memory import memory_bytes
 
-SHARED = {"state_dict", KEY}  # what a checkpoint has that nothing resumes from
+SHARED = {"state_dict", KEY}  # content of a checkpoint to share
 
 
 class DamagedError(RequestError):
-    """A checkpoint is not what was written any more; another copy of it may be."""
+    """The checkpoint is damaged; another copy may be intact."""
 
 
 class ForeignFileError(RequestError):
@@ -36,25 +36,25 @@ class ForeignFileError(RequestError):
 
 
 def write(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint atomically: to a draft beside it, to the disk, then in the place of the one before.
+    """Write a checkpoint atomically: to a temporary file, synced to disk, which then replaces ``path``.
 
     Args:
-        content: weights and record, for a file to be shared; with Lightning's state besides, one to resume from.
-        path: where to.
+        content: weights and record for a file to share; also Lightning's state for one to resume from.
+        path: the file.
 
     Raises:
-        RunError: the disk is full or cannot be written, or the content holds what could not be read again; what stood
-            at ``path`` is untouched.
+        RunError: the disk is full or not writable, or the content could not be read again; an existing file is
+            unchanged.
     """
     try:
         written = packed(content)
     except RefusedError as error:
         raise RunError(
-            f"{path}: cannot be written: {error}; keep plain values and tensors in what goes into a checkpoint"
+            f"{path}: cannot be written: {error}; store only plain values and tensors in a checkpoint"
         ) from error
     draft = path.with_suffix(".tmp")
     try:
-        draft.unlink(missing_ok=True)  # of a run that was killed; a link to elsewhere is not followed
+        draft.unlink(missing_ok=True)  # left by a killed run; a link is not followed
         with draft.open("xb") as file:
             file.write(written)
             file.flush()
@@ -63,14 +63,14 @@ def write(content: dict[str, Any], path: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-        raise not_written(path, error, "; the checkpoint before it is whole" if path.exists() else "") from error
+        raise not_written(path, error, "; the previous checkpoint is intact" if path.exists() else "") from error
 
 
 def packed(content: dict[str, Any]) -> bytes:
-    """Return the file that holds a checkpoint.
+    """Return the content of the file of a checkpoint.
 
     Raises:
-        RefusedError: it holds what could not be read again.
+        RefusedError: it could not be read again.
     """
     if content.keys() > SHARED:
         return resumable.pack(content)
@@ -79,28 +79,28 @@ def packed(content: dict[str, Any]) -> bytes:
 
 
 def keep(path: Path, name: str) -> None:
-    """Keep a checkpoint, about to be replaced, under another name beside it; what had that name before is gone.
+    """Keep a checkpoint that is about to be replaced under another name, replacing a file of that name.
 
     Raises:
-        RunError: nothing can be written there; both are as they were.
+        RunError: the folder is not writable; both files are unchanged.
     """
     draft = path.with_name(f"{name}.tmp")
     try:
         draft.unlink(missing_ok=True)
         try:
-            draft.hardlink_to(path)  # no byte is written
-        except OSError:  # a file system that knows no such links
+            draft.hardlink_to(path)  # copies nothing
+        except OSError:  # not supported by the file system
             shutil.copyfile(path, draft)
         draft.replace(path.with_name(name))
-        draft.unlink(missing_ok=True)  # a rename leaves it where both names stand for one and the same file
+        draft.unlink(missing_ok=True)  # a rename does nothing if both names are links to the same file
     except OSError as error:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
-        raise not_written(path.with_name(name), error, "; the checkpoint before it is whole") from error
+        raise not_written(path.with_name(name), error, "; the previous checkpoint is intact") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Has Lightning write its checkpoints with ``write``, and read them with what ``read`` checks."""
+    """Lets Lightning write checkpoints with ``write`` and read them with ``read``."""
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -109,22 +109,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     @override
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one checkpoint to resume from, to the CPU; Lightning moves what belongs elsewhere."""
+        """Read one checkpoint to resume from, to the CPU; Lightning moves it to other devices."""
         return read(path, to_resume=True)
 
 
 def read(path: str | Path, *, to_resume: bool = False) -> dict[str, Any]:
-    """Read a checkpoint that cellstate wrote. Nothing that it holds is run, and nothing is taken at its word.
+    """Read a checkpoint written by cellstate. Its content is untrusted and no code in it is executed.
 
     Args:
-        path: a file, or a run folder, of which ``checkpoints/best.ckpt`` (else ``last.ckpt``) is taken.
-        to_resume: whether a run is to resume from it.
+        path: a file, or a run folder (its ``checkpoints/best.ckpt``, else ``last.ckpt``).
+        to_resume: whether a run resumes from it.
 
     Returns:
-        Weights as ``state_dict`` and the record as ``cellstate``; of a file to resume from, Lightning's state besides.
+        Weights as ``state_dict`` and the record as ``cellstate``; for a file to resume from, also Lightning's state.
 
     Raises:
-        DamagedError: the file was cut short or changed.
+        DamagedError: the file was truncated or modified.
         ForeignFileError: another program wrote it.
         RequestError: no such file, not a checkpoint of cellstate, or of another format.
     """
@@ -142,21 +142,21 @@ def read(path: str | Path, *, to_resume: bool = False) -> dict[str, Any]:
 
 
 def verify(path: Path) -> None:
-    """Refuse a checkpoint that is not what was written; its content is not looked at.
+    """Check the checksum of a checkpoint, without reading its content.
 
     Raises:
-        DamagedError: the file was cut short or changed.
-        RequestError: it is no checkpoint.
+        DamagedError: the file was truncated or modified.
+        RequestError: it is not a checkpoint.
     """
     with explaining(path):
         checked(path)
 
 
 def checked(file: Path) -> bytes:
-    """Return the bytes of a checkpoint whose checksum is right.
+    """Return the bytes of a checkpoint with a valid checksum.
 
     Raises:
-        RefusedError: it is not, or the file is larger than this machine's memory.
+        RefusedError: the checksum is wrong, or the file is larger than this machine's memory.
     """
     size = file.stat().st_size
     if size > memory_bytes():
@@ -167,27 +167,27 @@ def checked(file: Path) -> bytes:
 
 
 def kind_of(content: bytes) -> ModuleType:
-    """Return the module that reads a file, by its first bytes.
+    """Return the module for a file, by its first bytes.
 
     Raises:
-        RefusedError: none does.
+        RefusedError: unknown format.
     """
-    if not content:  # as a file system leaves what it had not written when the power went
+    if not content:  # possible after a power failure
         raise BrokenError("is empty")
     if content.startswith((resumable.START, resumable.LEGACY)):
         return resumable
-    if format.looks_like_safetensors(content[:9]):
+    if content[format.LENGTH : format.LENGTH + 1] == b"{":
         return format
-    raise RefusedError("not a checkpoint that cellstate wrote, or a damaged one; nothing of it was run")
+    raise RefusedError("not a checkpoint of cellstate, or damaged; no code in it was executed")
 
 
 @contextmanager
 def explaining(file: Path) -> Iterator[None]:
-    """Turn what is wrong with a file into an error that names it."""
+    """Turn errors in reading a file into errors that name it."""
     try:
         yield
     except BrokenError as error:
-        raise DamagedError(f"{file}: {error}; take another copy of it") from error
+        raise DamagedError(f"{file}: {error}; use another copy of it") from error
     except ForeignError as error:
         raise ForeignFileError(f"{file}: {error}; give a run folder, or its best.ckpt") from error
     except RefusedError as error:
@@ -196,23 +196,23 @@ def explaining(file: Path) -> Iterator[None]:
         raise RequestError(f"{file}: cannot be read ({error.strerror or error}); check its permissions") from error
     except OSError as error:
         raise RequestError(f"{file}: cannot be read ({error.strerror or error}); check the disk") from error
-    except Exception as error:  # torch and pickle raise all kinds of errors on what they do not know
+    except Exception as error:  # torch and pickle raise many kinds of errors on invalid files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RequestError(f"{file}: cannot be loaded ({reason[:200]}); give a file that cellstate wrote") from error
+        raise RequestError(f"{file}: cannot be loaded ({reason[:200]}); give a file written by cellstate") from error
 
 
 def find(path: str | Path) -> Path:
-    """Return the checkpoint file that a path means: a file, or the best one of a run folder.
+    """Return the checkpoint file of a path: the file itself, or the best one of a run folder.
 
     Raises:
-        RequestError: there is none.
+        RequestError: no checkpoint found.
     """
     file = Path(path).expanduser()
     if file.is_dir():
         for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "best.ckpt", "last.ckpt"):
             if (file / name).is_file():
                 return file / name
-        raise RequestError(f"checkpoint={path}: the folder holds no checkpoints/best.ckpt")
+        raise RequestError(f"checkpoint={path}: the folder has no checkpoints/best.ckpt")
     if not file.is_file():
         near = file.parent.iterdir() if file.parent.is_dir() else ()
         hint = did_you_mean(file.name, (entry.name for entry in near))

@@ -1,13 +1,13 @@
-"""The file that people share, ``best.ckpt``: safetensors, with the record in its header as JSON.
+"""The file to share, ``best.ckpt``: safetensors, with the record in its header as JSON.
 
     8 bytes    length N of the header, little-endian
-    N bytes    JSON: dtype, shape and place of each weight, and under ``__metadata__`` three texts:
-               ``cellstate``  the record, JSON of its own
-               ``sha256``     the checksum of the file
-               ``format``     ``pt``: the weights are PyTorch's
-    the rest   the weights' numbers
+    N bytes    JSON: dtype, shape and offsets of each weight, and under ``__metadata__`` three strings:
+               ``cellstate``  the record, as nested JSON
+               ``sha256``     checksum of the file
+               ``format``     ``pt`` for PyTorch
+    the rest   values of the weights
 
-Nothing in it can run. safetensors holds every shape and place against the file's size before it makes a tensor.
+It cannot contain code. safetensors checks all shapes and offsets against the file size before it creates a tensor.
 The format: https://huggingface.co/docs/safetensors
 """
 
@@ -26,51 +26,46 @@ from cellstate.checkpoint import seal
 from cellstate.checkpoint.record import KEY
 from cellstate.checkpoint.values import RefusedError
 
-LENGTH = 8  # bytes that hold the header's length
-MOST_IN_HEADER = 2**24  # bytes; that of a run has some thousands
+LENGTH = 8  # bytes of the header length
+MOST_IN_HEADER = 2**24  # bytes; a typical header has a few thousand
 METADATA = "__metadata__"
-MARK = b'"sha256":"'  # within texts of a JSON header the quotes would be escaped
-PAIRS = "\0pairs"  # marks a mapping with keys that are no texts, which JSON does not know
+MARK = b'"sha256":"'  # within JSON strings the quotes would be escaped
+PAIRS = "\0pairs"  # marks a mapping with other keys than strings
 
 
 class ForeignError(RefusedError):
     """Another program wrote the file."""
 
 
-def looks_like_safetensors(head: bytes) -> bool:
-    """Say whether a file begins as safetensors does, by its first nine bytes."""
-    return head[LENGTH : LENGTH + 1] == b"{"
-
-
 def pack(weights: Mapping[str, Tensor], record: Mapping[str, Any]) -> bytes:
-    """Return a file of weights and a record.
+    """Return the content of a file with weights and a record.
 
     Raises:
-        RefusedError: the record is too large, or holds what JSON cannot; or a weight is no dense tensor.
+        RefusedError: the record is too large or not JSON-serializable, or a weight is not a dense tensor.
     """
     try:
         text = json.dumps(_to_json(record))
     except (TypeError, ValueError) as error:
-        raise RefusedError(f"its record is no JSON ({error})") from error
+        raise RefusedError(f"its record is not JSON-serializable ({error})") from error
     strange = [name for name, tensor in weights.items() if tensor.layout is not torch.strided or tensor.is_meta]
     if strange:
-        raise RefusedError(f"state_dict.{strange[0]} is no dense tensor")
-    # A copy each: safetensors takes neither tensors that share memory, such as tied weights, nor views.
+        raise RefusedError(f"state_dict.{strange[0]} is not a dense tensor")
+    # Copies: safetensors accepts neither tensors that share memory, such as tied weights, nor views.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in weights.items()}
     try:
         content = safetensors.torch.save(tensors, {KEY: text, "sha256": seal.BLANK.decode(), "format": "pt"})
-    except KeyError as error:  # of its table of dtypes
-        raise RefusedError(f"state_dict has a weight of {error}, which safetensors does not know") from error
+    except KeyError as error:  # in its table of dtypes
+        raise RefusedError(f"state_dict has a weight of dtype {error}, which safetensors does not support") from error
     if len(header_of(content)) > MOST_IN_HEADER:
         raise RefusedError(f"its record has more than {MOST_IN_HEADER:,} bytes")
     return seal.seal(content, content.index(MARK) + len(MARK))
 
 
 def check(content: bytes) -> None:
-    """Refuse a file that is not what ``pack`` returned; its content is not looked at.
+    """Check the checksum of a file, without reading its content.
 
     Raises:
-        BrokenError: it was cut short or changed.
+        BrokenError: it was truncated or modified.
         ForeignError: another program wrote it.
     """
     header = header_of(content)
@@ -78,41 +73,41 @@ def check(content: bytes) -> None:
     if place >= 0:
         seal.check(content, LENGTH + place + len(MARK))
     elif len(header) <= MOST_IN_HEADER and _is_foreign(header):
-        raise ForeignError("no checkpoint of cellstate: another program wrote it, and nothing of it was run")
+        raise ForeignError("not a checkpoint of cellstate; no code in it was executed")
     else:
-        raise seal.BrokenError("damaged or cut short: there is no checksum in its header")
+        raise seal.BrokenError("damaged or truncated: no checksum in its header")
 
 
 def unpack(content: bytes) -> tuple[dict[str, Tensor], Any]:
-    """Return weights and record, which may be anything yet.
+    """Return weights and record; the latter is not validated.
 
     Args:
-        content: of a file that ``check`` has passed.
+        content: content of a file that passed ``check``.
 
     Raises:
-        RefusedError: it is not laid out as described above.
+        RefusedError: its layout is invalid.
     """
     header = header_of(content)
     if len(header) > MOST_IN_HEADER:
-        raise RefusedError(f"its header has {len(header):,} bytes; that of a run has some thousands")
+        raise RefusedError(f"its header has {len(header):,} bytes, more than {MOST_IN_HEADER:,}")
     metadata = _read_json(header, "its header").get(METADATA)
     text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise RefusedError("no checkpoint of cellstate: it has no record of its experiment")
+        raise RefusedError("not a checkpoint of cellstate: it has no record of its experiment")
     record = _read_json(text, "its record")
     try:
         return safetensors.torch.load(content), record
     except safetensors.SafetensorError as error:
-        raise RefusedError(f"laid out as no checkpoint is ({error}); nothing of it was loaded") from error
+        raise RefusedError(f"invalid layout ({error}); nothing was loaded") from error
 
 
 def header_of(content: bytes) -> bytes:
-    """Return the header, as far as it is there."""
+    """Return the header, possibly truncated."""
     return content[LENGTH : LENGTH + int.from_bytes(content[:LENGTH], "little")]
 
 
 def _is_foreign(header: bytes) -> bool:
-    """Say whether a header is whole, and has no record of cellstate's."""
+    """Return whether a header is complete and has no record of cellstate."""
     try:
         found = _read_json(header, "its header")
     except RefusedError:
@@ -133,19 +128,19 @@ def _read_json(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text if isinstance(text, str) else text.decode(), object_pairs_hook=_mapping)
     except (ValueError, TypeError, RecursionError) as error:
-        reason = "it has too many levels" if isinstance(error, RecursionError) else str(error)
-        raise RefusedError(f"{what} cannot be read ({reason[:200]}); it was changed") from error
+        reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
+        raise RefusedError(f"{what} cannot be read ({reason[:200]}); it was modified") from error
     if not isinstance(found, dict):
-        raise RefusedError(f"{what} is no mapping; it was changed")
+        raise RefusedError(f"{what} is not a mapping; it was modified")
     return found
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
-    """Return a mapping of JSON, whose keys may not be there twice: readers differ in which of them counts."""
+    """Return a JSON object as a mapping; duplicate keys are rejected, as parsers differ in which one counts."""
     if len(pairs) == 1 and pairs[0][0] == PAIRS:
         pairs = pairs[0][1]
     found = dict(pairs)
     if len(found) < len(pairs):
         ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"it has the key {str(twice)[:40]!r} twice")
+        raise ValueError(f"duplicate key {str(twice)[:40]!r}")
     return found

@@ -1,4 +1,4 @@
-"""The state of every random number generator, as plain values that a checkpoint can hold."""
+"""The state of all random number generators as plain values, for checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cellstate.errors import RequestError
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of Python's, NumPy's and torch's generators, the latter on the CPU and on every GPU."""
+    """Return the state of the generators of Python, NumPy and torch, the latter on the CPU and on all GPUs."""
     version, words, gauss = random.getstate()
     legacy: Any = np.random.get_state(legacy=True)
     name, keys, position, has_gauss, cached = legacy
@@ -25,10 +25,10 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set all generators to what ``random_state`` gave; GPUs that are not there now are left out.
+    """Set all generators to the result of ``random_state``; missing GPUs are skipped.
 
     Raises:
-        RequestError: it is no state of theirs.
+        RequestError: the state is invalid.
     """
     try:
         version, words, gauss = state["python"]
@@ -40,6 +40,6 @@ def restore_random_state(state: dict[str, Any]) -> None:
             torch.cuda.set_rng_state(generator, number)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RequestError(
-            f"the checkpoint's random state cannot be taken up ({error}); it was changed: remove it, and the run "
-            "begins anew"
+            f"the checkpoint's random state cannot be restored ({error}); it was modified: remove it, and the run "
+            "starts from scratch"
         ) from error

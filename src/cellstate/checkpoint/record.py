@@ -1,4 +1,4 @@
-"""What stands where in a checkpoint, and of what type."""
+"""Schema of checkpoints."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cellstate.checkpoint.values import RefusedError, check_values
 from cellstate.config.types import NonNegativeInt
 
 FORMAT = 3
-KEY = "cellstate"  # where cellstate's own record stands, beside ``state_dict`` and Lightning's state
-RANDOM = "cellstate_random"  # the state of the random generators, of each process
+KEY = "cellstate"  # key of cellstate's record, next to ``state_dict`` and Lightning's state
+RANDOM = "cellstate_random"  # key of the states of the random generators, one per process
 MOST_IN_CONFIG = 100_000  # values
-LONGEST_TEXT = 100_000  # characters of one of them
+LONGEST_TEXT = 100_000  # characters of a string
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
-Name = Annotated[str, Field(pattern=r"^\P{C}*$", max_length=200)]  # printed on terminals, which obey some characters
+Name = Annotated[str, Field(pattern=r"^\P{C}*$", max_length=200)]  # no control characters: it is printed on terminals
 Scores = dict[Name, dict[Name, float]]
 Section = dict[str, Any]
 
 
 @with_config(STRICT)
 class Config(TypedDict):
-    """What of a recorded config is read; the rest may hold what it likes, as long as it is plain."""
+    """The required part of a recorded config; the rest may contain any plain values."""
 
     experiment: Name
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -36,7 +36,7 @@ class Config(TypedDict):
 
 @with_config(STRICT)
 class Record(TypedDict):
-    """What cellstate keeps in every checkpoint."""
+    """The record of cellstate in every checkpoint."""
 
     format: int
     config: Config
@@ -48,13 +48,13 @@ class Record(TypedDict):
 
 @with_config(STRICT)
 class Content(TypedDict):
-    """A whole checkpoint."""
+    """A complete checkpoint."""
 
     state_dict: dict[str, Tensor]
     cellstate: Record
 
 
-# What it takes to resume a run besides, as Lightning keeps it.
+# Lightning's state, needed to resume a run.
 Resumable = with_config(STRICT)(
     TypedDict(
         "Resumable",
@@ -66,8 +66,8 @@ Resumable = with_config(STRICT)(
             "callbacks": dict[str, Any],
             "optimizer_states": list[dict[str, Any]],
             "lr_schedulers": list[dict[str, Any]],
-            "cellstate_training": list[dict[str, Any]],  # of each process
-            "cellstate_random": list[dict[str, Any]],  # of each process
+            "cellstate_training": list[dict[str, Any]],  # one per process
+            "cellstate_random": list[dict[str, Any]],  # one per process
         },
     )
 )
@@ -75,14 +75,14 @@ CONTENT, RESUMABLE = TypeAdapter(Content), TypeAdapter(Resumable)
 
 
 def check_content(content: Mapping[str, Any], *, to_resume: bool = False) -> None:
-    """Refuse what is no checkpoint of cellstate, or holds something else where it should hold a known thing.
+    """Validate the content of a checkpoint.
 
     Args:
         content: a checkpoint.
-        to_resume: whether a run is to resume from it, which takes more than to rebuild its experiment.
+        to_resume: whether a run resumes from it, which requires more content.
 
     Raises:
-        RefusedError: says what.
+        RefusedError: with the invalid entries.
     """
     record = content.get(KEY)
     if not isinstance(record, Mapping) or type(record.get("format")) is not int:
@@ -95,18 +95,20 @@ def check_content(content: Mapping[str, Any], *, to_resume: bool = False) -> Non
     except ValidationError as error:
         found = [[str(part)[:40] for part in one["loc"] if part != KEY] for one in error.errors()[:3]]
         places = dict.fromkeys(".".join(place) for place in found)
-        raise RefusedError(f"its record is not complete ({', '.join(places)}); it was changed") from error
+        raise RefusedError(f"invalid record ({', '.join(places)}); it was modified") from error
     check_values(record["config"], place="config", most=MOST_IN_CONFIG, longest=LONGEST_TEXT)
 
 
 def check_format(record: Mapping[str, Any]) -> None:
-    """Refuse a record of another format (RefusedError), saying which version of cellstate wrote it."""
+    """Reject a record of another format (RefusedError), naming the version of cellstate that wrote it."""
     found, versions = record["format"], record.get("versions")
     if found > FORMAT:
-        raise RefusedError(f"format {found} is newer than this cellstate reads ({FORMAT}); upgrade it")
+        raise RefusedError(
+            f"format {found} is newer than this version of cellstate supports ({FORMAT}); upgrade cellstate"
+        )
     if found < FORMAT:
         version = str(versions.get("cellstate", "")) if isinstance(versions, Mapping) else ""
         writer = f"cellstate {version}" if version.isascii() and version.isprintable() else "another version"
         raise RefusedError(
-            f"format {found}, which {writer[:40]} wrote; this one reads {FORMAT}: use that one, or train again"
+            f"format {found}, written by {writer[:40]}; this version reads {FORMAT}: use that version, or train again"
         )

@@ -1,4 +1,4 @@
-"""The checksum of a checkpoint: SHA-256 of the whole file, with zeros in its own place."""
+"""The checksum of a checkpoint: SHA-256 of the entire file, with the checksum itself set to zeros."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ import hashlib
 
 from cellstate.checkpoint.values import RefusedError
 
-DIGITS = 64  # of SHA-256, hexadecimal
+DIGITS = 64  # hexadecimal digits of SHA-256
 BLANK = b"0" * DIGITS
 
 
 class BrokenError(RefusedError):
-    """The file was a checkpoint once."""
+    """The file is a damaged checkpoint."""
 
 
 def seal(content: bytes, place: int) -> bytes:
-    """Return a file's content with its checksum at ``place``, where it has 64 zeros."""
+    """Replace the 64 zeros at ``place`` by the checksum."""
     return b"".join((content[:place], digest(content, place).encode(), content[place + DIGITS :]))
 
 
 def check(content: bytes, place: int) -> None:
-    """Refuse content that does not have the checksum at ``place``.
+    """Verify the checksum at ``place``.
 
     Raises:
-        BrokenError: it was changed since it was written.
+        BrokenError: the content was modified.
     """
     if content[place : place + DIGITS] != digest(content, place).encode():
-        raise BrokenError("damaged: its content does not have the checksum that it was written with")
+        raise BrokenError("damaged: checksum mismatch")
 
 
 def digest(content: bytes, place: int) -> str:
-    """Return the SHA-256, hexadecimal, of content with zeros at ``place``; nothing of it is copied."""
+    """Return the hexadecimal SHA-256 of content with zeros at ``place``, without copying it."""
     view, found = memoryview(content), hashlib.sha256()
     for part in (view[:place], BLANK, view[place + DIGITS :]):
         found.update(part)

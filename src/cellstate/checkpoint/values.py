@@ -1,4 +1,4 @@
-"""What a checkpoint may hold beside weights: plain values in dictionaries and lists that have an end."""
+"""Validation of the content of a checkpoint: plain values in finite dictionaries and lists."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ PLAIN = (str, int, float, bool, type(None))
 MAPPINGS = (dict, OrderedDict, Counter)
 SEQUENCES = (list, tuple, set)
 DEEPEST = 64  # levels
-MOST = 2_000_000  # values; those that are shared count on every way to them
-LARGEST_INT = 2**64  # in more digits there are numbers that take minutes to write down
+MOST = 2_000_000  # values; shared ones are counted each time
+LARGEST_INT = 2**64  # converting larger ones to text may take minutes
 
 
 class RefusedError(Exception):
-    """Why a file is not read, in words that follow its name."""
+    """The reason why a file is rejected, to follow its name."""
 
 
 def nothing(_: Any) -> bool:
-    """Say that no other value is allowed."""
+    """Return False: no other value is allowed."""
     return False
 
 
@@ -31,17 +31,17 @@ def check_values(
     most: int = MOST,
     longest: int | None = None,
 ) -> None:
-    """Refuse what is no plain value, does not end, or is larger than anything that training leaves.
+    """Reject values that are not plain, not finite, or too large.
 
     Args:
-        value: what to look through.
-        is_leaf: says what else is allowed, such as tensors.
-        place: what ``value`` is called in messages.
-        most: values in it.
-        longest: characters of a text; None: any number.
+        value: the value to check.
+        is_leaf: returns whether another type is allowed, such as tensors.
+        place: name of ``value`` in messages.
+        most: maximum number of values.
+        longest: maximum characters of a string; None: unlimited.
 
     Raises:
-        RefusedError: names the place.
+        RefusedError: with the name of the value.
     """
     waiting = [(value, place, 0)]
     for _ in range(most):
@@ -75,10 +75,10 @@ def _check_single(value: Any, place: str, is_leaf: Callable[[Any], bool], longes
     if kind is int and abs(value) > LARGEST_INT:
         raise RefusedError(f"{_short(place)} is a number of {value.bit_length():,} bits")
     if kind is str and longest is not None and len(value) > longest:
-        raise RefusedError(f"{_short(place)} is a text of more than {longest:,} characters")
+        raise RefusedError(f"{_short(place)} is a string of more than {longest:,} characters")
     if kind not in PLAIN and not is_leaf(value):
         raise RefusedError(
-            f"{_short(place)} is a {kind.__module__}.{kind.__qualname__}, and no plain value or dense tensor"
+            f"{_short(place)} is a {kind.__module__}.{kind.__qualname__}, not a plain value or dense tensor"
         )
 
 

@@ -1,4 +1,4 @@
-"""The sum that tells whether two sets of weights are the same to the bit."""
+"""Checksum of weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256, hexadecimal, of names and values of all weights, in the order of their names."""
+    """Return the hexadecimal SHA-256 of names and values of all weights, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(

@@ -1,8 +1,8 @@
-"""The commands: a module each, which is registered by being here.
+"""The commands, one module each; a module in this package is registered automatically.
 
-The first line of a module's docstring names the command and says what it does. Its ``run`` takes the words that follow
-the command's name, and returns the exit status: a function, or a ``config.command.Command`` made of a signature. A
-command is imported when it is asked for; the list of them is read off the files.
+The first line of a module's docstring describes the command. Its ``run`` takes the words after the command's name and
+returns the exit status: a function, or a ``config.command.Command`` defined by a signature. A command is imported when
+it is called; the list of commands is read from the file names.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-FIRST = ("train", "evaluate", "predict")  # what people look for; the others follow
+FIRST = ("train", "evaluate", "predict")  # the most common ones; the others follow in alphabetical order
 
 
 def summaries() -> dict[str, str]:
-    """Return name -> what it does, for every command."""
+    """Return name -> description, for every command."""
     files = {file.stem: file for folder in __path__ for file in Path(folder).glob("[!_]*.py")}
     names = [name for name in FIRST if name in files] + sorted(files.keys() - set(FIRST))
     return {name: summary(files[name]) for name in names}
 
 
 def summary(file: Path) -> str:
-    """Return what the first line of a command's module says of it."""
+    """Return the description in the first line of a command's module."""
     with file.open(encoding="utf-8") as lines:
         return next(lines).partition("``: ")[2].strip().rstrip('."')
 
@@ -34,5 +34,5 @@ def load(name: str) -> Any:
 
 
 def find(name: str) -> Callable[[list[str]], int | None]:
-    """Return what runs a command."""
+    """Return the function that runs a command."""
     return load(name).run

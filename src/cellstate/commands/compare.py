@@ -1,4 +1,4 @@
-"""``cellstate compare``: train variants with equal seeds and parameters, and say whether a difference is shown."""
+"""``cellstate compare``: train variants with equal seeds and parameters, and test their differences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cellstate.errors import RequestError
 
 
 def run(words: list[str]) -> int:
-    """Run the command: a multirun whose sweeper is that of comparisons."""
+    """Run the command: a multirun with the sweeper of comparisons."""
     options = parse(words)
-    train.refuse_test(options.overrides)
+    train.reject_test(options.overrides)
     if any(word.startswith("hydra/sweeper=") for word in options.overrides):
-        raise RequestError("hydra/sweeper: a comparison has its own; leave it out")
+        raise RequestError("hydra/sweeper: is fixed for comparisons; remove it")
     shows = options.cfg or options.info or options.help or options.hydra_help or options.multirun
     return run_application("compare", task, words if shows else ["-m", *words])
 

@@ -1,4 +1,4 @@
-"""``cellstate evaluate``: score a checkpoint again, from nothing but the checkpoint."""
+"""``cellstate evaluate``: score a checkpoint again, without any other file of its run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ def run(
     ledger: options.Ledger = options.LEDGER,
     trust: options.Trust = (),
 ) -> None:
-    """Score a checkpoint again, from nothing but the checkpoint, and say whether its recorded scores are reproduced.
-
-    Raises:
-        RunError: they should be, and are not.
-    """
+    """Score a checkpoint again, and check that its recorded scores are reproduced."""
     from cellstate.scoring.evaluate import evaluate
 
     result = evaluate(
@@ -50,7 +46,7 @@ def run(
 
 
 def show(result: Evaluation, ledger: str) -> None:
-    """Print the scores beside their references, and whether they are those that were recorded."""
+    """Print the scores with their references, and whether the recorded ones are reproduced."""
     from rich.console import Console
 
     from cellstate.runs.ledger import spoken
@@ -60,7 +56,7 @@ def show(result: Evaluation, ledger: str) -> None:
     if result.other_data:
         where, recorded, found = result.other_data
         console.print(
-            f"OTHER DATA: {where} is not what this model was trained and tested on "
+            f"OTHER DATA: {where} is not the data that this model was trained and tested on "
             f"(fingerprint {found[:12]}, recorded {recorded[:12]})", markup=False
         )  # fmt: skip
     split = "test" if "test" in result.metrics else "val"
@@ -71,25 +67,25 @@ def show(result: Evaluation, ledger: str) -> None:
     console.print(printed)
     if result.looks is not None:
         console.print(spoken(result.looks, ledger), markup=False)
-    conclude(console, result)
+    print_comparison(console, result)
 
 
-def conclude(console: Console, result: Evaluation) -> None:
-    """Print whether the recorded numbers came out again, and by how much they differ where they may.
+def print_comparison(console: Console, result: Evaluation) -> None:
+    """Print whether the recorded scores are reproduced, or their differences if options were changed.
 
     Raises:
-        RunError: they should have come out again, and did not.
+        RunError: the scores are not reproduced.
     """
     for split in result.new_splits:
         console.print(f"the {split} split was locked in training: no recorded {split} scores to compare with")
     compared, differing = result.compared, result.differing
     if not compared:
-        console.print("nothing to compare with: the checkpoint records no scores, as one saved between two validations")
+        console.print("no recorded scores to compare with: the checkpoint was saved between two validations")
         return
-    instead = ", ".join(f"{key}={now} in place of {then}" for key, (then, now) in result.overridden.items())
+    instead = ", ".join(f"{key}={now} instead of {then}" for key, (then, now) in result.overridden.items())
     how = f" ({instead})" if instead else ""
     if result.other_data:
-        console.print(f"what was recorded on the data of the run, and the scores on this one{how}:", markup=False)
+        console.print(f"recorded scores on the data of the run, and scores on this data{how}:", markup=False)
         console.print(differences(compared))
         return
     same = len(compared) - len(differing)
@@ -100,17 +96,17 @@ def conclude(console: Console, result: Evaluation) -> None:
         console.print(differences(compared))
         return
     name, recorded, now = differing[0]
-    reason = f"the likely reason: {', '.join(result.causes)}" if result.causes else (
-        "processor, threads and versions are those of the record: the checkpoint or the code was changed"
+    reason = f"likely cause: {', '.join(result.causes)}" if result.causes else (
+        "processor, threads and versions are as recorded, so the checkpoint or the code was changed"
     )  # fmt: skip
     raise RunError(
-        f"{result.checkpoint}: {len(differing)} of {len(compared)} metrics differ from what was recorded, such as "
+        f"{result.checkpoint}: {len(differing)} of {len(compared)} metrics differ from the recorded ones, such as "
         f"{name}: {recorded!r} recorded, {now!r} now; {reason}"
     )
 
 
 def differences(compared: list[tuple[str, float, float]]) -> Table:
-    """Return a row for each metric: recorded, now, and the difference."""
+    """Return a table of metrics: recorded, now, and the difference."""
     from rich import box
     from rich.table import Table
 

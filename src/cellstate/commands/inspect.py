@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @command(
     "checkpoint=FILE [input=FILE] [split=val|train|test] [walk=true] [output=FOLDER]",
     "  cellstate inspect checkpoint=outputs/runs/pattern/NAME               on its validation split",
-    "  cellstate inspect checkpoint=best.ckpt input=my_sequences.csv        on sequences of your own",
-    "  cellstate inspect checkpoint=best.ckpt walk=true sequence=2          and step by step through the second one",
-    "  cellstate inspect walk=true                                          without a checkpoint: three units, by hand",
+    "  cellstate inspect checkpoint=best.ckpt input=my_sequences.csv        on custom sequences",
+    "  cellstate inspect checkpoint=best.ckpt walk=true sequence=2          and the second one step by step",
+    "  cellstate inspect walk=true                                          no checkpoint: hand-written weights",
 )
 def run(
     checkpoint: options.Checkpoint | None = None,
@@ -30,35 +30,30 @@ def run(
     sequences: options.SequenceCount = 32,
     sequence: options.SequenceNumber = 1,
     steps: options.Steps = None,
-    walk: Annotated[bool, Field(description="true: print the walk through that sequence, step by step")] = False,
+    walk: Annotated[bool, Field(description="true: print that sequence step by step")] = False,
     units: options.WalkedUnits = 3,
     seed: options.InspectionSeed = 0,
     output: Annotated[
-        str | Path | None, Field(description="folder to write; null: outputs/inspections/EXPERIMENT/TIME")
+        str | Path | None, Field(description="output folder; null: outputs/inspections/EXPERIMENT/TIME")
     ] = None,
-    report: Annotated[bool, Field(description="false: arrays alone, without figures and page")] = True,
+    report: Annotated[bool, Field(description="false: only arrays, without figures and page")] = True,
     data: options.MovedData,
     allow_changed_data: options.ChangedData = False,
     ledger: options.Ledger = options.LEDGER,
     trust: options.Trust = (),
 ) -> None:
-    """Inspect a trained network: its gates and states, gradients, memory, and what each step does.
-
-    Raises:
-        RequestError: the request was wrong.
-        RunError: a forecast does not see the newest input, or sees the future; all else is written and printed before.
-    """
+    """Inspect a trained network: its gates and states, gradients, memory, and every step of a sequence."""
     if checkpoint is None and not walk:
         raise RequestError(
-            "checkpoint: a value is needed; give checkpoint=FILE, a checkpoint file or a run folder; walk=true alone "
-            "walks through a network of three units"
+            "checkpoint: a value is required; set checkpoint=FILE, a checkpoint file or a run folder; walk=true alone "
+            "shows a network of three units"
         )
     if checkpoint is None and input is not None:
-        raise RequestError("input: is for a checkpoint; the network of three units reads bits of its own")
+        raise RequestError("input: requires a checkpoint; the network of three units has its own input")
     from cellstate.inspection import inspect
-    from cellstate.inspection.folder import refuse_taken, writing
+    from cellstate.inspection.folder import check_empty, writing
 
-    refuse_taken(output)
+    check_empty(output)
     found = inspect(
         checkpoint,
         input=input,
@@ -81,7 +76,7 @@ def run(
         else:
             found.write_arrays(folder / "arrays.npz")
     show(found, walk=walk, ledger=str(ledger))
-    print(f"{folder / 'report.html'}  and arrays.npz, figures/ beside it" if report else folder / "arrays.npz")
+    print(f"{folder / 'report.html'}  with arrays.npz and figures/" if report else folder / "arrays.npz")
     if found.problem is not None:
         raise RunError(f"{found.source}: {found.problem}")
 
@@ -90,7 +85,7 @@ def show(found: Inspection, *, walk: bool, ledger: str) -> None:
     """Print the tables, the walk if asked for, and the ledger's count of evaluations on the test split."""
     from rich.console import Console
 
-    from cellstate.inspection.spoken import lines_of_walk, tables
+    from cellstate.inspection.summary import lines_of_walk, tables
     from cellstate.runs.ledger import spoken
 
     console = Console(highlight=False, soft_wrap=True)

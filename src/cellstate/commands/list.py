@@ -1,4 +1,4 @@
-"""``cellstate list``: what experiments, data, models and backbones there are."""
+"""``cellstate list``: list the available experiments, data, models and backbones."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import NoReturn
 from cellstate.config.paths import config_folder
 from cellstate.errors import RequestError, did_you_mean
 
-FIRST = ("experiment", "data", "model", "backbone")  # what people look for; the other groups follow
+FIRST = ("experiment", "data", "model", "backbone")  # the most common ones; the others follow
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads options; what it cannot read is a RequestError; argparse would print its usage and exit."""
+    """Raises RequestError where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
+        """Raise the message as RequestError."""
         raise RequestError(f"{message}; see: {self.prog} --help")
 
 
 def run(words: list[str]) -> int:
     """Run the command."""
-    parser = Parser("cellstate list", description="What there is to choose from, a line each.")
+    parser = Parser("cellstate list", description="List the available configs, one per line.")
     parser.add_argument("group", nargs="*", help="config groups, such as experiment or backbone; default: all")
-    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
+    parser.add_argument("--config-dir", "-cd", help="a folder with custom configs")
     try:
         options = parser.parse_args(words)
     except SystemExit as shown:  # by --help
@@ -35,7 +35,7 @@ def run(words: list[str]) -> int:
     groups = {group: entries(group, folders) for group in group_names(folders)}
     for group in options.group:
         if group not in groups:
-            raise RequestError(f"{group}: there is no such config group{did_you_mean(group, groups)}")
+            raise RequestError(f"{group}: unknown config group{did_you_mean(group, groups)}")
     for group in options.group or groups:
         print(f"{group}=")
         width = max(map(len, groups[group]), default=0)
@@ -46,7 +46,7 @@ def run(words: list[str]) -> int:
 
 
 def group_names(folders: list[Path]) -> list[str]:
-    """Return all config groups, those that people look for first."""
+    """Return all config groups, the most common ones first."""
     found = {
         entry.name for folder in folders for entry in folder.iterdir() if entry.is_dir() and any(entry.glob("*.yaml"))
     }

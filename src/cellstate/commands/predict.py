@@ -1,4 +1,4 @@
-"""``cellstate predict``: write what a trained model predicts for a file."""
+"""``cellstate predict``: write a trained model's predictions for a file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ FORMS = (".csv", ".parquet", ".pq")
 @command("checkpoint=RUN input=FILE output=FILE [overwrite=true]")
 def run(
     checkpoint: options.Checkpoint,
-    input: Annotated[str | Path, Field(description="file to predict from, in the form of the training file")],
+    input: Annotated[str | Path, Field(description="file to predict from, in the format of the training file")],
     output: Annotated[str | Path, Field(description="file to write, .csv or .parquet")],
     overwrite: options.Overwrite = False,
     trust: options.Trust = (),
 ) -> None:
-    """Predict from a file with a trained model, and write the predictions beside the file's own keys."""
+    """Predict from a file with a trained model, and write the predictions with the keys of the file."""
     from cellstate.runs.writing import output_path, write_whole
 
     suffix = Path(output).suffix.lower()
     if suffix not in FORMS:
-        raise RequestError(f"output={output}: its name does not say what it is; end it with .csv or .parquet")
+        raise RequestError(f"output={output}: unknown file format; use .csv or .parquet")
     file = output_path(str(output), overwrite=overwrite)
 
     from cellstate.scoring.predict import predict_file

@@ -9,7 +9,7 @@ from cellstate.config.command import command
 
 
 def with_key(words: list[str]) -> list[str]:
-    """Return the words with ``folder=`` before the first one that is neither an option nor KEY=VALUE."""
+    """Return the words with ``folder=`` prepended to the first that is neither an option nor KEY=VALUE."""
     alone = next((word for word in parse(words).overrides if "=" not in word), None)
     return [f"folder={word}" if word == alone else word for word in words]
 
@@ -25,7 +25,7 @@ def run(
     data: options.MovedData,
     trust: options.Trust = (),
 ) -> None:
-    """Write report.html and figures/ into the folder of a run, a sweep or a comparison, and print where."""
+    """Write report.html and figures/ into the folder of a run, a sweep or a comparison, and print the path."""
     from cellstate.report.rebuild import write_report
 
     print(write_report(folder, data=data, metric=metric, trust=trust))

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 def run(words: list[str]) -> int:
     """Run the command."""
     parser = Parser("cellstate sync", description="Upload the runs that W&B logged offline.")
-    parser.add_argument(
-        "folder", nargs="*", default=["outputs"], help="where to look, with subfolders; default: outputs"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="only list what there is to upload")
-    parser.add_argument("--online", action="store_true", help="also runs logged online, whose connection was lost")
+    parser.add_argument("folder", nargs="*", default=["outputs"], help="folders to search; default: outputs")
+    parser.add_argument("--dry-run", action="store_true", help="only list the runs to upload")
+    parser.add_argument("--online", action="store_true", help="also upload runs logged online that lost the connection")
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for each run; default: 600")
     try:
         options = parser.parse_args(words)
@@ -28,14 +26,14 @@ def run(words: list[str]) -> int:
     places = [Path(folder).expanduser() for folder in options.folder]
     for place in places:
         if not place.is_dir():
-            raise RequestError(f"{place}: no such folder; name one that holds runs")
+            raise RequestError(f"{place}: no such folder; choose one that contains runs")
     from cellstate.logger.uploading import find_runs
 
     runs = find_runs(places, online=options.online)
     waiting = [offline for offline in runs if not offline.uploaded and not offline.going_on]
     for offline in runs:
         if offline not in waiting:
-            print(f"{offline.id}  {'uploaded before' if offline.uploaded else 'still running'}  {offline.folder}")
+            print(f"{offline.id}  {'already uploaded' if offline.uploaded else 'still running'}  {offline.folder}")
     if options.dry_run or not waiting:
         for offline in waiting:
             print(f"{offline.id}  to upload  {offline.folder}")
@@ -46,28 +44,19 @@ def run(words: list[str]) -> int:
 
 
 def require_server(count: int) -> None:
-    """Check that there is a key, and a server that answers, before anything is uploaded.
-
-    Raises:
-        RequestError: there is no key.
-        RunError: the server does not answer.
-    """
+    """Check for an API key and a reachable server before anything is uploaded."""
     from cellstate.logger.credentials import has_key, host
     from cellstate.logger.uploading import unreachable
 
-    waits = f"{count} run{'s' if count != 1 else ''} wait{'' if count != 1 else 's'}"
+    runs = f"{count} run{'s' if count != 1 else ''} not uploaded"
     if not has_key():
-        raise RequestError(f"sync: there is no W&B key, and {waits}; set WANDB_API_KEY, or run wandb login")
+        raise RequestError(f"sync: no W&B API key, {runs}; set WANDB_API_KEY, or run wandb login")
     if reason := unreachable(host()):
-        raise RunError(f"sync: {host()} does not answer ({reason}), and {waits}; try again with a network")
+        raise RunError(f"sync: {host()} does not respond ({reason}), {runs}; try again with a network connection")
 
 
 def upload_all(waiting: list[OfflineRun], seconds: float) -> int:
-    """Upload runs one by one, a line each; one that fails does not hold up the next.
-
-    Raises:
-        RunError: holds one line for each that failed.
-    """
+    """Upload runs one by one, a line each; a failure does not stop the others."""
     from cellstate.logger.uploading import upload
 
     failed = []

@@ -1,4 +1,4 @@
-"""``cellstate train``: train a model, test it, and leave a run folder."""
+"""``cellstate train``: train a model, test it, and write a run folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cellstate.config.application import parse, run_application
-from cellstate.config.compose import in_sweep, lock_in_sweep, of_one_run, refuse_search
+from cellstate.config.compose import in_sweep, lock_in_sweep, of_one_run, reject_search
 from cellstate.errors import RequestError
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import shortest
@@ -23,35 +23,35 @@ def run(words: list[str]) -> int:
     """Run the command."""
     options = parse(words)
     if options.multirun:
-        refuse_test(options.overrides)
+        reject_test(options.overrides)
     return run_application("train", task, words)
 
 
 def task(config: DictConfig) -> None:
-    """Train one run in the folder that Hydra made for it."""
+    """Train one run in Hydra's output folder."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
         of_one_run(config, hydra.runtime.choices.get("experiment"))
         if in_sweep():
-            refuse_test(hydra.overrides.task)
+            reject_test(hydra.overrides.task)
             lock_in_sweep(config)
         elif config.run is None:
-            refuse_search(config)
+            reject_search(config)
         if config.run is not None:
-            refuse_changes(hydra.overrides.task)
+            reject_changes(hydra.overrides.task)
         # torch is loaded here, after the config is known to be well-formed
         from cellstate.training.run import run as train
 
-        if not resume_asked(config, folder):
+        if not resume_requested(config, folder):
             score_again(train(config, shortest(folder)), quiet=config.quiet)
     except BaseException:
-        discard_unclaimed(folder)  # only if the run never began: a run that failed says so in its folder
+        discard_unclaimed(folder)  # only if the run was never started: a failed run keeps its folder
         raise
 
 
 def score_again(run: Run, *, quiet: bool) -> None:
-    """Evaluate the checkpoint of a run of debug=fast, as it would be used."""
+    """Evaluate the checkpoint of a run with debug=fast, as ``cellstate evaluate`` would."""
     if run.metrics.get("debug", {}).get("preset") != "fast":
         return
     from cellstate.training.replay import evaluate_again
@@ -61,8 +61,8 @@ def score_again(run: Run, *, quiet: bool) -> None:
         print(f"Evaluated from its checkpoint alone: {len(compared)} of {len(compared)} validation metrics identical.")
 
 
-def resume_asked(config: DictConfig, folder: Path) -> bool:
-    """Resume the run that the config asks for; return False where it asks for none, or there is none."""
+def resume_requested(config: DictConfig, folder: Path) -> bool:
+    """Resume the run requested by the config; return False if there is none."""
     from cellstate.scoring.permitted import LEDGER
     from cellstate.training.resume import find_unfinished, resume
 
@@ -73,7 +73,7 @@ def resume_asked(config: DictConfig, folder: Path) -> bool:
     if place is None:
         return False
     discard_unclaimed(folder)
-    found = None if config.run is not None else config  # what auto finds has the config of this very command
+    found = None if config.run is not None else config  # a run found by auto has the config of this command
     ledger = config.ledger if config.ledger != LEDGER else None
     done = resume(shortest(place), quiet=config.quiet, trust=config.trust, ledger=ledger, config=found)
     if done is None:
@@ -83,29 +83,19 @@ def resume_asked(config: DictConfig, folder: Path) -> bool:
     return True
 
 
-def refuse_changes(overrides: Sequence[str]) -> None:
-    """Refuse ``run=FOLDER`` beside values of the config, which is the one that the run began with.
-
-    Raises:
-        RequestError: names them.
-    """
+def reject_changes(overrides: Sequence[str]) -> None:
+    """Raise RequestError for overrides with ``run=FOLDER``, as a run is resumed with its original config."""
     others = [word for word in overrides if word.partition("=")[0] not in ("run", "trust", "ledger", "quiet")]
     if others:
-        raise RequestError(
-            f"{' '.join(others)}: a run resumes with the config that it began with; give run=FOLDER alone"
-        )
+        raise RequestError(f"{' '.join(others)}: a run is resumed with its original config; give only run=FOLDER")
 
 
-def refuse_test(overrides: Sequence[str]) -> None:
-    """Refuse to score the test split in a multirun.
-
-    Raises:
-        RequestError: a word asks for it.
-    """
+def reject_test(overrides: Sequence[str]) -> None:
+    """Raise RequestError if an override requests the test split in a multirun."""
     for word in overrides:
         key, _, value = word.lstrip("+").partition("=")
         if key == "test" and value.strip().lower() != "false":
             raise RequestError(
-                f"{word}: a multirun leaves the test split locked, as whatever is chosen among its runs would be "
-                "chosen by it; leave it out, and score the run you choose with cellstate evaluate checkpoint=FOLDER"
+                f"{word}: the test split is locked in a multirun, as runs must not be selected by test scores; remove "
+                "it, and score the selected run with cellstate evaluate checkpoint=FOLDER"
             )

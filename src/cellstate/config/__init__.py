@@ -1,1 +1,1 @@
-"""Configs: found, composed, checked against the signatures they configure; Hydra's complaints in one line each."""
+"""Find, compose and check configs, and turn Hydra's errors into one-line messages."""

@@ -1,4 +1,4 @@
-"""Running a command as a Hydra application whose errors reach the command line as they are."""
+"""Run a command as a Hydra application whose errors are raised unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Task = Callable[[DictConfig], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a command line, and what went wrong in it."""
+    """One job of a command line, and its error, if any."""
 
     number: int
     overrides: tuple[str, ...]
@@ -38,18 +38,18 @@ class Job:
 
 
 def run_application(config_name: str, task: Task, words: list[str], program: str | None = None) -> int:
-    """Run ``task`` with the config that ``words`` make of ``conf/CONFIG_NAME.yaml``.
+    """Run ``task`` with the config ``conf/CONFIG_NAME.yaml`` and the overrides in ``words``.
 
-    Hydra prints what goes wrong by itself, at length, and exits. With HYDRA_FULL_ERROR it lets the errors of its own
-    work through, so that is set while it composes, and put back to what the user has while the task runs. The
-    errors of the task are kept from it, so that a sweep goes on, and raised when all jobs are done.
+    By default Hydra prints errors and exits. With HYDRA_FULL_ERROR it raises errors of its own, so that is set while it
+    composes, and restored to the user's value while the task runs. Errors of the task are hidden from Hydra, so that a
+    sweep continues, and raised when all jobs have finished.
     """
     options = parse(words)
     before = os.environ.get(FULL_ERROR)
     jobs: list[Job] = []
 
     @functools.wraps(task)
-    def kept_from_hydra(config: DictConfig) -> None:
+    def without_errors(config: DictConfig) -> None:
         _restore(before)
         failure: Exception | None = None
         try:
@@ -62,20 +62,20 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
         if failure is not None and jobs[-1].in_sweep and before not in (None, "", "0"):
             traceback.print_exception(failure)
 
-    vars(kept_from_hydra)["full_error"] = before  # for a sweeper that runs the task itself, as that of train does
+    vars(without_errors)["full_error"] = before  # for a sweeper that runs the task itself, like that of train
     register_resolvers()
     arguments, sys.argv = sys.argv, [program or f"cellstate {config_name}", *options_first(words, options.overrides)]
     home = None if (folder := home_of(config_name)) is None else str(folder)
     os.environ[FULL_ERROR] = "1"
     try:
-        hydra.main(version_base="1.3", config_path=home, config_name=config_name)(kept_from_hydra)()
-    except SystemExit as ended:  # of --help and the like
+        hydra.main(version_base="1.3", config_path=home, config_name=config_name)(without_errors)()
+    except SystemExit as ended:  # from --help and similar
         return int(ended.code or 0)
     except Exception as error:
-        if isinstance(error, BrokenPipeError):  # whoever read --help has seen enough
+        if isinstance(error, BrokenPipeError):  # the reader of --help has closed the pipe
             raise
         if isinstance(error, OSError) and not isinstance(error, HydraException):
-            # In making the run folder: all else that touches files happens within the task.
+            # From creating the run folder: all other file access is in the task.
             raise no_run_folder(error.filename or ".", error) from error
         overrides = [*options.overrides, *search_path(options.config_dir)]
         several = options.multirun or any(word.startswith("hydra.mode=") for word in options.overrides)
@@ -90,36 +90,36 @@ def run_application(config_name: str, task: Task, words: list[str], program: str
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Return what Hydra will read of a command line, before it does so.
+    """Parse a command line with Hydra's parser, before Hydra does so.
 
     Raises:
-        RequestError: an option that Hydra does not have, or one without its value; Hydra would print its usage.
+        RequestError: an unknown option or one without a value, for which Hydra would print its usage.
     """
     parser = get_args_parser()
-    parser.error = _refuse
+    parser.error = _raise_error
     options, unknown = parser.parse_known_intermixed_args(list(words))
     if unknown:
         known = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "overrides"]
         raise RequestError(f"{' '.join(unknown)}: unknown option{did_you_mean(unknown[0].partition('=')[0], known)}")
     if options.config_dir is not None and not Path(options.config_dir).is_dir():
         raise RequestError(f"--config-dir {options.config_dir}: no such folder")
-    if options.experimental_rerun is not None:  # a pickle, which runs whatever it holds
+    if options.experimental_rerun is not None:  # a pickle, which can run code
         raise RequestError("--experimental-rerun: is not supported; resume a run with cellstate train run=FOLDER")
     modes = {"--run": options.run, "-m": options.multirun, "--cfg": options.cfg, "--info": options.info}
     if len(asked := [mode for mode, value in modes.items() if value]) > 1:
-        raise RequestError(f"{' and '.join(asked)}: one of them at a time")
+        raise RequestError(f"{' and '.join(asked)}: are mutually exclusive")
     if options.resolve and not (options.cfg or options.help):
-        raise RequestError("--resolve: is for --cfg and --help")
+        raise RequestError("----resolve: requires --cfg or --help")
     return options
 
 
-def _refuse(message: str) -> NoReturn:
-    """Raise what argparse would print with its usage before it exits."""
+def _raise_error(message: str) -> NoReturn:
+    """Raise the error that argparse would print before it exits."""
     raise RequestError(message.removeprefix("argument "))
 
 
 def options_first(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Return the words with all overrides at the end: Hydra does not understand any that stand after an option."""
+    """Return the words with all overrides at the end, as Hydra does not accept them between options."""
     options = list(words)
     for override in overrides:
         options.remove(override)
@@ -128,14 +128,14 @@ def options_first(words: Sequence[str], overrides: Sequence[str]) -> list[str]:
 
 def _this_job(error: Exception | None) -> Job:
     config, swept = HydraConfig.get(), in_sweep()
-    overrides: Any = OmegaConf.to_container(config.overrides.task, resolve=False)  # seed=${...} is a text here
+    overrides: Any = OmegaConf.to_container(config.overrides.task, resolve=False)  # seed=${...} stays a string here
     return Job(config.job.num if swept else 0, tuple(overrides), error, swept)
 
 
 def summary(jobs: Sequence[Job]) -> Exception | None:
-    """Return one error for all jobs that failed, each named by the overrides that the others do not share.
+    """Return one error for all failed jobs, each named by the overrides that differ between jobs.
 
-    The error of a single run is returned as it is; None where nothing failed.
+    The error of a single run is returned unchanged; None if nothing failed.
     """
     failed = [job for job in jobs if job.error is not None]
     if not failed or not failed[0].in_sweep:
@@ -145,15 +145,15 @@ def summary(jobs: Sequence[Job]) -> Exception | None:
     for job in failed:
         name = f"job {job.number} ({' '.join(word for word in job.overrides if word not in shared)})"
         problems += [f"{name}: {line}" for line in _problems(job.error)]
-    all_refused = all(isinstance(job.error, RequestError) for job in failed)
-    return RequestError(*problems) if all_refused else RunError(*problems)
+    all_rejected = all(isinstance(job.error, RequestError) for job in failed)
+    return RequestError(*problems) if all_rejected else RunError(*problems)
 
 
 def _problems(error: Exception | None) -> Iterator[str]:
     if isinstance(error, CellstateError):
         yield from error.problems
     else:
-        yield f"{type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows where"
+        yield f"{type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows the traceback"
 
 
 def _restore(value: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Checks a composed config against the signatures it configures, and reports all of its problems at once."""
+"""Check a composed config against the signatures that it configures, and report all problems at once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from cellstate.config.signatures import FILLED_IN, argument_problems, shown, val
 from cellstate.errors import RequestError, did_you_mean
 
 KEYS = (  # of the config of a run
-    *("experiment", "debug", "seed", "data", "model", "backbone", "optimizer", "scheduler"),
+    *("experiment", "debug", "seed", "ensemble", "data", "model", "backbone", "optimizer", "scheduler"),
     *("callbacks", "checkpoint", "trainer", "logger", "sweep"),
     *("test", "ledger", "report", "run", "resume", "trust", "quiet"),
 )
 SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint", "trainer", "debug")
-# Keys that say how a command is given and watched, not what it trains.
+# Keys that do not affect training.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
-# What a preset sets wherever there is such a key: not every network, optimiser or model has each of them.
+# Keys that a preset sets if they exist: not every network, optimizer or model has all of them.
 WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
-LARGEST_SEED = 2**32 - 1  # what numpy takes
+LARGEST_SEED = 2**32 - 1  # limit of numpy
+LARGEST_ENSEMBLE = 100
 
 
 def plain(config: Any) -> Any:
@@ -36,9 +37,9 @@ def plain(config: Any) -> Any:
 
 
 def recorded(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config with the path of the data made absolute, so that it holds from any folder."""
+    """Return the resolved config with absolute data paths, so that it is valid from any folder."""
     values = plain(config)
-    values.pop("trust", None)  # whom to trust is decided by each command for itself
+    values.pop("trust", None)  # trust is granted per command
     data = values.get("data")
     for key in ("path", "test_path"):
         if isinstance(data, dict) and data.get(key):
@@ -47,7 +48,7 @@ def recorded(config: DictConfig) -> dict[str, Any]:
 
 
 def debugged(config: Mapping[str, Any]) -> str | None:
-    """Return the name of the preset in a run's config, which may come from anywhere; None where there is none."""
+    """Return the name of the debug preset in a run's config, which is untrusted; None if there is none."""
     section = config.get("debug")
     if not section:
         return None
@@ -57,12 +58,12 @@ def debugged(config: Mapping[str, Any]) -> str | None:
 
 
 def drop_unknown(config: DictConfig) -> None:
-    """Drop from a config those keys of ``WHERE_KNOWN`` that its classes do not have."""
+    """Remove from a config the keys of ``WHERE_KNOWN`` that its classes do not have."""
     for section, key in WHERE_KNOWN:
         node = config.get(section)
         if not OmegaConf.is_dict(node) or key not in node:
             continue
-        if (factory := _locate(node.get("_target_"))) is None:  # which is reported where the whole config is checked
+        if (factory := _locate(node.get("_target_"))) is None:  # reported by ``check``
             continue
         parameters = inspect.signature(factory).parameters
         if key not in parameters and not any(found.kind is found.VAR_KEYWORD for found in parameters.values()):
@@ -71,15 +72,12 @@ def drop_unknown(config: DictConfig) -> None:
 
 
 def check(config: DictConfig) -> None:
-    """Hold every section of a config against the signature of its ``_target_``.
+    """Check every section of a config against the signature of its ``_target_``.
 
-    What a preset of ``debug`` sets in vain is dropped before.
-
-    Args:
-        config: the composed config of a run.
+    Keys of a ``debug`` preset that do not apply are removed first.
 
     Raises:
-        RequestError: holds one line for each unknown key, wrong type and value out of range.
+        RequestError: one line for each unknown key, wrong type and value out of range.
     """
     if config.get("debug"):
         drop_unknown(config)
@@ -97,7 +95,7 @@ def check(config: DictConfig) -> None:
     problems += _trainer_problems(values.get("trainer") or {})
     for group in ("callbacks", "logger"):
         if group not in values:
-            problems.append(f"{group}: is missing; leave it, and set to null those of its members that you do not want")
+            problems.append(f"{group}: is missing; keep it, and set unwanted members to null")
         for name, node in chosen(values.get(group)).items():
             problems += _problems(f"{group}.{name}", _without_open_mode(node), set())
     if problems:
@@ -105,10 +103,10 @@ def check(config: DictConfig) -> None:
 
 
 def check_values(values: Mapping[str, Any], options: type) -> None:
-    """Hold the values of a flat config, such as a command's own, against the annotations of a class.
+    """Check the values of a flat config against the annotations of a class.
 
     Raises:
-        RequestError: holds one line for each wrong type and value out of range.
+        RequestError: one line for each wrong type and value out of range.
     """
     problems = [
         problem
@@ -125,7 +123,7 @@ def chosen(group: Any) -> dict[str, Any]:
 
 
 def _without_open_mode(callback: Any) -> Any:
-    """Leave out ``mode: null``, which is filled in with the direction of the metric that the callback monitors."""
+    """Remove ``mode: null``, which is replaced with the direction of the monitored metric."""
     if not isinstance(callback, Mapping) or callback.get("mode", "") is not None:
         return callback
     return {key: value for key, value in callback.items() if key != "mode"}
@@ -133,11 +131,14 @@ def _without_open_mode(callback: Any) -> Any:
 
 def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if not _is_seed(values.get("seed")):
-        yield f"seed={shown(values.get('seed'))}: should be a whole number from 0 to {LARGEST_SEED}"
+        yield f"seed={shown(values.get('seed'))}: should be an integer from 0 to {LARGEST_SEED}"
     if values.get("resume") not in (None, "auto"):
-        yield f"resume={shown(values['resume'])}: should be auto, or null; a certain run resumes with run=FOLDER"
+        yield f"resume={shown(values['resume'])}: should be auto or null; to resume a specific run, use run=FOLDER"
     if not isinstance(values.get("ledger"), str) or not values["ledger"]:
         yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
+    size = values.get("ensemble", 1)
+    if not (isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST_ENSEMBLE):
+        yield f"ensemble={shown(size)}: should be an integer from 1 to {LARGEST_ENSEMBLE}"
     for key in ("report", "quiet", "test"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"
@@ -148,24 +149,24 @@ def _is_seed(value: Any) -> bool:
 
 
 def _without_wrong_seed(section: Any, values: Mapping[str, Any]) -> Any:
-    """Leave out a seed that is the run's own: if that is wrong, one line says so."""
+    """Remove an invalid seed that equals that of the run, to report it only once."""
     if not isinstance(section, Mapping) or "seed" not in section or section["seed"] != values.get("seed"):
         return section
     return section if _is_seed(section["seed"]) else {key: part for key, part in section.items() if key != "seed"}
 
 
 def _trainer_problems(trainer: Any) -> Iterator[str]:
-    """Yield what Lightning accepts and what leaves a run without steps, or without the score it is chosen by."""
+    """Yield problems that Lightning accepts, but that leave a run without steps or validation."""
     if not isinstance(trainer, Mapping):
         return
     for key in ("max_epochs", "max_steps", "limit_train_batches"):
         if _is_number(trainer.get(key)) and trainer[key] == 0:
-            yield f"trainer.{key}=0: nothing would be trained; give more than 0"
+            yield f"trainer.{key}=0: nothing would be trained; set a value above 0"
     if _is_number(trainer.get("limit_val_batches")) and trainer["limit_val_batches"] == 0:
-        yield "trainer.limit_val_batches=0: the best checkpoint is chosen by the validation loss; give more than 0"
+        yield "trainer.limit_val_batches=0: the best checkpoint is selected by the validation loss; set a value above 0"
     clip = trainer.get("gradient_clip_val")
     if isinstance(clip, (int, float)) and clip < 0:
-        yield f"trainer.gradient_clip_val={clip}: a norm is 0 or more; null turns clipping off"
+        yield f"trainer.gradient_clip_val={clip}: a norm cannot be negative; null disables clipping"
 
 
 def _is_number(value: Any) -> bool:
@@ -174,16 +175,16 @@ def _is_number(value: Any) -> bool:
 
 def _problems(section: str, values: Any, filled_in: set[str]) -> list[str]:
     if not isinstance(values, Mapping) or "_target_" not in values:
-        return [f"{section}: names no class; choose one of its configs, such as {section}=NAME (see: cellstate list)"]
+        return [f"{section}: has no _target_; choose one of its configs with {section}=NAME (see: cellstate list)"]
     target = values["_target_"]
     factory = _locate(target)
     if factory is None:
-        return [f"{section}._target_={target}: there is no such class; check its spelling, and that it is installed"]
+        return [f"{section}._target_={target}: class not found; check its spelling, and that it is installed"]
     return list(argument_problems(section, factory, values, filled_in))
 
 
 def _locate(target: Any) -> Any:
-    """Return the class or function of a dotted name; None where there is none, without Hydra's word about it."""
+    """Return the class or function of a dotted name; None if not found, without Hydra's log message."""
     log = logging.getLogger("hydra.utils")
     was_disabled, log.disabled = log.disabled, True
     try:

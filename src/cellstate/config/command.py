@@ -1,7 +1,7 @@
-"""A command made of one function: its parameters are the keys, their annotations the types, ranges and meanings.
+"""Commands defined by one function: its parameters are the keys, their annotations the types, ranges and descriptions.
 
-From the signature follow the config that Hydra composes (``--cfg job``, completion, ``-m``, unknown keys), the check
-of the values, and the help. Annotations that a function of the Python API shares stand in ``config/options.py``.
+The signature determines the config that Hydra composes (``--cfg job``, completion, ``-m``, unknown keys), the checks of
+the values, and the help. Annotations shared with functions of the Python API are in ``config/options.py``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Option:
     """One key of a command.
 
     Attributes:
-        key: its name; of a key within another, such as ``data.path``, with a dot.
+        key: its name; dotted for a nested key such as ``data.path``.
         annotation: its type and range.
-        default: its value where none is given; None for a key that must be given.
-        required: whether it must be given.
+        default: its default value; None for a required key.
+        required: whether it has no default.
     """
 
     key: str
@@ -51,9 +51,9 @@ class Option:
 
     @property
     def line(self) -> tuple[str, str]:
-        """The key with its default, and what it means."""
+        """The key with its default, and its description."""
         if self.required:
-            return f"{self.key}=", f"{meaning(self.annotation)} (needed)"
+            return f"{self.key}=", f"{meaning(self.annotation)} (required)"
         return f"{self.key}={shown(self.default)}", meaning(self.annotation)
 
 
@@ -62,10 +62,10 @@ class Command:
     """A function as a command.
 
     Attributes:
-        function: is called with the values, once they are checked; its docstring's first paragraph is the help's.
-        usage: what follows the command's name in the usage line; names each key that must be given.
-        examples: lines that end the help.
-        rewrite: what happens to the words of a command line before Hydra reads them.
+        function: called with the checked values; the first paragraph of its docstring is shown in the help.
+        usage: arguments in the usage line, including all required keys.
+        examples: lines at the end of the help.
+        rewrite: transforms the words of a command line before Hydra parses them.
     """
 
     function: Callable[..., None]
@@ -78,13 +78,13 @@ class Command:
         return self.application(self.rewrite(words))
 
     def application(self, words: Words) -> int:
-        """Give words to Hydra as they stand, as completion does."""
+        """Pass words to Hydra unchanged, as for completion."""
         ConfigStore.instance().store(name=self.name, node=self.config(), provider="cellstate")
         return run_application(self.name, self.task, words)
 
     @property
     def name(self) -> str:
-        """The command's name, which is its module's."""
+        """Name of the command and of its module."""
         return self.function.__module__.rpartition(".")[2]
 
     @cached_property
@@ -121,11 +121,7 @@ class Command:
         return {"app_name": f"cellstate {self.name}", "header": header, "footer": "", "template": template}
 
     def task(self, config: DictConfig) -> None:
-        """Check the values, all at once, and call the function.
-
-        Raises:
-            RequestError: holds a line for each key that is unknown, needed, or of another type or range.
-        """
+        """Check all values, and call the function."""
         values: dict[str, Any] = plain(config)
         self.check(values)
         sections = {option.key.partition(".")[0] for option in self.options if "." in option.key}
@@ -136,28 +132,28 @@ class Command:
         self.function(**given)
 
     def check(self, values: Mapping[str, Any]) -> None:
-        """Hold values against the options (RequestError)."""
+        """Check values against the options (RequestError)."""
         flat = dict(flattened(values, {option.key for option in self.options}))
         known = {option.key: option for option in self.options}
         problems = [f"{key}: unknown key{did_you_mean(key, known)}" for key in flat if key not in known]
-        needed = [key for key, option in known.items() if option.required and flat.get(key) is None]
-        if needed:
-            what = f", {meaning(known[needed[0]].annotation)}" if len(needed) == 1 else ""
-            problems.append(f"{', '.join(needed)}: a value is needed; give {self.usage.partition(' [')[0]}{what}")
+        missing = [key for key, option in known.items() if option.required and flat.get(key) is None]
+        if missing:
+            what = f", {meaning(known[missing[0]].annotation)}" if len(missing) == 1 else ""
+            problems.append(f"{', '.join(missing)}: a value is required; set {self.usage.partition(' [')[0]}{what}")
         for key, option in known.items():
-            if key not in needed and key in flat:
+            if key not in missing and key in flat:
                 problems += value_problems(key, flat[key], option.annotation)
         if problems:
             raise RequestError(*problems)
 
 
 def command(usage: str, *examples: str, rewrite: Callable[[Words], Words] = list) -> Callable[..., Command]:
-    """Return a decorator that makes a function a command; see ``Command``."""
+    """Return a decorator that turns a function into a ``Command``."""
     return lambda function: Command(function, usage, examples, rewrite)
 
 
 def options_of(function: Callable[..., None]) -> Iterator[Option]:
-    """Yield a function's parameters as options; one whose type is a TypedDict gives an option for each of its keys."""
+    """Yield a function's parameters as options; a TypedDict yields an option for each of its keys."""
     hints = typing.get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         if typing.is_typeddict(hints[name]):
@@ -171,7 +167,7 @@ def options_of(function: Callable[..., None]) -> Iterator[Option]:
 
 
 def names_path(annotation: Any) -> bool:
-    """Say whether a type is ``Path``, or one of its members is."""
+    """Whether a type is ``Path`` or a union with it."""
     return annotation is Path or any(map(names_path, typing.get_args(annotation)))
 
 

@@ -1,4 +1,4 @@
-"""Composing a config, for the command line and for Python, and what becomes of it in a run or a sweep."""
+"""Compose a config, for the command line and for Python, and adapt it to a run or a sweep."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from cellstate.config.explain import explain
 from cellstate.config.paths import config_folder, hydra_for, search_path
 from cellstate.errors import RequestError
 
-OF_SWEEP = ("sweep.json", "study.journal")  # one of them lies in the folder of every search
+OF_SWEEP = ("sweep.json", "study.journal")  # the folder of every search contains one of them
 
 
 def register_resolvers() -> None:
-    """Make known ``${run_id:}``, eight hexadecimal digits drawn once for each config, and ``${experiment_folder:}``.
+    """Register ``${run_id:}``, eight hexadecimal digits drawn once for each config, and ``${experiment_folder:}``.
 
-    The digits are a run's id wherever it is tracked: of 5000 runs two would share one of six digits more likely than
-    not.
+    The digits identify a run in all loggers. With only six digits, a collision among 5000 runs would be likely.
     """
     OmegaConf.register_new_resolver("run_id", lambda: secrets.token_hex(4), use_cache=True, replace=True)
     OmegaConf.register_new_resolver("experiment_folder", experiment_folder, replace=True)
 
 
 def experiment_folder(*, _root_: DictConfig) -> str:
-    """Return the folder of the runs of an experiment: its name; before it that of the search that it is the best of."""
+    """Return the folder of an experiment's runs: its name, prefixed with that of the search that found it, if any."""
     runtime = _root_.hydra.runtime
     name = str(runtime.choices.get("experiment"))
     place = own_folder(runtime.config_sources, name)
@@ -40,12 +39,7 @@ def experiment_folder(*, _root_: DictConfig) -> str:
 
 
 def own_folder(sources: Sequence[Mapping[str, Any]], experiment: str) -> Path | None:
-    """Return the folder of the user's own that an experiment lies in; None where it is one of cellstate's.
-
-    Args:
-        sources: ``hydra.runtime.config_sources``, in the order in which Hydra looks.
-        experiment: its name.
-    """
+    """Return the user's config folder that contains an experiment; None for one of cellstate's."""
     for source in sources:
         place = Path(source["path"]).resolve()
         if source["schema"] == "file" and (place / "experiment" / f"{experiment}.yaml").is_file():
@@ -57,10 +51,10 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
     """Compose a primary config as Hydra's command line does.
 
     Returns:
-        The config, and the run folder that it leads to.
+        The config, and its run folder.
 
     Raises:
-        RequestError: an override names what is not there, or cannot be parsed.
+        RequestError: an unknown or invalid override.
     """
     register_resolvers()
     if config_dir is not None and not Path(config_dir).expanduser().is_dir():
@@ -80,19 +74,18 @@ def compose(name: str, overrides: Sequence[str], *, config_dir: str | Path | Non
 
 
 def of_one_run(config: DictConfig, choice: str | None) -> None:
-    """Make of what was composed the config of one run, in place.
+    """Turn a composed config into that of one run, in place.
 
-    It keeps which experiment it came from, unless it is one that a run saved, which knows its own. Of the comparison
-    that the run belongs to, it keeps what that sets of the run, but not what it asks of all of its runs.
+    It records the name of its experiment, and drops the section of the comparison that the run belongs to.
 
     Raises:
-        RequestError: the experiment's keys lie under ``experiment`` and would change nothing.
+        RequestError: the experiment's keys are nested under ``experiment``, where they have no effect.
     """
     named = config.get("experiment")
     if OmegaConf.is_dict(named):
         raise RequestError(
-            f"experiment={choice}: its keys change nothing, as they belong to the experiment alone; "
-            "make '# @package _global_' the first line of its file"
+            f"experiment={choice}: its keys have no effect outside the package 'experiment'; add "
+            "'# @package _global_' as the first line of its file"
         )
     with open_dict(config):
         config.experiment = str(choice or named or "custom")
@@ -100,22 +93,18 @@ def of_one_run(config: DictConfig, choice: str | None) -> None:
 
 
 def in_sweep() -> bool:
-    """Say whether this process runs a job of a multirun."""
+    """Whether this process runs a job of a multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def lock_in_sweep(config: DictConfig) -> None:
-    """Lock the test split of a job of a multirun, whatever it asks: what is chosen among must not be chosen by it."""
+    """Lock the test split of a job of a multirun, as runs must not be selected by test scores."""
     if in_sweep():
         with open_dict(config):
             config.test = False
 
 
-def refuse_search(config: DictConfig) -> None:
-    """Refuse to train one run of a search as if it were one by itself.
-
-    Raises:
-        RequestError: says what asks for a search.
-    """
+def reject_search(config: DictConfig) -> None:
+    """Raise RequestError if the config of a single run requests a search."""
     if "space" in (config.get("sweep") or {}):
-        raise RequestError("sweep: is a search, which is many runs; give it to cellstate train -m")
+        raise RequestError("sweep: is a search, which consists of many runs; use cellstate train -m")

@@ -1,7 +1,7 @@
-"""What is wrong with a request that Hydra cannot compose, a line for each problem: what is wrong, where, what to do.
+"""Explain why Hydra cannot compose a config, in one line per problem: what is wrong, where, what to do.
 
-Nothing here reads the wording of Hydra or OmegaConf. The overrides are held against the config that they would change
-(``overrides.py``); what is wrong in a file is taken from the attributes of the exceptions.
+Nothing here parses messages of Hydra or OmegaConf. Overrides are checked against the config that they would change
+(``overrides.py``); problems in files are taken from the attributes of exceptions.
 """
 
 from __future__ import annotations
@@ -29,18 +29,11 @@ REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # in OmegaConf's grammar, to another 
 
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str], *, multirun: bool = False) -> Exception:
-    """Return a RequestError for what Hydra complains about; any other error is returned as it is.
-
-    Args:
-        error: what Hydra raised.
-        config_name: the primary config that was asked for.
-        overrides: what stood on the command line, ``hydra.searchpath`` for a folder of the user's own included.
-        multirun: whether a key may have several values.
-    """
+    """Return a RequestError for an error of Hydra; other errors are returned unchanged."""
     if isinstance(error, MarkedYAMLError):
         return RequestError(_bad_yaml(error))
     of_hydra = isinstance(error, (HydraException, OmegaConfBaseException))
-    if not of_hydra and not isinstance(error, ValueError):  # which Hydra raises for a group that is given a number
+    if not of_hydra and not isinstance(error, ValueError):  # raised by Hydra if a group is set to a number
         return error
     problems = list(wrong_overrides(config_name, overrides, multirun=multirun))
     if not problems and of_hydra:
@@ -56,7 +49,7 @@ def _bad_yaml(error: MarkedYAMLError) -> str:
 
 
 def wrong_files(error: BaseException | None, config_name: str) -> Iterator[str]:
-    """Yield what an exception of Hydra or OmegaConf, or one that caused it, says in its attributes."""
+    """Yield the problem described by the attributes of an exception of Hydra or OmegaConf, or of its causes."""
     while error is not None:
         if isinstance(error, MissingConfigException) and error.missing_cfg_file:
             yield _missing_file(error)
@@ -70,7 +63,7 @@ def wrong_files(error: BaseException | None, config_name: str) -> Iterator[str]:
 def _missing_file(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     if not group:
-        return f"--config-name {choice}: there is no such config"
+        return f"----config-name {choice}: unknown config"
     options = error.options or [file.stem for file in (config_folder() / group).glob("*.yaml")]
     return missing_choice(group, choice, options)
 
@@ -80,14 +73,14 @@ def _wrong_node(error: OmegaConfBaseException, config_name: str) -> str | None:
         return None
     key = str(error.full_key)
     if isinstance(error, MissingMandatoryValue):
-        return f"{key}: a value is needed, give {key}=VALUE"
+        return f"{key}: a value is required; set {key}=VALUE"
     composed = Composed.alone(config_name)
     if isinstance(error, InterpolationKeyError):
         written: Any = OmegaConf.to_container(error.parent_node, resolve=False) if error.parent_node else {}
         text = str(written.get(error.key)) if isinstance(written, Mapping) else key
         reference = REFERENCE.search(text)
         hint = composed.nearest(reference[1]) if composed and reference else ""
-        return f"{key}: {text} refers to a key that is not there{hint}"
+        return f"{key}: {text} refers to an unknown key{hint}"
     if isinstance(error, (ConfigAttributeError, ConfigKeyError)):
         return f"{key}: unknown key{composed.nearest(key) if composed else ''}"
     return None

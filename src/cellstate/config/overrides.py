@@ -1,4 +1,4 @@
-"""Overrides of a command line, held against the config that they would change: what each asks for in vain."""
+"""Check the overrides of a command line against the config that they would change."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from yaml import MarkedYAMLError
 from cellstate.config.paths import home_of, hydra_for
 from cellstate.errors import did_you_mean
 
-# Launchers that come with an extra of the package.
+# launcher -> the extra that installs it
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 def wrong_overrides(config_name: str, overrides: Sequence[str], *, multirun: bool = False) -> Iterator[str]:
-    """Yield a line for each override that cannot be read, or asks for what is not there."""
-    if unreadable := list(_unreadable(overrides)):
-        yield from unreadable
+    """Yield a line for each override that cannot be parsed, or refers to an unknown key or choice."""
+    if unparsable := list(_unparsable(overrides)):
+        yield from unparsable
         return
     if not overrides:
         return
@@ -46,7 +46,7 @@ def wrong_overrides(config_name: str, overrides: Sequence[str], *, multirun: boo
         wrong = {id(word): problem for word in choices if (problem := _wrong_choice(word, groups[word.key_or_group]))}
         right = [word for word in choices if id(word) not in wrong]
         composed = Composed.of(config_name, right, folders)
-    if composed is None:  # what is wrong lies in a file
+    if composed is None:  # the problem is in a file
         yield from wrong.values()
         return
     added = [word.key_or_group for word in keys if word.is_add() or word.is_force_add()]
@@ -61,12 +61,12 @@ def wrong_overrides(config_name: str, overrides: Sequence[str], *, multirun: boo
 
 @dataclass(frozen=True)
 class Composed:
-    """A config as the right choices of groups make it.
+    """A config composed from the valid choices of groups.
 
     Attributes:
-        values: nested mappings, interpolations and missing values as they are written.
-        choices: group -> chosen config, for each group that is chosen from.
-        groups: the groups that there are to choose from.
+        values: nested mappings with unresolved interpolations and missing values.
+        choices: group -> chosen config.
+        groups: all available groups.
     """
 
     values: Mapping[str, Any]
@@ -75,29 +75,25 @@ class Composed:
 
     @classmethod
     def of(cls, config_name: str, words: Iterable[Override], folders: Sequence[str]) -> Composed | None:
-        """Compose within ``hydra_for``; return None where the files cannot be composed at all."""
+        """Compose inside ``hydra_for``; return None if the files cannot be composed at all."""
         first = [_first_value(word) for word in words if not word.is_add() and not word.is_delete()]
         for attempt in ([*first, *folders], folders):
             try:
                 config = compose(config_name, list(attempt), return_hydra_config=True)
             except (HydraException, OmegaConfBaseException, ValueError, MarkedYAMLError):
-                continue  # which explain() was called with, or which is a group that nothing is chosen from
+                continue  # the error that is being explained, or a group without a choice
             values: Any = OmegaConf.to_container(config, resolve=False)
             return cls(values, values["hydra"]["runtime"]["choices"], _groups_of(config_name))
         return None
 
     @classmethod
     def alone(cls, config_name: str) -> Composed | None:
-        """Compose the primary config as it is without any override."""
+        """Compose the primary config without overrides."""
         with hydra_for(config_name):
             return cls.of(config_name, [], [])
 
     def node(self, key: str) -> Any:
-        """Return what stands at a dotted key.
-
-        Raises:
-            KeyError: there is no such key.
-        """
+        """Return the value of a dotted key."""
         node: Any = self.values
         for part in re.split(r"[.\[\]]+", key.rstrip("]")):
             if isinstance(node, list) and part.isdigit() and int(part) < len(node):
@@ -109,19 +105,19 @@ class Composed:
         return node
 
     def nearest(self, key: str) -> str:
-        """Return a hint at keys of the same section by their last part, else at any key."""
+        """Return a hint with similar keys of the same section, else with any similar key."""
         known = {*self.groups, *_paths(self.values)} - {key}
         section, _, last = key.rpartition(".")
-        beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
-        if section and beside:
-            hint = did_you_mean(last, beside)
+        siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
+        if section and siblings:
+            hint = did_you_mean(last, siblings)
             return hint.replace("mean '", f"mean '{section}.") if "did you mean" in hint else f"{hint} in {section}"
         hint = did_you_mean(key, known)
         return hint if "did you mean" in hint else did_you_mean("", (name for name in known if "." not in name))
 
 
 def _groups_of(config_name: str) -> list[str]:
-    """Return the config groups that a primary config chooses from."""
+    """Return the available groups of a primary config."""
     home = home_of(config_name)
     return [] if home is None else [entry.name for entry in home.iterdir() if entry.is_dir() and entry.name != "hydra"]
 
@@ -137,12 +133,12 @@ def _paths(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _options(loader: ConfigLoader, group: str, config_name: str, folders: Sequence[str]) -> list[str]:
-    """Return what a group offers, in the user's own folders too; nothing where it is no group."""
+    """Return the choices of a group, including users' folders; empty if it is not a group."""
     return [] if "." in group else loader.get_group_options(group, ObjectType.CONFIG, config_name, list(folders))
 
 
 def _values(word: Override) -> list[Any]:
-    """Return the values of an override, each of those of a sweep."""
+    """Return the value of an override, or all values of a sweep."""
     return list(word.sweep_string_iterator()) if word.is_discrete_sweep() else [word.value()]
 
 
@@ -153,13 +149,13 @@ def _first_value(word: Override) -> str:
 
 
 def _wrong_choice(word: Override, options: Sequence[str]) -> str | None:
-    """Return what is wrong with the names that an override chooses from a group."""
+    """Return the problem of an override's choice from a group, if any."""
     group = word.key_or_group
     for value in _values(word):
         if word.is_delete() and value is None:
             continue
         if not isinstance(value, (str, list)):
-            return f"{word.input_line}: names no {group}; there are: {', '.join(sorted(options))}"
+            return f"{word.input_line}: is not a {group} config; choose one of {', '.join(sorted(options))}"
         for name in value if isinstance(value, list) else [value]:
             if str(name) not in options:
                 shown = f"[{name}]" if isinstance(value, list) else name
@@ -168,26 +164,26 @@ def _wrong_choice(word: Override, options: Sequence[str]) -> str | None:
 
 
 def missing_choice(group: str, choice: str, options: Iterable[str], *, shown: str | None = None) -> str:
-    """Return the line about a choice that a group does not offer."""
+    """Return the message for a choice that a group does not have."""
     if group == "hydra/launcher" and choice in EXTRAS:
         return f"{group}={choice}: is not installed; pip install 'cellstate[{EXTRAS[choice]}]'"
-    return f"{group}={shown or choice}: there is no such {group}{did_you_mean(choice, options)}"
+    return f"{group}={shown or choice}: unknown {group}{did_you_mean(choice, options)}"
 
 
 def _wrong_group(word: Override, composed: Composed) -> str | None:
-    """Return what is wrong with the group of an override whose names are right."""
+    """Return the problem of an override of a group with a valid choice, if any."""
     group, is_chosen = word.key_or_group, word.get_key_element().lstrip("+~") in composed.choices
     if word.is_add() and is_chosen:
-        return f"+{group}: is chosen already; leave out the +"
+        return f"+{group}: is already chosen; remove the +"
     if word.is_delete() and not is_chosen:
-        return f"~{group}: there is no such key{composed.nearest(group)}"
+        return f"~{group}: unknown key{composed.nearest(group)}"
     if not word.is_add() and not is_chosen:
         return f"{group}: unknown config group or key{composed.nearest(group)}"
     return None
 
 
 def _wrong_key(word: Override, composed: Composed, added: Sequence[str]) -> str | None:
-    """Return what is wrong with the key of an override; ``added`` are the keys that overrides bring along."""
+    """Return the problem of the key of an override, if any; ``added`` are keys added by overrides."""
     key = word.key_or_group
     if word.is_force_add() or any(key.startswith(f"{other}.") for other in added):
         return None
@@ -196,25 +192,21 @@ def _wrong_key(word: Override, composed: Composed, added: Sequence[str]) -> str 
     except KeyError:
         if word.is_add() or key in added:
             return None
-        return f"{'~' if word.is_delete() else ''}{key}: {_not_there(word)}{composed.nearest(key)}"
+        return f"{'~' if word.is_delete() else ''}{key}: unknown key{composed.nearest(key)}"
     if word.is_add() and value is not None and not isinstance(word.value(), (Mapping, list)):
-        return f"+{key}: is there already; leave out the +"
+        return f"+{key}: already exists; remove the +"
     return None
 
 
-def _not_there(word: Override) -> str:
-    return "there is no such key" if word.is_delete() else "unknown key"
-
-
 def _several(word: Override, *, multirun: bool) -> str | None:
-    """Return that a key has several values where one is wanted."""
+    """Return the problem of several values for a key in a single run, if any."""
     if multirun or not word.is_sweep_override():
         return None
     key, _, value = str(word.input_line).partition("=")
-    return f"{word.input_line}: several values; for a run with each of them add -m, for a list write {key}=[{value}]"
+    return f"{word.input_line}: several values; add -m to run with each of them, or write {key}=[{value}] for a list"
 
 
-def _unreadable(overrides: Sequence[str]) -> Iterator[str]:
+def _unparsable(overrides: Sequence[str]) -> Iterator[str]:
     """Yield a line for each override that is not ``KEY=VALUE`` in Hydra's grammar."""
     parser = OverridesParser.create()
     for word in overrides:
@@ -222,17 +214,17 @@ def _unreadable(overrides: Sequence[str]) -> Iterator[str]:
             if not parser.parse_override(word).key_or_group.strip():
                 yield f"{word}: has no key; write KEY=VALUE"
         except HydraException:
-            yield f"{word}: {_why_unreadable(word)}"
+            yield f"{word}: {_why_unparsable(word)}"
 
 
-def _why_unreadable(word: str) -> str:
+def _why_unparsable(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals:
         return f"has no value; write {word}=VALUE"
     if not key.strip():
         return "has no key; write KEY=VALUE"
     if not re.fullmatch(r"(~|\+{0,2})[\w./@:$-]+", key):
-        return f"{key!r} cannot be a key; write KEY=VALUE"
+        return f"{key!r} is not a valid key; write KEY=VALUE"
     for opening, closing in ("[]", "{}", "()"):
         if value.count(opening) != value.count(closing):
             missing = closing if value.count(opening) > value.count(closing) else opening
@@ -240,4 +232,4 @@ def _why_unreadable(word: str) -> str:
     for quote in "'\"":
         if value.count(quote) % 2:
             return f"a quote ({quote}) is not closed"
-    return f"the value holds special characters; put it in quotes, '{key}=\"{value}\"'"
+    return f"the value contains special characters; quote it, '{key}=\"{value}\"'"

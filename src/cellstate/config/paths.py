@@ -1,4 +1,4 @@
-"""Where configs lie: cellstate's own, and those in a folder of the user's."""
+"""Locations of configs: those of cellstate, and those in a user's folder."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hydra.core.global_hydra import GlobalHydra
 
 
 def config_folder() -> Path:
-    """Return where cellstate's own configs lie: in the installed package, or at the top of the checkout."""
+    """Return the folder of cellstate's configs: in the installed package, or at the root of the repository."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def home_of(config_name: str) -> Path | None:
-    """Return the folder of a primary config; None where it is made of a command's signature (``config/command.py``)."""
+    """Return the folder of a primary config; None if it is built from a signature (``config/command.py``)."""
     return config_folder() if (config_folder() / f"{config_name}.yaml").is_file() else None
 
 
 def search_path(config_dir: str | Path | None) -> list[str]:
-    """Return the override that has Hydra look for configs in a folder of the user's own too."""
+    """Return the override that adds a user's folder to Hydra's search path."""
     return [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).expanduser().resolve()}']"]
 
 
 @contextmanager
 def hydra_for(config_name: str) -> Iterator[ConfigLoader]:
-    """Set Hydra up to compose a primary config, also within a Hydra application, whose own state is put back."""
+    """Initialize Hydra to compose a primary config, also inside a Hydra application, whose state is restored."""
     state, home = GlobalHydra.instance(), home_of(config_name)
     outer, state.hydra = state.hydra, None
     try:

@@ -1,6 +1,6 @@
-"""Holds values against the signature that they configure: unknown keys, wrong types, values out of range.
+"""Check values against a signature: unknown keys, wrong types, values out of range.
 
-A config that a user composes and the one that a checkpoint recorded are held against the same annotations.
+The config of a user and the config recorded in a checkpoint are checked against the same annotations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from cellstate.errors import did_you_mean
 
-# Arguments that the program fills in itself; a config that gives them would be overruled.
+# Arguments that are filled in by the program and cannot be configured.
 FILLED_IN = {
     "data": set(),
     "model": {"spec", "backbone", "optimizer", "scheduler"},
@@ -25,20 +25,20 @@ FILLED_IN = {
     "trainer": {"callbacks", "logger", "plugins", "default_root_dir"},
     "debug": set(),
 }
-LARGEST = 2**63 - 1  # what sizes and counts are held in
+LARGEST = 2**63 - 1  # of 64-bit sizes and counts
 SHOWN = 200  # characters of a value in a message
 
 
 def argument_problems(
     section: str, factory: Any, values: Mapping[str, Any], filled_in: Collection[str] = ()
 ) -> Iterator[str]:
-    """Yield a line for each of ``values`` that ``factory`` does not take, or not like that.
+    """Yield a line for each of ``values`` that is not a valid argument of ``factory``.
 
     Args:
-        section: what to call them: the key in the config that they stand under.
+        section: config key of the values, for messages.
         factory: a class or function.
-        values: by the names of its arguments; those that begin with ``_`` are Hydra's own.
-        filled_in: arguments that the program gives.
+        values: argument name -> value; names that start with ``_`` are Hydra's.
+        filled_in: arguments that are filled in by the program.
     """
     parameters = inspect.signature(factory).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -48,15 +48,15 @@ def argument_problems(
         if key.startswith("_"):
             continue
         if key in filled_in:
-            yield f"{section}.{key}: is filled in by cellstate and cannot be given"
+            yield f"{section}.{key}: is filled in by cellstate and cannot be set"
         elif key not in parameters and not open_ended:
             hint = did_you_mean(key, known).replace("mean '", f"mean '{section}.")
             yield f"{section}.{key}: unknown key{hint}"
-        elif _too_large(value):
-            yield f"{section}.{key}={shown(value)}: is too large a number; give {LARGEST} at most"
+        elif isinstance(value, int) and abs(value) > LARGEST:
+            yield f"{section}.{key}={shown(value)}: is too large; the limit is {LARGEST}"
         elif value == "???":
-            yield f"{section}.{key}: a value is needed"
-        elif key in annotations and not (isinstance(value, Mapping) and "_target_" in value):  # Hydra makes it
+            yield f"{section}.{key}: a value is required"
+        elif key in annotations and not (isinstance(value, Mapping) and "_target_" in value):  # instantiated by Hydra
             yield from value_problems(f"{section}.{key}", value, annotations[key])
 
 
@@ -64,12 +64,12 @@ def _annotations(factory: Any) -> dict[str, Any]:
     function = factory.__init__ if inspect.isclass(factory) else factory
     try:
         return typing.get_type_hints(inspect.unwrap(function), include_extras=True)
-    except (NameError, TypeError):  # names that only exist for the type checker, as some libraries have them
+    except (NameError, TypeError):  # names that some libraries import only for type checking
         return {}
 
 
 def value_problems(key: str, value: Any, annotation: Any) -> Iterator[str]:
-    """Yield a line if a value is not of a type, or out of its range; of types that cannot be held against, nothing."""
+    """Yield a line if a value has the wrong type or is out of range; types that pydantic cannot check are skipped."""
     try:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
     except PydanticSchemaGenerationError:
@@ -78,18 +78,18 @@ def value_problems(key: str, value: Any, annotation: Any) -> Iterator[str]:
         adapter.validate_python(_tuples(value))
         return
     except ValidationError:
-        pass  # YAML has lists only; where an annotation asks for a tuple, either will do
+        pass  # YAML only has lists, which are accepted for tuples
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        # Of a union, pydantic tells of every member; the plainest of them are enough.
+        # For a union, pydantic reports every member; only the simplest ones are shown.
         found = [one for one in error.errors() if one["type"] != "none_required"]
-        plainest = [one for one in found if one["type"] != "is_instance_of" or "Sequence" in one["msg"]] or found
-        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(_wanted, plainest)))}"
+        simplest = [one for one in found if one["type"] != "is_instance_of" or "Sequence" in one["msg"]] or found
+        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(_expected, simplest)))}"
 
 
-def _wanted(found: Any) -> str:
-    """Return what pydantic wanted, in words that go on after "should be"."""
+def _expected(found: Any) -> str:
+    """Return the type or range expected by pydantic, to follow "should be"."""
     context = found.get("ctx", {})
     if found["type"] == "sequence_str" or (found["type"] == "is_instance_of" and "Sequence" in found["msg"]):
         return "a list"
@@ -100,12 +100,8 @@ def _wanted(found: Any) -> str:
     return found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-def _too_large(value: Any) -> bool:
-    return isinstance(value, int) and abs(value) > LARGEST
-
-
 def shown(value: Any) -> str:
-    """Return a value as one writes it on the command line, a long one cut short."""
+    """Return a value as on the command line, truncated if long."""
     text = _written(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 

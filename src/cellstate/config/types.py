@@ -1,7 +1,7 @@
 """Constrained number types for constructor arguments.
 
-The constraint is part of the annotation, so that a whole config can be checked against the signatures that it
-configures before anything is built, and all of its problems reported at once. Imports nothing but pydantic.
+The constraints are part of the annotations, so that an entire config can be checked against signatures before anything
+is built, and all problems reported at once. Imports only pydantic.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Annotated
 from pydantic import Field
 
 PositiveInt = Annotated[int, Field(gt=0)]
-Layers = Annotated[int, Field(gt=0, le=1000)]  # each is built in a loop: a slip of a few zeros would take hours
-Length = Annotated[int, Field(gt=0, le=100_000)]  # steps of a drawn sequence; likewise
+Layers = Annotated[int, Field(gt=0, le=1000)]  # built in a loop: a typo of a few zeros would take hours
+Length = Annotated[int, Field(gt=0, le=100_000)]  # steps of a generated sequence; likewise
 NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, lt=1)]  # of something that must not be certain, such as dropout
-Fraction = Annotated[float, Field(gt=0, lt=1)]  # a true part of a whole, such as a share of the samples
+Probability = Annotated[float, Field(ge=0, lt=1)]  # below 1, as for dropout
+Fraction = Annotated[float, Field(gt=0, lt=1)]  # such as a share of the samples

@@ -24,6 +24,9 @@ from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
 from cellstate.runs.memory import refuse_beyond_memory
 
+SMALL_BATCH, LARGE_BATCH = 64, 256  # windows per batch that ``batch_size=None`` chooses from
+MANY_BATCHES = 20  # large ones that the training split must contain
+
 
 class WindowedData(SequenceData):
     """Windows of one or several series, each with the ``horizon`` steps that follow.
@@ -67,10 +70,11 @@ class WindowedData(SequenceData):
         split: Split | None = None,
         short: Short | None = None,
         classical: bool = False,
-        batch_size: PositiveInt = 64,
+        batch_size: PositiveInt | None = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(batch_size=batch_size or SMALL_BATCH, seed=seed)
+        self._choose_batch_size = batch_size is None
         self.window, self.horizon, self.split = window, horizon, split
         self.short: Short | None = short
         self.classical = classical
@@ -106,6 +110,8 @@ class WindowedData(SequenceData):
         # Scaled in double precision: a series far from zero would lose detail in single precision.
         values = ((series.values - np.asarray(spec.mean)) / np.asarray(spec.std)).astype(np.float32)
         splits = {name: windows.samples(name, values, covariates) for name in windows.names}
+        if self._choose_batch_size and spec.levels_differ and len(splits["train"]) >= MANY_BATCHES * LARGE_BATCH:
+            self.batch_size = LARGE_BATCH
         self._use(windows, spec)
         return Prepared(spec, splits, (*series.facts, *self._counted(), *windows.facts, *notes))
 

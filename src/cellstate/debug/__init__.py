@@ -1,4 +1,4 @@
-"""Presets on top of any experiment: does it run, can it learn, where does its time go. ``debug=NAME`` chooses one."""
+"""Debug presets for any experiment, selected by ``debug=NAME``."""
 
 from cellstate.debug.fast import Fast
 from cellstate.debug.overfit import Overfit

@@ -1,4 +1,4 @@
-"""Does it run? One batch of everything, through to the report."""
+"""Does it run? One batch of each split, through to the report."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from cellstate.debug.preset import Preset
 
 
 class Fast(Preset):
-    """One batch of training, validation and test, as ``conf/debug/fast.yaml`` limits them.
+    """One batch of training, validation and test, limited by ``conf/debug/fast.yaml``.
 
-    All parts of a run have their turn. The command scores its checkpoint again at the end, as ``evaluate`` does.
+    All parts of a run are executed. At the end the command evaluates the checkpoint, as ``evaluate`` does.
     """
 
     name: ClassVar[str] = "fast"

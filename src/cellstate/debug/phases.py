@@ -1,4 +1,4 @@
-"""How long each part of a training step takes, by what Lightning asks its profiler for at every hook."""
+"""Time the parts of a training step through Lightning's profiler hooks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.profiler import record_function
 
 from cellstate.debug.profiler import NoProfiler
 
-FRAMEWORK = "framework"  # what no other part accounts for: Lightning's loops and hooks
-# The end of an action's name -> the part that it belongs to, in the order of a step.
+FRAMEWORK = "framework"  # the remainder: Lightning's loops and hooks
+# Suffix of the action name -> part of the step, in order.
 PARTS = {
     ".train_dataloader_next": "data",
     ".batch_to_device": "data",
@@ -32,9 +32,9 @@ ORDER = (*dict.fromkeys(PARTS.values()), CALLBACKS, FRAMEWORK)
 
 
 class Phases(NoProfiler):
-    """Off, it does nothing. On, it times the parts of steps, or names them for torch's profiler.
+    """Times the parts of steps, or names them for torch's profiler; does nothing while it is off.
 
-    What an action takes is counted without the actions within it, so that the parts add up to the whole.
+    The time of an action excludes nested actions, so that the parts add up to the total.
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
@@ -44,15 +44,15 @@ class Phases(NoProfiler):
         self.total = 0.0
         self.timing = self.naming = False
         self._began = 0.0
-        self._open: list[tuple[str, float, float]] = []  # part, when it began, seconds of what lies within it
+        self._open: list[tuple[str, float, float]] = []  # part, start, seconds of nested actions
         self._named: list[Any] = []
 
     def begin(self) -> None:
-        """Begin to time."""
+        """Start timing."""
         self.timing, self._began = True, self.now()
 
     def end(self) -> None:
-        """End it; what no part accounts for is the framework's."""
+        """Stop timing, and assign the remainder to the framework."""
         self.timing = False
         self.total += self.now() - self._began
         self.seconds[FRAMEWORK] = 0.0
@@ -60,19 +60,19 @@ class Phases(NoProfiler):
         self._open.clear()
 
     def now(self) -> float:
-        """Return the time at which all that was asked of the device is done."""
+        """Return the time after synchronising the device."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     def profile(self, action_name: str) -> AbstractContextManager[Any]:
-        """Return a context for an action."""
+        """Return a context manager for an action."""
         if not (self.timing or self.naming):
             return self._nothing
         return _Action(self, action_name) if part_of(action_name) != FRAMEWORK else self._nothing
 
     def start(self, action_name: str) -> None:
-        """Begin an action."""
+        """Start an action."""
         if self.timing:
             self._open.append((part_of(action_name), self.now(), 0.0))
         elif self.naming:
@@ -80,7 +80,7 @@ class Phases(NoProfiler):
             self._named[-1].__enter__()
 
     def stop(self, action_name: str) -> None:  # noqa: ARG002
-        """End the newest action; one that began before the timing is passed over."""
+        """End the innermost action, unless it started before the timing."""
         if self.timing and self._open:
             part, began, within = self._open.pop()
             took = self.now() - began
@@ -104,7 +104,7 @@ class _Action:
 
 
 def part_of(action: str) -> str:
-    """Return the part of a step that an action of Lightning belongs to."""
+    """Return the part of a step of a Lightning action."""
     if action.startswith("[Callback]"):
         return CALLBACKS
     return next((part for ending, part in PARTS.items() if action.endswith(ending)), FRAMEWORK)

@@ -1,4 +1,4 @@
-"""What a preset may add to a run; a run without one has the preset that adds nothing."""
+"""Base class of debug presets, and the neutral preset of a regular run."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from cellstate.data import SequenceData
 
 
 class Preset:
-    """Adds nothing to a run.
+    """A preset that changes nothing.
 
     Attributes:
-        name: as in ``debug=NAME``; empty for a run that is none of debugging.
-        scores_splits: whether the scores of the run are those of its splits, and stand beside references.
+        name: as in ``debug=NAME``; empty for a regular run.
+        scores_splits: whether the run scores its splits, comparable with references.
     """
 
     name: ClassVar[str] = ""
     scores_splits: ClassVar[bool] = True
 
     def prepare(self, data: SequenceData) -> None:
-        """Change what training sees of the data."""
+        """Change the training data."""
 
     def check(self, trainer: L.Trainer, *, again: bool) -> None:
-        """Refuse a run that the preset has no meaning for.
+        """Reject a run that the preset does not support.
 
         Args:
-            trainer: of the run.
-            again: whether the run goes on from a checkpoint.
+            trainer: the trainer.
+            again: whether the run is resumed.
 
         Raises:
-            RequestError: says which key to change.
+            RequestError: names the key to change.
         """
 
     def callbacks(self) -> list[L.Callback]:
-        """Return what watches over the training."""
+        """Return additional callbacks."""
         return []
 
     def profiler(self) -> Profiler | None:
-        """Return what Lightning asks at each of its hooks; None for nothing."""
+        """Return the profiler; None for none."""
         return None
 
     def record(self) -> dict[str, Any]:
-        """Return what ``metrics.json`` tells of the preset beside its name."""
+        """Return the entries of the preset in ``metrics.json``, besides its name."""
         return {}
 
-    def conclude(self, folder: Path, *, quiet: bool) -> None:
-        """Write and print what the preset found; ``metrics.json`` is there by then.
+    def finish(self, folder: Path, *, quiet: bool) -> None:
+        """Write and print the results of the preset, after ``metrics.json`` is written.
 
         Raises:
-            RunError: the run did not do what the preset asks of it.
+            RunError: the check of the preset failed.
         """

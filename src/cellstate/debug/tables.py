@@ -1,4 +1,4 @@
-"""The tables of a profile: the parts of a step, and the operators that take the most of it."""
+"""The tables of a profile: the parts of a step, and its most expensive operators."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from rich.table import Table
 
 from cellstate.debug.phases import ORDER
 
-SHOWN = 12  # operators; the file has them all
+SHOWN = 12  # operators; the file lists all
 PYTHON = "(Python between operators)"
 
 
 @dataclass(frozen=True)
 class Operator:
-    """What one kind of operator takes in a step, without the operators that it calls."""
+    """The cost of an operator in a step, excluding operators that it calls."""
 
     name: str
     calls: float  # a step
     cpu_ms: float  # a step
-    device_ms: float  # a step, of the kernels that it starts; 0 where all is on the CPU
+    device_ms: float  # a step, of its kernels; 0 on the CPU
 
 
 def operators_of(events: Iterable[Any], steps: int) -> list[Operator]:
-    """Return the operators of torch's profiler, those first that take the most.
+    """Return the operators of torch's profiler, the most expensive first.
 
     Args:
-        events: what ``key_averages`` gives. Kernels are left out, as each counts with the operator that starts it; what
-            carries a name of ours holds the time between operators.
-        steps: how many were traced.
+        events: the result of ``key_averages``. Kernels are skipped, as they count with their operator; our own
+            annotations have the time between operators.
+        steps: number of traced steps.
     """
     found, python = [], 0.0
     for event in events:
@@ -50,7 +50,7 @@ def operators_of(events: Iterable[Any], steps: int) -> list[Operator]:
 
 
 def operator_rows(operators: Sequence[Operator]) -> list[dict[str, Any]]:
-    """Return the rows of ``operators.csv``: times in milliseconds a step, shares of the sum."""
+    """Return the rows of ``operators.csv``: milliseconds a step, and fractions of the sum."""
     cpu, device = (sum(getattr(one, name) for one in operators) or 1.0 for name in ("cpu_ms", "device_ms"))
     return [
         {
@@ -66,7 +66,7 @@ def operator_rows(operators: Sequence[Operator]) -> list[dict[str, Any]]:
 
 
 def part_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of ``step.csv``: the parts of a step, in its order, in milliseconds and shares of their sum."""
+    """Return the rows of ``step.csv``: the parts of a step in order, in milliseconds and fractions of their sum."""
     parts = {name: record["parts_ms"][name] for name in ORDER if name in record["parts_ms"]}
     total = sum(parts.values()) or 1.0
     return [
@@ -76,10 +76,10 @@ def part_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tables(record: Mapping[str, Any], operators: Sequence[Operator]) -> list[Table | str]:
-    """Return what is printed of a profile."""
+    """Return the printed tables of a profile."""
     (unit,) = {"samples", "tokens"} & {key.removesuffix("_per_second") for key in record}
     speed = f"{record[f'{unit}_per_second']:,.0f} {unit}/s"
-    step = Table(title="the parts of a step", title_justify="left", box=box.SIMPLE_HEAD)
+    step = Table(title="parts of a step", title_justify="left", box=box.SIMPLE_HEAD)
     step.add_column("")
     for title in ("ms", "share"):
         step.add_column(title, justify="right")
@@ -92,7 +92,7 @@ def tables(record: Mapping[str, Any], operators: Sequence[Operator]) -> list[Tab
 def _operator_table(operators: Sequence[Operator]) -> Table:
     on_device = any(one.device_ms for one in operators)
     table = Table(
-        title="the operators that take the most, without those that they call, traced",
+        title="most expensive operators (self time, traced)",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )

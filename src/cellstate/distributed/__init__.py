@@ -1,4 +1,4 @@
-"""Several processes that work on one run: starting them, and what they have to tell each other."""
+"""Distributed runs: starting the processes and communicating between them."""
 
 from cellstate.distributed.agreement import Agreement
 from cellstate.distributed.environment import check_number, environment

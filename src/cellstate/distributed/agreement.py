@@ -1,4 +1,4 @@
-"""Deciding alike: what one process was told, or one clock says, is acted on by all at the same step."""
+"""Agreement between processes, so that all act on a request of one at the same step."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch.distributed as dist
 
 from cellstate.distributed.exchange import total_world
 
-EVERY = 1.0  # seconds between two times that processes ask each other, about
+EVERY = 1.0  # approximate seconds between two exchanges
 
 
 class Agreement:
-    """Whether any process wants something.
+    """Whether any process has a request.
 
-    Asking takes a message between processes, which would stall an accelerator at every step. So they ask about once a
-    second: each time they agree on the number of calls until the next, by the slowest of them.
+    An exchange at every step would stall an accelerator, so processes communicate about once a second: each time they
+    agree on the number of calls until the next exchange, by the slowest process.
     """
 
     def __init__(self) -> None:
-        self._calls = 0  # since the last time that they asked
-        self._wait = 1  # calls until the next time
+        self._calls = 0  # since the last exchange
+        self._wait = 1  # calls until the next exchange
         self._moment: float | None = None
 
-    def any(self, wishes: Sequence[bool], device: torch.device) -> list[bool]:
-        """Return for each wish whether any process has it; between two times of asking, that nobody has.
+    def any(self, requests: Sequence[bool], device: torch.device) -> list[bool]:
+        """Return for each request whether any process has it; False between exchanges.
 
-        All processes must call this equally often. With one process, its own wishes come back at once.
+        All processes must call this equally often. A single process gets its own requests back at once.
         """
         if total_world() == 1:
-            return list(wishes)
+            return list(requests)
         self._calls += 1
         if self._calls < self._wait:
-            return [False] * len(wishes)
+            return [False] * len(requests)
         now = time.monotonic()
         seconds = 0.0 if self._moment is None else (now - self._moment) / self._calls
-        told = torch.tensor([*map(float, wishes), seconds], dtype=torch.float32, device=device)
-        dist.all_reduce(told, op=dist.ReduceOp.MAX)
-        *answers, slowest = told.tolist()
+        values = torch.tensor([*map(float, requests), seconds], dtype=torch.float32, device=device)
+        dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        *answers, slowest = values.tolist()
         self._wait = 1 if slowest <= 0 else max(1, min(10_000, int(EVERY / slowest)))
         self._calls, self._moment = 0, time.monotonic()
         return [bool(answer) for answer in answers]

@@ -1,4 +1,4 @@
-"""Who starts the processes of a run: torchrun, SLURM and the like, or cellstate itself on this machine."""
+"""The environment of a distributed run: an external launcher (torchrun, SLURM, ...), or cellstate on this machine."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing_extensions import override
 
 from cellstate.errors import RequestError
 
-MOST_PER_CORE = 4  # processes; more would only wait for each other
+MOST_PER_CORE = 4  # processes
 
 
 class OneMachine(LightningEnvironment):
-    """Lightning's environment of one machine, for the first process, with ``launcher.together`` starting the others.
+    """Lightning's single-machine environment for the first process; ``launcher.together`` starts the others.
 
-    Lightning would start the command line again, word by word, for every process: another run folder and another sweep
-    for each, and the whole script again where training was called from Python.
+    Lightning would run the same command line for every process, with another run folder and sweep for each, or the
+    entire script if training was called from Python.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._port = find_free_network_port()  # of this run alone, whatever one before it has left in the environment
+        self._port = find_free_network_port()  # not that of an earlier run in the environment
 
     @property
     @override
@@ -45,29 +45,29 @@ class OneMachine(LightningEnvironment):
 
 
 def environment() -> OneMachine | None:
-    """Return the environment to give to a Trainer; None where Lightning finds that of whoever started the processes."""
+    """Return the environment for a Trainer; None if an external launcher provides it."""
     return None if started_elsewhere() else OneMachine()
 
 
 def started_elsewhere() -> bool:
-    """Say whether torchrun, SLURM, LSF, MPI or a script of the user's own starts the processes.
+    """Return whether torchrun, SLURM, LSF, MPI or a user's script starts the processes.
 
-    So it is in a process that ``launcher.together`` started, which is told its rank as torchrun would.
+    Also True in processes started by ``launcher.together``, which sets the variables of torchrun.
     """
     environments = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
     return "LOCAL_RANK" in os.environ or any(environment.detect() for environment in environments)
 
 
 def check_number(trainer: L.Trainer, key: str) -> L.Trainer:
-    """Return ``trainer`` if this machine can hold as many processes as it wants.
+    """Return ``trainer`` if this machine has enough cores for its processes.
 
     Raises:
-        RequestError: there are far fewer cores; the line names ``key``.
+        RequestError: too many processes; names ``key``.
     """
     cores = os.cpu_count() or 1
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu and trainer.world_size > MOST_PER_CORE * cores and not started_elsewhere():
         raise RequestError(
-            f"{key}={trainer.world_size}: this machine has {cores} cores; give {MOST_PER_CORE * cores} at most"
+            f"{key}={trainer.world_size}: this machine has {cores} cores; use at most {MOST_PER_CORE * cores}"
         )
     return trainer

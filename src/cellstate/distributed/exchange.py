@@ -1,4 +1,4 @@
-"""What processes that share a run tell each other. With one process each of these is free, and changes nothing."""
+"""Communication between the processes of a run; no-ops with a single process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def total_world() -> int:
-    """Return how many processes share the run."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather(value: T) -> list[T]:
-    """Return the value of every process, in order of rank, in each of them; tensors must lie on the CPU."""
+    """Return the values of all processes by rank, in all of them; tensors must be on the CPU."""
     if total_world() == 1:
         return [value]
     values: list[Any] = [None] * total_world()
@@ -29,23 +29,23 @@ def gather(value: T) -> list[T]:
 
 
 def own_of(states: list[T]) -> T:
-    """Return what of each process's states, as ``gather`` gave them, is this one's.
+    """Return this process's item of the result of ``gather``.
 
     Raises:
-        RequestError: there were more processes, or fewer.
+        RequestError: the number of processes has changed.
     """
     world = total_world()
     if len(states) != world:
         raise RequestError(
-            f"the run had {len(states)} processes and would go on with {world}; give it as many devices as it had"
+            f"the run had {len(states)} processes and would resume with {world}; use the same number of devices"
         )
     return states[dist.get_rank() if world > 1 else 0]
 
 
 def on_first(compute: Callable[[list[Any]], T], value: Any) -> T:
-    """Gather ``value`` in the first process, ``compute`` there of all of them, and return its result in each.
+    """Gather ``value`` in the first process, apply ``compute`` there, and broadcast the result.
 
-    So all processes hold the same result to the bit, and go the same way by it.
+    All processes get a bit-identical result, and so take the same decisions.
     """
     if total_world() == 1:
         return compute([value])
@@ -58,10 +58,10 @@ def on_first(compute: Callable[[list[Any]], T], value: Any) -> T:
 
 
 def share_of(weight: int | Tensor, device: torch.device) -> Tensor | None:
-    """Return what this process's mean over ``weight`` samples counts for, as a factor; None with one process.
+    """Return the factor of this process's mean over ``weight`` samples; None with one process.
 
-    Gradients are averaged over W processes. Multiplied by W w_r / sum_r w_r, their means of w_r samples each become the
-    mean over all samples, however these were shared out.
+    Gradients are averaged over W processes. With the factor W w_r / sum_r w_r, means of w_r samples each become the
+    mean over all samples, for any distribution of the samples.
     """
     world = total_world()
     if world == 1:
@@ -73,17 +73,17 @@ def share_of(weight: int | Tensor, device: torch.device) -> Tensor | None:
 
 
 def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Join what ``portable`` gave of each process: lists one after the other in order of rank, tensors added up."""
+    """Join the results of ``portable`` by rank: lists are concatenated, tensors added."""
     first, *others = parts
-    whole = dict(first)
+    total = dict(first)
     for other in others:
         for name, value in other.items():
-            whole[name] = whole[name] + value
-    return whole
+            total[name] = total[name] + value
+    return total
 
 
 def portable(scores: Any) -> dict[str, Any]:
-    """Return what ``scores`` has kept, its lists of tensors and its tensors, on the CPU."""
+    """Return the tensors and lists of tensors of ``scores``, on the CPU."""
     kept = {}
     for name, value in vars(scores).items():
         if isinstance(value, Tensor):

@@ -1,8 +1,8 @@
-"""Starting the other processes of a run on this machine with torch's elastic launcher, and ending them with this one.
+"""Start the other processes of a run on this machine with torch's elastic launcher, and end them with this one.
 
-The first process of a run stays the one that the user called, where a notebook shows its progress, a search watches it
-and the caller gets its objects. So only the others are started, by ``start_processes``, the part of the launcher that
-``torchrun`` starts its own with; each finds rank and address in its environment as ``torchrun`` sets them.
+The first process is the one that the user started, so that notebooks show its progress, searches observe it and callers
+get its objects. Only the others are started, with ``start_processes``, which ``torchrun`` also uses; each gets its rank
+and address from the same environment variables as with ``torchrun``.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from cellstate.errors import RunError
 
 T = TypeVar("T")
 
-POLL = 0.1  # seconds between two looks at the other processes
-PATIENCE = 60.0  # seconds for them to end by themselves; the launcher gives those of a lost one 30 to stop
-GRACE = 1.0  # seconds for them to end where this process has failed
-ARRIVAL = "CELLSTATE_ARRIVAL"  # the file that a process makes when all it needs is there, and the work begins
+POLL = 0.1  # seconds between two checks of the other processes
+PATIENCE = 60.0  # seconds for them to end; the launcher gives the others 30 if one is lost
+GRACE = 1.0  # seconds for them to end if this process has failed
+ARRIVAL = "CELLSTATE_ARRIVAL"  # the file that a process creates when it is ready
 
-# With this process's own path, from the first import on: nothing is found in the working folder that is not found here.
+# Uses this process's import path from the first import on, without the working directory.
 START = (
     "import json, sys; job = json.load(open(sys.argv[1])); sys.path[:] = job.pop('path'); "
     "from cellstate.distributed.worker import main; main(**job)"
@@ -49,18 +49,18 @@ START = (
 def together(
     trainer: L.Trainer, work: Callable[..., Any], arguments: Mapping[str, Any], remedy: str = ""
 ) -> Iterator[None]:
-    """Have the other processes of ``trainer`` call ``work(**arguments)`` while this one does its part inside.
+    """Let the other processes of ``trainer`` call ``work(**arguments)`` while this one runs the code inside.
 
-    Does nothing where there is one process, or where somebody else starts them.
+    Does nothing with a single process or an external launcher.
 
     Args:
-        trainer: knows how many processes there are; they are connected when the part inside begins.
-        work: a function of a module, which builds the same trainer.
+        trainer: determines the number of processes, which are connected when the code inside starts.
+        work: a module-level function that builds the same trainer.
         arguments: plain values.
-        remedy: what the user can do if a process is lost; it stands behind the reason.
+        remedy: what to do if a process is lost, appended to the reason.
 
     Raises:
-        RunError: another process ended early; the error holds the reason.
+        RunError: another process ended early; with the reason.
     """
     if trainer.world_size == 1 or started_elsewhere():
         if ARRIVAL in os.environ:
@@ -76,7 +76,7 @@ def together(
             yield
             wait([workers.ended], PATIENCE)
         except RuntimeError as error:
-            disconnect()  # or the others would wait for this process
+            disconnect()  # otherwise the others would wait for this process
             if of_the_connection(str(error)) and (loss := workers.loss(PATIENCE)):
                 raise RunError(loss + remedy) from error
             raise
@@ -87,10 +87,10 @@ def together(
 
 
 class Workers:
-    """The processes of ranks 1 and above. They end when this one does, however it ends (``worker.end_with``).
+    """The processes of ranks 1 and above. They end when this one does (``worker.end_with``).
 
-    A thread starts and watches them: in the main thread, the launcher would take the signals that are the run's own.
-    They stand in sessions of their own, so that Ctrl-C reaches this process alone, which tells them where to stop.
+    A thread starts and monitors them, as the launcher would replace the signal handlers in the main thread. They have
+    their own sessions, so that Ctrl-C only reaches this process, which coordinates the stop.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Workers:
         self._strategy, self._world_size, self._folder = trainer.strategy, trainer.world_size, folder
         self.threads = max(1, torch.get_num_threads() // self._world_size)
         job = {
-            "path": [entry for entry in sys.path if isinstance(entry, str)],  # Python looks at no others
+            "path": [entry for entry in sys.path if isinstance(entry, str)],  # other entries are ignored
             "parent": os.getpid(),
             "folder": str(folder),
             "work": f"{work.__module__}:{work.__qualname__}",
@@ -113,7 +113,7 @@ class Workers:
         self.ended.add_done_callback(abort_if_failed)
 
     def _run(self) -> RunProcsResult | None:
-        """Start the processes; return how they ended, None where they had to be ended."""
+        """Start the processes and return their results; None if they were killed."""
         with silent("torch.distributed.elastic"):
             context = start_processes(
                 "cellstate",
@@ -143,13 +143,13 @@ class Workers:
         }
 
     def connect(self, remedy: str) -> None:
-        """Wait for all processes to begin, and connect them.
+        """Wait until all processes are ready, and connect them.
 
-        torch waits for a process that was lost, and cannot be woken. So this waits for all of them first, and connects
-        in a thread, for the moment in which one can still be lost.
+        torch waits for a lost process and cannot be interrupted. So this first waits for all of them, and connects in a
+        thread, as one may still be lost meanwhile.
 
         Raises:
-            RunError: one of them was lost before.
+            RunError: a process was lost.
         """
         arrivals = [Path(variables[ARRIVAL]) for variables in self._variables.values()]
         while not all(arrival.exists() for arrival in arrivals):
@@ -163,7 +163,7 @@ class Workers:
         connected.result()
 
     def loss(self, patience: float = 0.0) -> str:
-        """Return why the processes ended early, waiting for that for so many seconds; empty where they did not."""
+        """Return why the processes ended early, waiting up to ``patience`` seconds; empty if they did not."""
         wait([self.ended], patience)
         if not self.ended.done():
             return ""
@@ -173,11 +173,11 @@ class Workers:
         failures = [] if result is None else [(rank + 1, reason_of(end)) for rank, end in result.failures.items()]
         if not failures:
             return "the other processes ended early"
-        rank, reason = min(failures, key=lambda failure: of_the_connection(failure[1]))  # one that began it
+        rank, reason = min(failures, key=lambda failure: of_the_connection(failure[1]))  # the original failure
         return f"process {rank} of {self._world_size} ended early: {reason}"
 
     def end(self) -> None:
-        """End those that do not end by themselves."""
+        """Kill the processes that do not end by themselves."""
         try:
             wait([self.ended], GRACE)
         finally:
@@ -186,7 +186,7 @@ class Workers:
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
-    """Do ``work`` in a thread that does not hold up the end of this process."""
+    """Run ``work`` in a daemon thread."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -201,7 +201,7 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 @contextmanager
 def silent(name: str) -> Iterator[None]:
-    """Keep what a logger and those below it say off the screen."""
+    """Silence a logger and its children."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -212,26 +212,26 @@ def silent(name: str) -> Iterator[None]:
 
 
 def abort_if_failed(ended: Future[RunProcsResult | None]) -> None:
-    """Have this process wait no longer for one that was lost: NCCL would, where gloo raises an error by itself."""
+    """Abort the process group if a process was lost: NCCL would wait for it, while gloo raises an error."""
     result = None if ended.exception() else ended.result()
     if result is not None and result.is_failed() and dist.group.WORLD is not None:
         dist.group.WORLD.abort()
 
 
 def reason_of(failure: ProcessFailure) -> str:
-    """Return in one line why a process ended: its own error where it left one (``worker.main``)."""
-    said: Any = failure.error_file_data["message"]
-    if isinstance(said, dict):
-        return re.sub(r"^(RunError|RequestError): ", "", said["message"]).splitlines()[0]
+    """Return in one line why a process ended: its own error if it recorded one (``worker.main``)."""
+    message: Any = failure.error_file_data["message"]
+    if isinstance(message, dict):
+        return re.sub(r"^(RunError|RequestError): ", "", message["message"]).splitlines()[0]
     return f"by {failure.signal_name()}" if failure.exitcode < 0 else f"exit status {failure.exitcode}"
 
 
 def of_the_connection(words: str) -> bool:
-    """Say whether an error tells of another process that does not answer any more."""
+    """Return whether an error indicates that another process does not answer."""
     return re.search("gloo|nccl|tcpstore|connection|peer", words, re.IGNORECASE) is not None
 
 
 def disconnect() -> None:
-    """Leave the group of processes, if this one is in it."""
+    """Leave the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

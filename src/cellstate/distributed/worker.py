@@ -1,4 +1,4 @@
-"""What a process that ``launcher.together`` started runs: its part of the work, for as long as the first one lives."""
+"""Main function of the processes that ``launcher.together`` starts."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import Any
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-POLL = 0.5  # seconds between two looks at the first process
+POLL = 0.5  # seconds between two checks of the first process
 
 
-@record  # leaves an error where the first process finds it
+@record  # records an error for the first process
 def main(work: str, arguments: dict[str, Any], parent: int, folder: str) -> None:
-    """Call a function, and end when the first process does.
+    """Call a function, and exit when the first process does.
 
     Args:
         work: the function, as ``module:name``.
-        arguments: its own.
-        parent: the first process.
-        folder: what it keeps for the time of this work.
+        arguments: its arguments.
+        parent: process id of the first process.
+        folder: its temporary folder.
     """
     threading.Thread(target=end_with, args=(parent, folder), daemon=True).start()
-    hush()
-    with suppress(KeyboardInterrupt):  # all stop together, and the first one says so
+    silence()
+    with suppress(KeyboardInterrupt):  # all stop together; the first one reports it
         resolve_name(work)(**arguments)
 
 
-def hush() -> None:
-    """Say nothing from here on: what the user reads is what the first process says."""
+def silence() -> None:
+    """Redirect stdout and stderr to null: only the first process prints."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -40,7 +40,7 @@ def hush() -> None:
 
 
 def end_with(parent: int, folder: str) -> None:
-    """End this process at once when the one that started it is gone, however that ended, and tidy up for it."""
+    """Exit at once when the parent process is gone, and remove its temporary folder."""
     while os.getppid() == parent:
         time.sleep(POLL)
     shutil.rmtree(folder, ignore_errors=True)

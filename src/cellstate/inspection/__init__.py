@@ -1,4 +1,4 @@
-"""``cellstate inspect``: a trained network, opened on sequences of its data or of the user's own."""
+"""``cellstate inspect``: inspect a trained network on sequences of its data or of the user."""
 
 from cellstate.inspection.inspecting import inspect, inspect_model
 from cellstate.inspection.network import inspect_network

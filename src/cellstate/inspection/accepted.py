@@ -1,4 +1,4 @@
-"""What is given to ``inspect_network``, held against what it takes before anything is measured or written."""
+"""Validate the arguments of ``inspect_network`` before anything is measured or written."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Divergence = Callable[[Tensor, Tensor], Tensor]
 
 
 def check_functions(**functions: Any) -> None:
-    """Refuse what is no function (RequestError)."""
+    """Raise RequestError for arguments that are not callable."""
     for name, function in functions.items():
         if function is not None and not callable(function):
-            raise RequestError(f"{name}: should be a function of tensors, not {spoken(function)}")
+            raise RequestError(f"{name}: should be a function of tensors, not {described(function)}")
 
 
 def as_inputs(given: Any, network: nn.Module, lengths: Any) -> tuple[Tensor, Tensor | None]:
@@ -29,11 +29,11 @@ def as_inputs(given: Any, network: nn.Module, lengths: Any) -> tuple[Tensor, Ten
 
     Args:
         given: a tensor or an array of floating-point numbers, or lists of numbers.
-        network: what is to read them.
+        network: the network that reads them.
         lengths: valid steps of each row, as integers; None: all.
 
     Raises:
-        RequestError: they are something else, none, of another shape, not finite, or the network is no recurrent one.
+        RequestError: wrong type or shape, empty or not finite inputs, or a network that is not recurrent.
     """
     try:
         reads = fast(network)  # type: ignore[arg-type]
@@ -43,15 +43,16 @@ def as_inputs(given: Any, network: nn.Module, lengths: Any) -> tuple[Tensor, Ten
     shape = tuple(inputs.shape)
     if inputs.ndim != 3:
         raise RequestError(
-            f"inputs of shape {shape}: give (B, T, F), sequences, steps and features; of one feature, inputs[..., None]"
+            f"inputs of shape {shape}: expected (B, T, F), sequences, steps and features; for one feature, pass "
+            "inputs[..., None]"
         )
     if not inputs.is_floating_point():
         raise RequestError(
-            f"inputs hold {spoken_type(inputs)}: give floating-point numbers, such as inputs.float(); of symbols, "
-            "what their embedding makes of them"
+            f"inputs of type {type_name(inputs)}: expected floating-point numbers, such as inputs.float(); for "
+            "symbols, pass their embeddings"
         )
     if 0 in shape[:2]:
-        raise RequestError(f"inputs of shape {shape}: there is no {'step' if shape[0] else 'sequence'} to look at")
+        raise RequestError(f"inputs of shape {shape}: no {'steps' if shape[0] else 'sequences'}; pass at least one")
     if shape[2] != reads.input_size:
         features = f"{reads.input_size} feature{'s' if reads.input_size != 1 else ''}"
         raise RequestError(f"inputs of shape {shape}: the {type(network).__name__} reads {features}, got {shape[2]}")
@@ -59,21 +60,21 @@ def as_inputs(given: Any, network: nn.Module, lengths: Any) -> tuple[Tensor, Ten
     if stops is not None:
         padding = torch.arange(shape[1], device=inputs.device) >= stops.to(inputs.device)[:, None]
         inputs = inputs.masked_fill(padding.unsqueeze(-1), 0)
-    refuse_infinite(inputs.to(next(reads.parameters()).dtype))
+    check_finite(inputs.to(next(reads.parameters()).dtype))
     return inputs, stops
 
 
 def as_lengths(given: Any, inputs: Tensor) -> Tensor | None:
-    """Return the valid steps of each row, ``(B,)``; None where none are given.
+    """Return the valid steps of each row, ``(B,)``, or None.
 
     Raises:
-        RequestError: they are no integers, or none of these inputs.
+        RequestError: not integers, or not valid lengths of these inputs.
     """
     if given is None:
         return None
-    lengths = as_tensor(given, "lengths", whole=True)
+    lengths = as_tensor(given, "lengths", integer=True)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
-        raise RequestError(f"lengths hold {spoken_type(lengths)}: give whole numbers")
+        raise RequestError(f"lengths of type {type_name(lengths)}: expected integers")
     try:
         length_range(lengths, inputs)
     except ValueError as error:
@@ -81,11 +82,11 @@ def as_lengths(given: Any, inputs: Tensor) -> Tensor | None:
     return lengths.long()
 
 
-def as_tensor(given: Any, name: str, *, whole: bool = False) -> Tensor:
-    """Return a tensor, an array or lists of numbers as a tensor; numbers in lists, which have no type, as it is asked.
+def as_tensor(given: Any, name: str, *, integer: bool = False) -> Tensor:
+    """Return a tensor, an array or nested lists as a tensor; integers in lists become floats unless ``integer``.
 
     Raises:
-        RequestError: it holds no numbers, or lists of several lengths.
+        RequestError: not numbers, or lists of unequal lengths.
     """
     if isinstance(given, Tensor):
         return given.detach()
@@ -93,66 +94,66 @@ def as_tensor(given: Any, name: str, *, whole: bool = False) -> Tensor:
         array = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise RequestError(
-            f"{name}: no array of numbers, or lists of several lengths; pad them, and give lengths="
+            f"{name}: not an array of numbers, or lists of unequal lengths; pad them and pass lengths="
         ) from error
     if array.dtype.kind not in "iufbc":
-        raise RequestError(f"{name}: {spoken(given)} holds no numbers; give a tensor or an array of them")
+        raise RequestError(f"{name}: {described(given)} without numbers; pass a numeric tensor or array")
     kind: Any = array.dtype.newbyteorder("=")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         kind = np.float64
-    if not isinstance(given, np.ndarray) and not whole and array.dtype.kind in "iu":
+    if not isinstance(given, np.ndarray) and not integer and array.dtype.kind in "iu":
         kind = np.float64
     return torch.from_numpy(np.array(array, dtype=kind, order="C"))
 
 
 def as_features(given: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    """Return what to call each feature; of a single one without a name, nothing.
+    """Return the name of each feature; empty for a single unnamed one.
 
     Raises:
-        RequestError: these are no names, or not as many as there are features.
+        RequestError: not strings, or not one for each feature.
     """
     if given is None:
         return tuple(f"feature {number}" for number in range(1, count + 1)) if count > 1 else ()
     names = () if isinstance(given, str) else tuple(given)
     if len(names) != count or not all(isinstance(name, str) for name in names):
-        raise RequestError(f"features={given!r}: give the names of the {count} feature{'s' if count > 1 else ''}")
+        raise RequestError(f"features={given!r}: expected the names of the {count} feature{'s' if count > 1 else ''}")
     return names
 
 
-def refuse_infinite(inputs: Tensor) -> None:
-    """Refuse numbers that are none, or are too large for the network (RequestError)."""
+def check_finite(inputs: Tensor) -> None:
+    """Raise RequestError for NaN, infinity, and numbers that overflow the network's dtype."""
     wrong = torch.nonzero(~torch.isfinite(inputs))
     if len(wrong):
         row, step, feature = wrong[0].tolist()
         more = f", the first of {len(wrong):,}" if len(wrong) > 1 else ""
         raise RequestError(
-            f"inputs: sequence {row + 1} holds {float(inputs[row, step, feature])} at step {step + 1}, feature "
-            f"{feature + 1}{more}; give finite numbers"
+            f"inputs: sequence {row + 1} is {float(inputs[row, step, feature])} at step {step + 1}, feature "
+            f"{feature + 1}{more}; pass finite numbers"
         )
 
 
 def check_outputs(outputs: Tensor) -> None:
-    """Refuse a network that gives no numbers (RequestError)."""
+    """Raise RequestError for outputs that are not finite."""
     if not torch.isfinite(outputs).all():
-        raise RequestError("network: its outputs are not finite; its weights are none of a network that was trained")
+        raise RequestError("network: its outputs are not finite; check its weights")
 
 
 def checked_loss(loss: Outputs) -> Outputs:
-    """Return the loss, which refuses to be anything but one number with a gradient (RequestError)."""
+    """Return the loss with checks: RequestError unless it is one finite number with a finite gradient."""
 
     def checked(outputs: Tensor) -> Tensor:
         value: Any = loss(outputs)
         if not isinstance(value, Tensor) or value.numel() != 1:
-            raise RequestError(f"loss: gave {spoken(value)}; it should give one number, a tensor ()")
+            raise RequestError(f"loss: returned {described(value)}; it should return one number, a tensor ()")
         (gradient,) = (
             torch.autograd.grad(value.sum(), outputs, retain_graph=True, allow_unused=True)
             if value.requires_grad
             else (None,)
         )
         if gradient is None:
-            raise RequestError("loss: does not depend on the outputs that it is given, so that there is no gradient")
+            raise RequestError("loss: has no gradient, as it does not depend on the outputs passed to it")
         if not torch.isfinite(value).all() or not torch.isfinite(gradient).all():
-            raise RequestError(f"loss: gave {float(value.detach())}, or a gradient that is not finite")
+            raise RequestError(f"loss: returned {float(value.detach())}, or its gradient is not finite")
         return value.sum()
 
     return checked
@@ -160,41 +161,43 @@ def checked_loss(loss: Outputs) -> Outputs:
 
 @torch.no_grad()
 def check_prediction(predict: Outputs, outputs: Tensor, divergence: Divergence | None) -> None:
-    """Refuse predictions of which no divergence can be taken.
+    """Check that the divergence of predictions can be computed.
 
     Args:
-        predict: what gives them, from ``outputs``.
+        predict: from ``outputs`` to predictions.
         outputs: of the network, ``(B, T, D)``.
-        divergence: that of the user; None: they are taken for logits.
+        divergence: user-defined; None: predictions are logits.
 
     Raises:
-        RequestError: says what they should be.
+        RequestError: predictions or divergences of the wrong type or shape.
     """
     rows = len(outputs)
     found: Any = predict(outputs)
     if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != rows:
-        raise RequestError(f"predict: gave {spoken(found)}; it should give a tensor (B, K), {rows} rows here")
+        raise RequestError(f"predict: returned {described(found)}; it should return a tensor (B, K), {rows} rows here")
     if divergence is None and (found.ndim != 2 or found.shape[1] < 2):
         raise RequestError(
-            f"predict: gave {spoken(found)}, which is taken for logits (B, K) of 2 classes or more; of numbers, give "
+            f"predict: returned {described(found)}; expected logits (B, K) of 2 classes or more; for real values, pass "
             "divergence=cellstate.inspection.analysis.memory_horizon.point_divergence"
         )
     if not torch.isfinite(found).all():
-        raise RequestError("predict: gave numbers that are not finite")
+        raise RequestError("predict: returned numbers that are not finite")
     if divergence is not None:
         apart: Any = divergence(found, found)
         if not isinstance(apart, Tensor) or tuple(apart.shape) != (rows,):
-            raise RequestError(f"divergence: gave {spoken(apart)}; it should give a tensor (B,), {rows} numbers here")
+            raise RequestError(
+                f"divergence: returned {described(apart)}; it should return a tensor (B,), here ({rows},)"
+            )
 
 
-def spoken(value: Any) -> str:
-    """Return what a function gave, in words."""
+def described(value: Any) -> str:
+    """Return the type, or for a tensor the shape, in words."""
     if isinstance(value, Tensor):
         return f"a tensor {tuple(value.shape)}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def spoken_type(tensor: Tensor) -> str:
-    """Return the type of a tensor's numbers, as its users write it."""
+def type_name(tensor: Tensor) -> str:
+    """Return the dtype without ``torch.``."""
     return str(tensor.dtype).removeprefix("torch.")

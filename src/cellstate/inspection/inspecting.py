@@ -1,8 +1,9 @@
-"""Opening a trained network: from a checkpoint or a model to all that is seen in it."""
+"""Inspect a trained network, given as a checkpoint or as a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from cellstate.errors import RequestError
 from cellstate.inspection.analysis import capture, describe_units, open_states, units_that_matter, walk_through
 from cellstate.inspection.analysis.captured import divergence_of
 from cellstate.inspection.analysis.memory_horizon import divergence_in_words
-from cellstate.inspection.folder import refuse_taken, writing
+from cellstate.inspection.folder import check_empty, writing
 from cellstate.inspection.measures import characters_of, influence_of, recall_on, receptive_fields, texts_of
 from cellstate.inspection.result import Inspection
 from cellstate.inspection.sequences import Sequences, last_alone, of_file, of_split
@@ -52,20 +53,20 @@ def inspect(
 ) -> Inspection:
     """Inspect a trained network, as ``cellstate inspect`` does; nothing in its file is run.
 
-    Without a checkpoint, it is an LSTM of three units whose weights are written by hand (``inspection/teaching.py``).
+    Without a checkpoint, inspect an LSTM of three units with hand-written weights (``inspection/teaching.py``).
 
     Raises:
-        RequestError: the request was wrong; one line for each problem.
-        RunError: what was found cannot be written.
+        RequestError: invalid arguments; one line for each problem.
+        RunError: the output cannot be written.
     """
-    refuse_taken(output)
+    check_empty(output)
     check_counts(sequences=sequences, sequence=sequence, units=units, **({} if steps is None else {"steps": steps}))
     if sequence > sequences:
-        raise RequestError(f"sequence={sequence}: {sequences} are looked at; set sequences={sequence} or more")
+        raise RequestError(f"sequence={sequence}: only {sequences} are inspected; set sequences={sequence} or more")
     if checkpoint is None:
         found = inspect_model(
-            three_units(), random_bits(sequences, seed), "an LSTM of three units, written by hand", sequence=sequence,
-            seed=seed, unit_names=UNITS,
+            three_units(), random_bits(sequences, seed), "an LSTM of three units with hand-written weights",
+            sequence=sequence, seed=seed, unit_names=UNITS,
         )  # fmt: skip
     else:
         found = inspect_checkpoint(
@@ -81,9 +82,9 @@ def inspect(
 
 
 def check_counts(**counts: int) -> None:
-    """Refuse counts below 1 (RequestError)."""
+    """Raise RequestError for counts below 1."""
     problems = [
-        f"{name}={count}: should be a whole number greater than 0"
+        f"{name}={count}: should be an integer greater than 0"
         for name, count in counts.items()
         if isinstance(count, bool) or not isinstance(count, int) or count < 1
     ]
@@ -95,63 +96,59 @@ def inspect_checkpoint(
     checkpoint: str | Path, file: str | None, split: str, count: int, sequence: int, steps: int | None, units: int,
     seed: int, changes: Mapping[str, Any], allow_changed: bool, ledger: str | Path, trust: options.Trust,
 ) -> Inspection:  # fmt: skip
-    """Open a checkpoint; see ``inspect``."""
+    """Inspect a checkpoint; see ``inspect``."""
     try:
         stored = open_checkpoint(checkpoint, trust=trust)
     except ForeignFileError as error:
         raise RequestError(
-            f"{error}; weights of a plain PyTorch script are opened from Python, with "
-            "cellstate.inspection.analysis.load_plain: see docs/inspection.md"
+            f"{error}; to inspect the weights of a plain PyTorch script, use Python: "
+            "cellstate.inspection.analysis.load_plain, see docs/inspection.md"
         ) from error
     book = Ledger(ledger)
     if split == "test" and file is None:
         book.check()
-    model = stored.model()
-    refuse_what_cannot_be_opened(model, checkpoint)
-    looked = None
+    model = stored.model().opened
+    check_inspectable(model, checkpoint)
+    scored = None
     with quiet_libraries():
         if file is not None:
             if changes:
-                raise RequestError(f"{', '.join(f'data.{key}' for key in changes)}: input={file} is read in its place")
+                raise RequestError(f"{', '.join(f'data.{key}' for key in changes)}: has no effect with input={file}")
             with asking(checkpoint):
                 given = of_file(model, stored.data(), file, count, steps)
         else:
-            looked = matching_data(stored, changes, allow_changed=allow_changed, test=split == "test")
-            given = of_split(looked, split, count, steps, seed)
-        name = stored.record["config"].get("experiment") or stored.file.stem
+            scored = matching_data(stored, changes, allow_changed=allow_changed, test=split == "test")
+            given = of_split(scored, split, count, steps, seed)
+        name = str(stored.record["config"].get("experiment") or stored.file.stem)
         found = inspect_model(
-            model, given, str(stored.file), sequence=sequence, units=units, seed=seed, experiment=str(name)
+            model, given, str(stored.file), sequence=sequence, units=units, seed=seed, experiment=name
         )
-    if looked is None or split != "test":
+    if scored is None or split != "test":
         return found
-    looks = book.add(look("inspect", stored.content, stored.file, model, looked, {}))
-    return found.with_looks(looks, str(ledger))
+    looks = book.add(look("inspect", stored.content, stored.file, model, scored, {}))
+    return replace(found, looks=looks, ledger=str(ledger))
 
 
-def refuse_what_cannot_be_opened(model: SequenceModel, checkpoint: str | Path) -> None:
-    """Refuse a backbone of another kind (RequestError)."""
+def check_inspectable(model: SequenceModel, checkpoint: str | Path) -> None:
+    """Raise RequestError for a backbone that cannot be inspected."""
     backbone: Any = getattr(model, "backbone", None)
     try:
         with torch.no_grad():
             width = backbone.input_size if hasattr(backbone, "input_size") else 1
             open_states(backbone, torch.zeros(1, 2, width))
     except (ValueError, TypeError, AttributeError) as error:
-        raise RequestError(f"checkpoint={checkpoint}: its backbone cannot be opened: {error}") from error
+        raise RequestError(f"checkpoint={checkpoint}: cannot inspect its backbone: {error}") from error
 
 
 def inspect_model(
     model: SequenceModel, given: Sequences, source: str, *, sequence: int = 1, units: int = 3, seed: int = 0,
     unit_names: tuple[str, ...] = (), experiment: str = "three_units",
 ) -> Inspection:  # fmt: skip
-    """Open a model on sequences; see ``inspect``.
-
-    Raises:
-        RequestError: there are not so many sequences.
-    """
+    """Inspect a model on sequences; see ``inspect``."""
     row = sequence - 1
     if row >= given.count:
-        raise RequestError(f"sequence={sequence}: there are {given.count}")
-    batch = given.looked_at
+        raise RequestError(f"sequence={sequence}: only {given.count} available; choose one of these")
+    batch = given.inspected
     captured = capture(model, last_alone(model, batch))
     states = captured.states()
     flow = captured.gradient_flow()
@@ -160,16 +157,16 @@ def inspect_model(
     if unit_names:
         chosen = list(range(len(unit_names)))
     fields, problem = receptive_fields(model, given)
-    held, no_readout = recall_on(model, given, seed)
+    recalled, no_readout = recall_on(model, given, seed)
     readable, no_units = characters_of(model, given, seed)
     depends, no_influence = influence_of(model, given, seed)
     inspector = model.inspector
     with evaluating(model), torch.no_grad():
         reading, answers = inspector.reading(batch, row), inspector.answers(batch, row)
     left_out = {
-        "what the prediction depends on": no_influence,
-        "what can be read off the state": no_readout,
-        "readable units": no_units,
+        "influence of inputs on the prediction": no_influence,
+        "linear readout of the state": no_readout,
+        "interpretable units": no_units,
     }
     return Inspection(
         source=source,
@@ -186,7 +183,7 @@ def inspect_model(
         loss=loss_in_words(model, given),
         influence=depends,
         divergence="" if depends is None else divergence_in_words(divergence_of(model)),
-        recall=held,
+        recall=recalled,
         patch=inspector.patch,
         independent=given.independent,
         left_out={name: why for name, why in left_out.items() if why},
@@ -202,6 +199,10 @@ def inspect_model(
 
 
 def loss_in_words(model: SequenceModel, given: Sequences) -> str:
-    """Return what the loss is whose gradient is followed."""
-    own = ", against the model's own answer (of numbers: one standard deviation off)" if given.own_answers else ""
+    """Return a description of the loss that is differentiated."""
+    own = (
+        ", with the model's own prediction as the target (numbers: shifted by one standard deviation)"
+        if given.own_answers
+        else ""
+    )
     return f"{model.inspector.loss_in_words}{own}"

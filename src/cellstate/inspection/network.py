@@ -1,4 +1,4 @@
-"""Opening a recurrent network without a model around it, as a plain PyTorch script trains one."""
+"""Inspect a recurrent network trained by a plain PyTorch script, without a model around it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cellstate.inspection.analysis import (
     walk_through,
 )
 from cellstate.inspection.analysis.memory_horizon import default_lags, divergence_in_words, point_divergence
-from cellstate.inspection.folder import refuse_taken, writing
+from cellstate.inspection.folder import check_empty, writing
 from cellstate.inspection.inspecting import check_counts
 from cellstate.inspection.measures import LAGS, recall_or_why
 from cellstate.inspection.result import Inspection
@@ -55,42 +55,41 @@ def inspect_network(
     seed: int = 0,
     output: str | Path | None = None,
 ) -> Inspection:
-    """Open a recurrent network that a plain PyTorch script trained, on inputs of yours.
+    """Inspect a recurrent network that was trained by a plain PyTorch script.
 
         network = cellstate.inspection.analysis.load_plain("model.pt")  # or the nn.LSTM itself
         head = torch.nn.Linear(64, 10)  # of the script, with its weights
         found = cellstate.inspect_network(network, inputs, predict=lambda outputs: head(outputs[:, -1]), output="seen")
 
     Args:
-        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, what ``load_plain`` gave, or a backbone.
-        inputs: ``(B, T, F)``, what it reads, batch first: a tensor or an array of floating-point numbers, or lists of
-            numbers.
+        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, the result of ``load_plain``, or a backbone.
+        inputs: ``(B, T, F)``, batch first: a tensor or an array of floating-point numbers, or lists of numbers.
         lengths: valid steps of each row, ``(B,)``; None: all.
-        features: what to call each of the F features; None: ``feature 1``, ``feature 2`` ...
-        loss: from the network's outputs ``(B, T, D)`` to a loss ``()``, whose gradient is followed. None: the outputs
-            after each row's last step, along one random direction.
+        features: names of the F features; None: ``feature 1``, ``feature 2`` ...
+        loss: from the network's outputs ``(B, T, D)`` to the loss ``()`` that is differentiated. None: the outputs
+            after each row's last step, projected on a random direction.
         predict: from the outputs ``(B, T, D)`` to the prediction after the last step, ``(B, K)``, whose change is
-            measured where an input is replaced. None: those outputs themselves.
+            measured when an input is replaced. None: those outputs themselves.
         divergence: between two predictions, ``(B, K)`` each, to ``(B,)``, such as
-            ``analysis.memory_horizon.categorical_divergence`` of logits; None: that of logits where ``predict`` is
+            ``analysis.memory_horizon.categorical_divergence`` of logits; None: that of logits if ``predict`` is
             given, else half of the squared distance.
-        sequence: which row is drawn and walked through, from 1.
-        units: how many units the walk shows.
-        seed: of what is drawn.
-        output: a new or empty folder to write arrays, figures and page into; None writes nothing.
+        sequence: row that is drawn and walked through, from 1.
+        units: number of units in the walk.
+        seed: of the random direction, replacements and shuffles.
+        output: a new or empty folder for arrays, figures and page; None writes nothing.
 
     Raises:
-        RequestError: the network cannot be opened, the inputs do not fit, or a function gives something else than it
-            should; nothing is written.
-        RunError: what was found cannot be written.
+        RequestError: an unsupported network, inputs that do not fit, or a function that returns the wrong type or
+            shape; nothing is written.
+        RunError: the output cannot be written.
     """
-    refuse_taken(output)
+    check_empty(output)
     check_counts(sequence=sequence, units=units)
     check_functions(loss=loss, predict=predict, divergence=divergence)
     given = Given(network, *as_inputs(inputs, network, lengths))
     if sequence > len(given.inputs):
         raise RequestError(
-            f"sequence={sequence}: there are {len(given.inputs)} sequences; give one of 1 to {len(given.inputs)}"
+            f"sequence={sequence}: there are {len(given.inputs)} sequences; choose one from 1 to {len(given.inputs)}"
         )
     names = as_features(features, given.inputs.shape[-1])
     found = inspected(given, names, loss, predict, divergence, row=sequence - 1, units=units, seed=seed)
@@ -104,7 +103,7 @@ def inspect_network(
 
 @dataclass(frozen=True)
 class Given:
-    """A network and what it is to read: ``inputs (B, T, F)``, and ``lengths (B,)`` or None."""
+    """A network with its ``inputs (B, T, F)`` and ``lengths (B,)`` or None."""
 
     network: nn.Module
     inputs: Tensor
@@ -120,7 +119,7 @@ class Given:
         return last_outputs(outputs, self.lengths)
 
     def row(self, number: int, names: tuple[str, ...]) -> Reading:
-        """Return one row as it was read."""
+        """Return the inputs of one row."""
         read = self.inputs[number, : int(self.stops[number])].double().cpu().numpy()
         return Reading(tuple(map(spoken_step, read)), read, names)
 
@@ -129,12 +128,12 @@ def inspected(
     given: Given, names: tuple[str, ...], loss: Outputs | None, predict: Outputs | None, divergence: Divergence | None,
     *, row: int, units: int, seed: int,
 ) -> Inspection:  # fmt: skip
-    """Return what is found; ``names`` are those of the features, ``row`` is the sequence that is walked through."""
+    """Run all analyses; ``names`` are those of the features, ``row`` is the sequence of the walk."""
     states = opened(given.network, given.inputs, given.lengths)
     check_outputs(states.outputs)
-    flow = loss_flow(checked_loss(loss or along_one_direction(given, states, seed)), states)
+    flow = loss_flow(checked_loss(loss or random_projection(given, states, seed)), states)
     symbols = symbols_of(given.inputs)
-    held, no_readout = recall_or_why(states, given.inputs if symbols is None else symbols, seed)
+    recalled, no_readout = recall_or_why(states, given.inputs if symbols is None else symbols, seed)
     compare = divergence or (None if predict is not None else point_divergence)
     check_prediction(predict or given.last, states.outputs, compare)
     top = [at for at, layer in enumerate(states.layers) if layer.direction == "forward"][-1]
@@ -152,31 +151,31 @@ def inspected(
         states=states,
         units=tuple(describe_units(layer) for layer in states.layers),
         flow=flow,
-        loss="the loss given" if loss else "the outputs after the last step, along one random direction",
+        loss="the given loss" if loss else "the outputs after the last step, projected on a random direction",
         influence=depends(given, predict or given.last, compare, seed),
         divergence=divergence_in_words(compare),
-        recall=held,
-        left_out={"what can be read off the state": no_readout} if no_readout else {},
+        recall=recalled,
+        left_out={"linear readout of the state": no_readout} if no_readout else {},
         walk=walk_through(states.layers[top], row, chosen),
     )
 
 
-def along_one_direction(given: Given, states: States, seed: int) -> Outputs:
-    """Return a loss: the outputs after each row's last step, along one random direction."""
+def random_projection(given: Given, states: States, seed: int) -> Outputs:
+    """Return a loss: the outputs after each row's last step, projected on a random direction."""
     direction = torch.randn(states.outputs.shape[-1], generator=torch.Generator().manual_seed(seed))
     return lambda outputs: (given.last(outputs) @ direction.to(outputs)).mean()
 
 
 def opened(network: nn.Module, inputs: Tensor, lengths: Tensor | None) -> States:
-    """Return the states of a network, or refuse one that cannot be opened (RequestError)."""
+    """Return the states of a network; RequestError if they cannot be computed."""
     try:
         return open_states(network, inputs, None, lengths)
     except (ValueError, RuntimeError) as error:
-        raise RequestError(f"network: cannot be opened on these inputs ({str(error).splitlines()[0]})") from error
+        raise RequestError(f"network: cannot be run on these inputs ({str(error).splitlines()[0]})") from error
 
 
 def depends(given: Given, predict: Outputs, divergence: Divergence | None, seed: int) -> MemoryCurve | None:
-    """Return by how much the prediction depends on earlier inputs; None of a single sequence."""
+    """Return how much the prediction depends on earlier inputs; None for a single sequence."""
     inputs, lengths = given.inputs, given.lengths
     if len(inputs) < 2:
         return None

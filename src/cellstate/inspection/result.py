@@ -1,8 +1,8 @@
-"""What was found in a network, with all arrays behind the figures."""
+"""The result of an inspection, with all arrays behind the figures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +17,38 @@ from cellstate.runs.writing import write_whole
 
 @dataclass(frozen=True)
 class Inspection:
-    """A network, opened.
+    """The result of an inspection.
 
     Attributes:
-        source: the checkpoint, or what else was opened.
+        source: the checkpoint, or a description of the network.
         experiment: its name.
-        task: the class of the model; empty for a network alone.
-        sequences: what it was looked at with, in words.
-        keys: what to call each sequence.
-        shown: which of them is drawn and walked through, from 0.
-        reading: that one, as it was read.
-        inputs: what the recurrent network read, ``(B, T, F)``.
+        task: the class of the model; empty for a network without one.
+        sequences: description of the sequences.
+        keys: name of each sequence.
+        shown: index of the sequence that is drawn and walked through.
+        reading: the inputs of that sequence.
+        inputs: of the recurrent network, ``(B, T, F)``.
         states: gates and states of all layers, ``(B, T, H)``.
-        units: of each layer and direction, saturation, time constants, activity.
+        units: of each layer and direction, saturation and time constants.
         flow: dL/dh_t and dL/dc_t, and the carry path, of all layers.
-        loss: what L is, in words.
-        influence: by how much the last prediction depends on each earlier input; None of a single sequence.
-        divergence: what it is measured by, in words.
-        recall: what the upper layer still holds of earlier inputs; None where there are too few to measure it.
-        patch: steps of a series that one step of the network reads; 1 of all but a forecaster with patches. Whatever
-            is counted in steps of the network, as all but ``influence`` and ``fields`` is, is counted in patches.
-        independent: how many sequences the memory is measured on that have nothing to do with one another; None: all.
-        left_out: what was not measured, and why, in words.
-        unknown: of a text, which characters the model does not know, in words; empty of none.
-        fields: of a forecaster, what the head sees of its window, ``head``, and the forecast of the series, ``series``.
-        problem: what is wrong with these; None where nothing is.
-        characters: of a character model, which units follow something readable.
-        texts: of a character model, what each sequence reads.
+        loss: description of L.
+        influence: how much the last prediction depends on each earlier input; None for a single sequence.
+        divergence: description of its measure.
+        recall: earlier inputs that can be recalled from the top layer; None if there are too few sequences.
+        patch: steps of a series in one step of the network; above 1 only for a forecaster with patches. All counts of
+            steps except in ``influence`` and ``fields`` are then counts of patches.
+        independent: number of independent sequences that memory is measured on; None: all.
+        left_out: analyses that were skipped -> reason.
+        unknown: characters of a text that the model does not know, in words; empty if none.
+        fields: receptive fields of a forecaster: of the head in its window, ``head``, and in the series, ``series``.
+        problem: description of an unexpected receptive field; None if there is none.
+        characters: units of a character model that track a property of the text.
+        texts: text of each sequence of a character model.
         walk: some units through the sequence ``shown``, step by step.
-        unit_names: of those units, where they have names.
-        answers: the prediction so far, at each step of that sequence.
-        looks: how often this data's test split had been looked at by then; None where it was not.
-        ledger: where that is on record.
+        unit_names: names of those units, if they have any.
+        answers: the prediction so far at each step of that sequence.
+        looks: evaluations of this data's test split recorded so far; None for other splits.
+        ledger: file of that record.
     """
 
     source: str
@@ -66,7 +66,7 @@ class Inspection:
     influence: MemoryCurve | None
     recall: MemoryCurve | None
     walk: Walk
-    divergence: str = "that of the probabilities of the classes, before and after"
+    divergence: str = "KL divergence between the class probabilities before and after"
     patch: int = 1
     independent: int | None = None
     left_out: dict[str, str] = field(default_factory=dict)
@@ -82,20 +82,20 @@ class Inspection:
 
     @property
     def kind(self) -> str:
-        """``lstm``, ``gru``, ``rnn``, or ``own`` for a backbone of the user's."""
+        """``lstm``, ``gru``, ``rnn``, or ``custom``."""
         return self.states.layers[0].kind
 
     @property
     def network(self) -> str:
-        """Return the network in a few words: ``bidirectional LSTM, 2 layers of 64 units``."""
+        """Description of the network: ``bidirectional LSTM, 2 layers of 64 units``."""
         layers, both = self.states.layers, any(layer.direction == "backward" for layer in self.states.layers)
         depth, width = layers[-1].layer + 1, layers[0].h.shape[-1]
         size = f"{depth} layer{'s' if depth > 1 else ''} of {width:,} units"
-        return f"{'bidirectional ' if both else ''}{layers[0].network}, {size}{' each way' if both else ''}"
+        return f"{'bidirectional ' if both else ''}{layers[0].network}, {size}"
 
     @property
     def shown_steps(self) -> int:
-        """Valid steps of the sequence that is drawn."""
+        """Number of valid steps of the sequence that is drawn."""
         return int(self.states.valid[self.shown].sum())
 
     @property
@@ -106,24 +106,20 @@ class Inspection:
 
     @property
     def step(self) -> str:
-        """What to call one step of the network: ``step``, or ``patch`` where it reads several steps of a series."""
+        """Name of one step of the network: ``step``, or ``patch`` if it reads several steps of a series."""
         return "step" if self.patch == 1 else "patch"
 
     @property
     def steps(self) -> str:
-        """What to call several."""
+        """Plural of ``step``."""
         return "steps" if self.patch == 1 else "patches"
 
     def named(self, word: str) -> str:
-        """Return ``step`` or ``steps`` and how long it is: ``patch of 24 steps``."""
+        """Return ``step`` or ``steps`` with the length of a patch: ``patch of 24 steps``."""
         return word if self.patch == 1 else f"{word} of {self.patch} steps"
 
-    def with_looks(self, looks: int, ledger: str) -> Inspection:
-        """Return the same with what the ledger says."""
-        return replace(self, looks=looks, ledger=ledger)
-
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays, as ``arrays.npz`` has them: see docs/inspection.md for their names and shapes."""
+        """Return all arrays of ``arrays.npz``; docs/inspection.md lists their names and shapes."""
         found = {"inputs": self.inputs.detach().cpu().numpy(), "keys": np.asarray(self.keys)}
         found |= self.states.arrays() | self.flow.arrays()
         for units in self.units:
@@ -150,11 +146,7 @@ class Inspection:
         return found
 
     def write_arrays(self, path: Path) -> None:
-        """Write ``arrays`` as ``.npz``.
-
-        Raises:
-            RunError: the disk is full or cannot be written.
-        """
+        """Write ``arrays`` as ``.npz``."""
 
         def save(draft: Path) -> None:
             with draft.open("wb") as file:  # numpy would add a suffix to a name
@@ -164,7 +156,7 @@ class Inspection:
 
 
 def of_curve(curve: MemoryCurve) -> dict[str, np.ndarray]:
-    """Return a curve of memory, its interval, what chance gives, and the half-memory length with its interval."""
+    """Return the arrays of a memory curve: values, intervals, chance level and half-memory length."""
     low, high = curve.interval()
     half = curve.half_memory()
     nan = float("nan")

@@ -1,4 +1,4 @@
-"""Whether W&B may go online: what was asked for, and whether there is a key. Nothing here asks a question."""
+"""The mode of W&B and its API key, without prompting."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any, Literal, get_args
 from cellstate.errors import RequestError
 
 Mode = Literal["online", "offline", "disabled"]
-FORMER: dict[str, Mode] = {"run": "online", "dryrun": "offline"}  # names that W&B still takes
+FORMER: dict[str, Mode] = {"run": "online", "dryrun": "offline"}  # older names that W&B accepts
 
 
 def wandb_package() -> Any:
-    """Import wandb, without two of its habits.
+    """Import wandb without error reporting and without a shared service process.
 
-    Its error reporting would wait for the network as a process ends. And a process that was started by one with a run
-    of its own would share the program that writes the files, which then outlives a process that is killed, and holds on
-    to its run.
+    Error reporting would wait for the network at exit. A child process of a tracked run would share the process that
+    writes the files, which then outlives a killed child and keeps its run open.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    if f"-{os.getpid()}-" not in os.environ.get("WANDB_SERVICE", ""):  # VERSION-PID-unix-SOCKET, of whose process
+    if f"-{os.getpid()}-" not in os.environ.get("WANDB_SERVICE", ""):  # VERSION-PID-unix-SOCKET
         os.environ.pop("WANDB_SERVICE", None)
     import wandb
 
@@ -30,21 +29,20 @@ def chosen_mode(asked: Mode | None) -> Mode:
     """Return online, offline or disabled.
 
     Args:
-        asked: what the config asks for; None: what ``WANDB_MODE`` or ``wandb offline`` says, else online where there
-            is a key.
+        asked: the mode of the config; None: that of ``WANDB_MODE`` or ``wandb offline``, else online if there is a key.
 
     Raises:
-        RequestError: online was asked for, and there is no key.
+        RequestError: online was requested without a key.
     """
-    said = os.environ.get("WANDB_MODE") or str(wandb_package().setup().settings.mode)
+    setting = os.environ.get("WANDB_MODE") or str(wandb_package().setup().settings.mode)
     known: dict[str, Mode] = {name: name for name in get_args(Mode)} | FORMER
-    mode = asked or known.get(said, "online")
+    mode = asked or known.get(setting, "online")
     if mode != "online" or has_key():
         return mode
     if asked == "online":
         raise RequestError(
-            "logger.wandb.mode=online: there is no key; set WANDB_API_KEY, or run wandb login, or leave mode out to "
-            "log offline and upload later with cellstate sync"
+            "logger.wandb.mode=online: no API key; set WANDB_API_KEY, run wandb login, or omit mode to log "
+            "offline and upload later with cellstate sync"
         )
     return "offline"
 
@@ -55,22 +53,22 @@ def host() -> str:
 
 
 def has_key() -> bool:
-    """Say whether W&B finds a key: in ``WANDB_API_KEY``, in its settings, in netrc.
+    """Return whether W&B has an API key: in ``WANDB_API_KEY``, its settings, or netrc.
 
     Raises:
-        RequestError: there is one, of a form that no key has.
+        RequestError: the key is malformed.
     """
     wandb_package()
     from wandb.errors import AuthenticationError
     from wandb.sdk.lib import wbauth
 
     try:
-        # wandb.login() asks on a terminal, or else the server; this looks at the same places and does neither.
+        # wandb.login() prompts or contacts the server; this checks the same places and does neither.
         found = wbauth.authenticate_session(host=host(), source="cellstate", prompt=False, update_session=False)
     except AuthenticationError as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise RequestError(
-            f"logger=wandb: {reason}; copy the key anew (wandb login says from where), or log offline with "
+            f"logger=wandb: {reason}; copy the key again (see wandb login), or log offline with "
             "logger.wandb.mode=offline"
         ) from error
     return found is not None

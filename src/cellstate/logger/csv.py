@@ -1,4 +1,4 @@
-"""CSV files that any spreadsheet opens: every row that was logged, gradient norms among them, and the tables."""
+"""CSV files: all logged rows, including gradient norms, and tables."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger as LightningCSVLogger
 
-from cellstate.logger.run import Outcome, RunLogger, TrackedRun, columns, flat
+from cellstate.logger.run import Outcome, RunLogger, TrackedRun, flat
+from cellstate.runs.writing import csv_text
 
 
 class CSVLogger(RunLogger, LightningCSVLogger):
     """Writes ``csv/metrics.csv``, ``csv/hparams.yaml`` and a file for each table into the run's folder.
 
-    The run's own ``metrics.csv`` has the rows of the validations alone; this one has whatever any callback logs.
+    The ``metrics.csv`` of the run only has the validations; this one has everything that callbacks log.
     """
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, str]] = []  # of the run that goes on
+        self._rows: list[dict[str, str]] = []  # of the resumed run
 
     def begin(self, run: TrackedRun) -> None:
-        """Open the files; a run that goes on keeps what they hold."""
+        """Open the files; a resumed run keeps their content."""
         super(RunLogger, self).__init__(run.folder, name="csv", version="")
         file = Path(self.log_dir) / "metrics.csv"
         if run.resumed and file.exists():
@@ -34,8 +35,8 @@ class CSVLogger(RunLogger, LightningCSVLogger):
             self.log_hyperparams({**flat(run.config), **{f"cellstate.{name}": tag for name, tag in run.tags.items()}})
         self._rewrite()
 
-    def go_on(self, step: int) -> None:
-        """Leave out the rows after a step."""
+    def resume_at(self, step: int) -> None:
+        """Drop the rows after a step."""
         self._rows = [row for row in self._rows if int(row["step"]) <= step]
         self._rewrite()
 
@@ -47,22 +48,19 @@ class CSVLogger(RunLogger, LightningCSVLogger):
         self.save()
 
     def log_row(self, row: Mapping[str, float], best: Mapping[str, float]) -> None:
-        """Log a row, and bring it to the disk."""
+        """Log a row and save it."""
         super().log_row(row, best)
         self.save()
 
-    def conclude(self, outcome: Outcome) -> None:
-        """Log the scores of the best weights, and write the tables."""
+    def log_outcome(self, outcome: Outcome) -> None:
+        """Log the scores of the best weights and write the tables."""
         if outcome.test_scores:
             self.log_metrics(dict(outcome.test_scores), step=outcome.metrics["steps"])
         for name, rows in outcome.tables.items():
-            with (Path(self.log_dir) / f"{name}.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns(rows))
-                writer.writeheader()
-                writer.writerows(rows)
+            (Path(self.log_dir) / f"{name}.csv").write_text(csv_text(rows), encoding="utf-8", newline="")
 
     def close(self, status: str) -> None:  # noqa: ARG002
-        """Write what is left."""
+        """Save the remaining rows."""
         if getattr(self, "_experiment", None) is not None:
             self.save()
 

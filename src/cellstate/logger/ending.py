@@ -1,4 +1,4 @@
-"""Whether W&B has written a run to its end: ``finish`` returns while the last records are still on their way."""
+"""Detect the end of a run in W&B's file: ``finish`` returns before the last records are written."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import struct
 from pathlib import Path
 
-# LevelDB's log format, which W&B's files have after seven bytes of their own: blocks, in them chunks with a header of
-# checksum, length and kind (https://github.com/google/leveldb/blob/main/doc/log_format.md).
+# LevelDB's log format, after a W&B header of seven bytes: blocks of chunks, each with a header of checksum, length and
+# kind (https://github.com/google/leveldb/blob/main/doc/log_format.md).
 START, BLOCK, CHUNK = 7, 32 * 1024, struct.Struct("<IHB")
-WHOLE, LAST = 1, 4  # kinds of a chunk: a whole record, the end of one that began in the block before
+WHOLE, LAST = 1, 4  # kinds of chunks: a complete record, the end of one from the previous block
 
 
 def is_ended(file: Path) -> bool:
-    """Say whether the last record of a run's file is the one that ends it; one of two blocks is taken for it."""
+    """Return whether the last record of a file ends the run; a record that spans blocks is assumed to."""
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     with file.open("rb") as lines:
@@ -25,6 +25,6 @@ def is_ended(file: Path) -> bool:
         _, length, kind = CHUNK.unpack_from(content, at)
         at += CHUNK.size + length
         newest = content[at - length : at]
-    if at > len(content) or kind not in (WHOLE, LAST):  # a part of it is still on its way
+    if at > len(content) or kind not in (WHOLE, LAST):  # incomplete
         return False
     return kind == LAST or Record.FromString(newest).WhichOneof("record_type") == "exit"

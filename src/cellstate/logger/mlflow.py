@@ -1,9 +1,7 @@
-"""MLflow: parameters, curves and files in a store of its own, by default a SQLite file that needs no server."""
+"""MLflow: parameters, curves and files, by default in a SQLite file without a server."""
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import re
@@ -15,27 +13,30 @@ from typing import Any
 from lightning.pytorch.loggers import MLFlowLogger as LightningMLFlowLogger
 
 from cellstate.errors import RunError
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, require
+from cellstate.logger.run import Outcome, RunLogger, TrackedRun, flat, require
+from cellstate.runs.isolation import restored_variables
+from cellstate.runs.quiet import log_level
+from cellstate.runs.writing import csv_text
 
 SQLITE, VARIABLE = "sqlite:///", "MLFLOW_TRACKING_URI"
-# How long a server is asked for an answer, unless the user's own variables say: MLflow would go on for four minutes.
+# Timeout and retries, unless set by the user: MLflow's defaults take four minutes.
 WAITING = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-LONGEST = 6000  # characters of a parameter's value that MLflow keeps
+LONGEST = 6000  # characters of a parameter's value that MLflow accepts
 STATUS = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 
 
 class MLFlowLogger(RunLogger, LightningMLFlowLogger):
-    """Tracks a run with MLflow. The run bears MLflow's own id, and the tag ``cellstate_id`` that of cellstate.
+    """Tracks a run with MLflow, with an id of MLflow, and that of cellstate as the tag ``cellstate_id``.
 
     Args:
-        experiment_name: what runs stand together in; None: the name of the run's experiment.
-        tracking_uri: a store: ``sqlite:///FILE``, whose files lie in a folder beside it, or the address of a server.
-            None: what MLFLOW_TRACKING_URI says, else ``sqlite:///outputs/mlflow.db``.
-        tags: what to find the run by, beside cellstate's own tags.
-        log_model: whether the best checkpoint is kept as an artifact.
+        experiment_name: MLflow's experiment; None: the name of the run's experiment.
+        tracking_uri: ``sqlite:///FILE``, with artifacts in a folder next to it, or the address of a server.
+            None: MLFLOW_TRACKING_URI, else ``sqlite:///outputs/mlflow.db``.
+        tags: tags in addition to those of cellstate.
+        log_model: whether to log the best checkpoint as an artifact.
 
     Raises:
-        RequestError: neither the package mlflow nor mlflow-skinny is installed.
+        RequestError: neither mlflow nor mlflow-skinny is installed.
     """
 
     def __init__(
@@ -54,30 +55,26 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         self._began = False
 
     def begin(self, run: TrackedRun) -> None:
-        """Open the run; one that goes on is found by its id.
+        """Open the run; a resumed run is found by its id.
 
         Raises:
-            RunError: the store cannot be used.
+            RunError: the store is not available.
         """
         name = self._asked_name or str(run.config["experiment"])
-        import mlflow.tracking  # noqa: F401 - which sets its own loggers up
+        import mlflow.tracking  # noqa: F401 - sets up its loggers
 
-        for talkative in ("mlflow", "alembic"):
-            logging.getLogger(talkative).setLevel(logging.WARNING)
-        before = os.environ.get(VARIABLE)
+        for name_of_logger in ("mlflow", "alembic"):
+            logging.getLogger(name_of_logger).setLevel(logging.WARNING)
         try:
-            with not_for_long():
+            # Lightning makes MLflow set the variable, which would affect the next run.
+            with short_timeouts(), restored_variables(VARIABLE):
                 self._open(name, run)
         except Exception as error:
-            raise RunError(f"logger=mlflow: {self._refusal(error)}") from error
-        finally:  # Lightning's part has MLflow set the variable, which the next run would take for the user's word
-            os.environ.update({VARIABLE: before} if before else {})
-            if before is None:
-                os.environ.pop(VARIABLE, None)
+            raise RunError(f"logger=mlflow: {self._reason(error)}") from error
         self._began = True
 
     def _open(self, name: str, run: TrackedRun) -> None:
-        """Find or make the run in the store, and give it its parameters."""
+        """Find or create the run in the store and log its parameters."""
         super(RunLogger, self).__init__(
             experiment_name=name,
             run_name=run.name,
@@ -92,17 +89,17 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         facts = {f"cellstate.{key}": value for key, value in flat(run.facts).items() if "reference" not in key}
         self._log_parameters({**flat(run.config), **facts})
 
-    def _refusal(self, error: Exception) -> str:
-        """Return why the store cannot be used, and what to do."""
+    def _reason(self, error: Exception) -> str:
+        """Return why the store is not available, and what to do."""
         if (silence := unanswered(error)) is None:
-            return f"{self._uri} cannot be used ({' '.join(str(error).split())}); check tracking_uri"
+            return f"{self._uri} is not available ({' '.join(str(error).split())}); check tracking_uri"
         return (
-            f"no answer from {self._uri} ({silence}); start the server, or check logger.mlflow.tracking_uri, or leave "
-            f"logger=mlflow out ({' and '.join(WAITING)} say how long to wait)"
+            f"no answer from {self._uri} ({silence}); start the server, check logger.mlflow.tracking_uri, or omit "
+            f"logger=mlflow (timeout: {' and '.join(WAITING)})"
         )
 
     def _artifact_folder(self) -> str | None:
-        """Return where the files of a local store go: beside it, where MLflow would take the working folder."""
+        """Return the artifact folder of a local store, next to it; MLflow's default is the working directory."""
         if not self._uri.startswith(SQLITE):
             return None
         store = Path(self._uri.removeprefix(SQLITE))
@@ -110,7 +107,7 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
         return (store.parent / f"{store.stem}_files").as_uri()
 
     def _find(self, experiment: str, wanted: str) -> str | None:
-        """Return MLflow's id of the run that bears cellstate's, None where it has none."""
+        """Return MLflow's id of a run of cellstate; None if there is none."""
         there = self._mlflow_client.get_experiment_by_name(experiment)
         if there is None:
             return None
@@ -120,21 +117,21 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        known = self.experiment.get_run(self.run_id).data.params  # MLflow refuses to change one
+        known = self.experiment.get_run(self.run_id).data.params  # which MLflow does not allow to change
         listed = [Param(name, str(value)[:LONGEST]) for name, value in parameters.items() if name not in known]
-        for at in range(0, len(listed), 100):  # which is as many as it takes at once
+        for at in range(0, len(listed), 100):  # the maximum of one call
             self.experiment.log_batch(self.run_id, params=listed[at : at + 100])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log one row; a server that was lost meanwhile is not waited for any longer than at the beginning."""
-        with not_for_long():
+        """Log one row, with the same timeouts as at the start."""
+        with short_timeouts():
             super().log_metrics(metrics, step)
 
-    def conclude(self, outcome: Outcome) -> None:
+    def log_outcome(self, outcome: Outcome) -> None:
         """Log scores, tables, figures and files of the run, and the best checkpoint."""
         self.log_metrics({f"best/{name}": value for name, value in outcome.scores.items()}, outcome.metrics["steps"])
         for name, rows in outcome.tables.items():
-            self.experiment.log_text(self.run_id, as_csv(rows), f"tables/{name}.csv")
+            self.experiment.log_text(self.run_id, csv_text(rows), f"tables/{name}.csv")
         for file in outcome.figures:
             self.experiment.log_artifact(self.run_id, str(file), "figures")
         for file in outcome.files:
@@ -143,40 +140,32 @@ class MLFlowLogger(RunLogger, LightningMLFlowLogger):
             self.experiment.log_artifact(self.run_id, str(outcome.checkpoint), "checkpoints")
 
     def close(self, status: str) -> None:
-        """Say how the run ended."""
+        """Set the status of the run."""
         if self._began:
-            with not_for_long():
+            with short_timeouts():
                 self.experiment.set_terminated(self.run_id, STATUS[status])
 
     @property
     def place(self) -> str:
-        """How to look at all runs of the store."""
+        """How to view all runs of the store."""
         if self._uri.startswith("http"):
             return f"MLflow:   {self._uri}"
         return f"MLflow:   mlflow ui --backend-store-uri {self._uri.replace(os.getcwd() + os.sep, '')}"  # noqa: PTH109
 
 
 @contextmanager
-def not_for_long() -> Iterator[None]:
-    """Have what MLflow asks of a server inside wait for seconds; it reads the variables at each request.
+def short_timeouts() -> Iterator[None]:
+    """Set short timeouts of MLflow's requests, which read these variables.
 
-    Each attempt that fails is a warning of urllib3's, where some library has set logging up: our one line is enough.
+    Also hides urllib3's warning about each failed attempt.
     """
-    lacking = {name: value for name, value in WAITING.items() if name not in os.environ}
-    attempts = logging.getLogger("urllib3.connectionpool")
-    level = attempts.level
-    attempts.setLevel(logging.ERROR)
-    os.environ.update(lacking)
-    try:
+    with restored_variables(*WAITING), log_level(logging.ERROR, "urllib3.connectionpool"):
+        os.environ.update({name: value for name, value in WAITING.items() if name not in os.environ})
         yield
-    finally:
-        attempts.setLevel(level)
-        for name in lacking:
-            os.environ.pop(name, None)
 
 
 def unanswered(error: BaseException) -> str | None:
-    """Return how a server failed to answer, in a few words; None where the error is another one."""
+    """Return how a server failed to answer; None for other errors."""
     import requests
 
     found: BaseException | None = error
@@ -184,21 +173,12 @@ def unanswered(error: BaseException) -> str | None:
         found = found.__cause__ or found.__context__
     if found is None:
         return None
-    told = getattr(found.args[0], "reason", found.args[0]) if found.args else found
-    return re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(told).rpartition(": ")[2].split()))
+    reason = getattr(found.args[0], "reason", found.args[0]) if found.args else found
+    return re.sub(r"^\[Errno -?\d+\] ", "", " ".join(str(reason).rpartition(": ")[2].split()))
 
 
 def absolute(uri: str) -> str:
-    """Return the address of a store so that it holds from any working folder; MLflow keeps stores by their address."""
+    """Return the address of a store with an absolute path, as MLflow identifies stores by their address."""
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + str(Path(uri.removeprefix(SQLITE)).expanduser().resolve())
-
-
-def as_csv(rows: Rows) -> str:
-    """Return rows as the text of a CSV file."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns(rows))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

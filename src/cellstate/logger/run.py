@@ -1,4 +1,4 @@
-"""What a run tells its loggers, and what they do with it."""
+"""The interface between a run and its loggers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as it begins, or goes on.
+    """A run at its start or when it is resumed.
 
     Attributes:
-        id: the run's own, as in ``manifest.json`` and in its checkpoints.
-        folder: the run's own.
-        config: resolved, as ``config.yaml`` holds it.
-        facts: what the results depend on beside the config, such as versions, git state and the data's fingerprint.
-        sweep: the name of the sweep that the run is a job of.
-        resumed: whether it goes on with what was tracked before.
+        id: the id of the run, as in ``manifest.json`` and its checkpoints.
+        folder: the run folder.
+        config: the resolved config, as in ``config.yaml``.
+        facts: provenance, such as versions, git state and data fingerprint.
+        sweep: name of the sweep, if the run is a job of one.
+        resumed: whether the run is resumed.
     """
 
     id: str
@@ -39,33 +39,33 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """What the run is called where several stand side by side."""
+        """The display name of the run."""
         return "-".join(filter(None, (self.debug and f"debug-{self.debug}", str(self.config["experiment"]), self.id)))
 
     @property
     def tags(self) -> dict[str, str]:
-        """What one looks for a run by."""
+        """Tags to search for."""
         found = {"cellstate_id": self.id, "experiment": str(self.config["experiment"]), "folder": str(self.folder)}
         further = {"sweep": self.sweep, "debug": self.debug}
         return {**found, **{name: value for name, value in further.items() if value}}
 
     @property
     def debug(self) -> str | None:
-        """The preset that the run is debugged with; None for one whose scores are results."""
+        """The debug preset of the run; None for a regular run."""
         return debugged(self.config)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a completed run ends with.
+    """The results of a completed run.
 
     Attributes:
         metrics: the content of ``metrics.json``.
-        best: the row of ``metrics.csv`` whose weights were kept.
+        best: the row of ``metrics.csv`` of the best checkpoint.
         tables: name -> rows, each a mapping from column to value.
         figures: PNG files.
-        files: what else a store of results may keep: the report, config, metrics.
-        checkpoint: the best one.
+        files: further files, such as report, config and metrics.
+        checkpoint: the best checkpoint.
     """
 
     metrics: Mapping[str, Any]
@@ -77,66 +77,65 @@ class Outcome:
 
     @property
     def test_scores(self) -> dict[str, float]:
-        """``test/NAME`` -> value for every metric of the best weights; none where there is no test split."""
+        """``test/NAME`` -> value for every metric of the best weights; empty without a test split."""
         return {f"test/{name}": value for name, value in self.metrics["test"].items()}
 
     @property
     def scores(self) -> dict[str, float]:
-        """The same of validation and test. No curve takes these up: it has the validation already."""
+        """The same for validation and test."""
         return {**{f"val/{name}": value for name, value in self.metrics["val"].items()}, **self.test_scores}
 
 
 class RunLogger(Logger):
-    """What cellstate's loggers do beyond Lightning's, whose subclasses they are.
+    """Interface of cellstate's loggers, which are also subclasses of Lightning's.
 
-    They are configured before a run has its folder, so Lightning's part is set up in ``begin``. Lightning finalizes its
-    loggers after each fit, validation and test; a run is over only when ``close`` says how it ended, so ``finalize``
-    does nothing here.
+    They are created before the run folder, so Lightning's part is initialised in ``begin``. Lightning calls
+    ``finalize`` after each fit, validation and test, so it does nothing here; ``close`` ends the run.
     """
 
     def begin(self, run: TrackedRun) -> None:
-        """Open the run, and bring its config to the disk before anything is trained.
+        """Open the run and save its config before training.
 
         Raises:
-            RunError: it cannot be tracked.
+            RunError: the run cannot be tracked.
         """
         raise NotImplementedError
 
-    def go_on(self, step: int) -> None:
-        """Drop what was tracked after an optimiser step: a run that goes on from there makes it again."""
+    def resume_at(self, step: int) -> None:
+        """Drop everything logged after an optimiser step, from which a resumed run continues."""
 
     def log_row(self, row: Mapping[str, float], best: Mapping[str, float]) -> None:  # noqa: ARG002
         """Log a row of ``metrics.csv``, ``best`` being the best so far."""
         self.log_metrics({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
 
-    def conclude(self, outcome: Outcome) -> None:
-        """Log what a completed run ends with."""
+    def log_outcome(self, outcome: Outcome) -> None:
+        """Log the results of a completed run."""
         raise NotImplementedError
 
     def close(self, status: str) -> None:
-        """Say how the run ended: completed, pruned, failed or interrupted. Nothing is logged after it."""
+        """End the run as completed, pruned, failed or interrupted."""
         raise NotImplementedError
 
     def finalize(self, status: str) -> None:
-        """Do nothing: the run goes on."""
+        """Do nothing: the run continues."""
 
     @property
     def place(self) -> str:
-        """The line that says where to look at the run, among the last that a run prints."""
+        """The line printed at the end that says where to view the run."""
         raise NotImplementedError
 
 
 @contextmanager
-def telling(what: str) -> Iterator[None]:
-    """Tell what goes wrong in a logger; the run's own folder has all that it was to get."""
+def warning_on_error(what: str) -> Iterator[None]:
+    """Turn errors of a logger into warnings: the run folder has all results."""
     try:
         yield
     except Exception as error:
-        warn(f"{what} failed ({type(error).__name__}: {error}); the run folder has it all")
+        warn(f"{what} failed ({type(error).__name__}: {error}); all results are in the run folder")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "", *, join: str = ".") -> dict[str, Any]:
-    """Return nested mappings as one, their keys joined."""
+    """Flatten nested mappings, joining their keys."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -147,15 +146,15 @@ def flat(values: Mapping[str, Any], prefix: str = "", *, join: str = ".") -> dic
 
 
 def require(module: str, logger: str, install: str) -> None:
-    """Refuse a logger whose package is not installed.
+    """Check that the package of a logger is installed.
 
     Raises:
-        RequestError: it is not.
+        RequestError: it is not installed.
     """
     if find_spec(module) is None:
         raise RequestError(f"logger={logger}: needs a package that is not installed; pip install {install}")
 
 
 def columns(rows: Rows) -> list[str]:
-    """Return the names of a table's columns, in the order in which they come up."""
+    """Return the column names of a table, in order of appearance."""
     return list(dict.fromkeys(name for row in rows for name in row))

@@ -1,4 +1,4 @@
-"""TensorBoard: curves, figures, tables and texts as event files in the run's folder."""
+"""TensorBoard: curves, figures, tables and texts as event files in the run folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class TensorBoardLogger(RunLogger, LightningTensorBoardLogger):
     """Writes event files into ``tensorboard/`` of the run's folder.
 
     Raises:
-        RequestError: the package tensorboard is not installed.
+        RequestError: tensorboard is not installed.
     """
 
     def __init__(self) -> None:
         require("tensorboard", "tensorboard", "'cellstate[tensorboard]', or pip install tensorboard")
 
     def begin(self, run: TrackedRun) -> None:
-        """Open an event file, and write the config into it."""
+        """Open an event file and write the config."""
         self._folder = run.folder
         super(RunLogger, self).__init__(run.folder, name="tensorboard", version="", default_hp_metric=False)
         self.hparams = {**flat(run.config), **{f"cellstate.{name}": tag for name, tag in run.tags.items()}}
@@ -30,14 +30,14 @@ class TensorBoardLogger(RunLogger, LightningTensorBoardLogger):
         self.experiment.add_text("config", "\n".join(f"    {line}" for line in config.splitlines()))
         self.save()
 
-    def go_on(self, step: int) -> None:
-        """Open another event file, which has TensorBoard leave out what the others hold after a step."""
+    def resume_at(self, step: int) -> None:
+        """Open a new event file that makes TensorBoard drop earlier events after a step."""
         self.experiment.close()
         self._kwargs["purge_step"] = step + 1
         self._experiment = None
 
-    def conclude(self, outcome: Outcome) -> None:
-        """Log scores, tables and figures of the best weights; the tab HPARAMS has the config beside the scores."""
+    def log_outcome(self, outcome: Outcome) -> None:
+        """Log scores, tables and figures of the best weights, and config with scores for the HPARAMS tab."""
         from matplotlib.image import imread
 
         step = outcome.metrics["steps"]
@@ -52,24 +52,24 @@ class TensorBoardLogger(RunLogger, LightningTensorBoardLogger):
             self.experiment.add_image(f"figure/{file.stem}", image, step, dataformats="HWC")
 
     def close(self, status: str) -> None:  # noqa: ARG002
-        """Write what is left, and the parameters beside it."""
+        """Save and close the event file."""
         if getattr(self, "_experiment", None) is not None:
             self.save()
             self.experiment.close()
 
     @property
     def place(self) -> str:
-        """How to look at this run, and at all that stand beside it."""
+        """How to view this run and its siblings."""
         return f"TensorBoard:  tensorboard --logdir {Path(self._folder).parent}"
 
 
 def _plain(value: object) -> str | float | bool:
-    """Return what the tab HPARAMS can show."""
+    """Return a value of a type that the HPARAMS tab supports."""
     return value if isinstance(value, (str, int, float, bool)) else json.dumps(value, default=str)
 
 
 def markdown(rows: Rows) -> str:
-    """Return rows as a table in Markdown, which is what TensorBoard renders a text as."""
+    """Return rows as a Markdown table, which TensorBoard renders."""
     names = columns(rows)
     lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     cells = [[str(row.get(name, "")).replace("|", "\\|").replace("\n", "<br>") for name in names] for row in rows]

@@ -1,4 +1,4 @@
-"""Hands a run to its loggers: its config as it begins, a row a validation, what it ends with, and how."""
+"""Pass a run to its loggers: config, a row per validation, results and status."""
 
 from __future__ import annotations
 
@@ -14,39 +14,38 @@ from lightning.pytorch.loggers import Logger
 
 from cellstate.callbacks import History
 from cellstate.config.compose import in_sweep
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, telling
+from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, warning_on_error
 from cellstate.metrics.table import MONITOR, rank
-from cellstate.runs.folder import RunFolder
+from cellstate.runs.folder import RunFolder, status_of
 from cellstate.runs.stopping import interruptible
-from cellstate.runs.watching import PrunedError
 
-FACTS = ("fingerprint", "versions", "reference")  # of the record that checkpoints keep
+FACTS = ("fingerprint", "versions", "reference")  # entries of the record of checkpoints
 
 
 class Tracking(L.Callback):
-    """Stands between a run and its loggers, none of which a training step hears of.
+    """Connects a run to its loggers, outside of training steps.
 
-    Loggers of other packages get the config, the rows, the scores and the end, as Lightning's interface has them.
+    Loggers of other packages receive config, rows, scores and status through Lightning's interface.
 
     Args:
-        history: the run's learning curves.
-        monitor: the metric that tells which row is best.
+        history: the learning curves.
+        monitor: the metric that selects the best row.
     """
 
     def __init__(self, history: History, monitor: str = MONITOR) -> None:
         self.history, self.monitor = history, monitor
         self.loggers: list[Logger] = []
         self._folder = Path()
-        self._handed = 0  # rows of the history that the loggers have
-        self._step = 0  # of the checkpoint that the run goes on from
+        self._logged = 0  # rows of the history that are logged
+        self._step = 0  # of the checkpoint from which the run is resumed
 
     @contextmanager
     def recording(
         self, trainer: L.Trainer, claimed: RunFolder, record: dict[str, Any], *, resumed: bool
     ) -> Iterator[None]:
-        """Begin, and say how the work inside ended if it did not end well; ``conclude`` says that it did.
+        """Open the loggers, and close them if the code inside fails; ``finish`` closes them on success.
 
-        The run's id joins the ``record`` that its checkpoints keep. Of several processes the first one tracks.
+        Adds the id of the run to ``record``. Only the first process tracks.
         """
         if not trainer.is_global_zero:
             yield
@@ -62,41 +61,35 @@ class Tracking(L.Callback):
         try:
             self._begin(run)
             yield
-        except KeyboardInterrupt:
-            self._close("interrupted")
-            raise
-        except PrunedError:
-            self._close("pruned")
-            raise
-        except BaseException:
-            self._close("failed")
+        except BaseException as error:
+            self._close(status_of(error))
             raise
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take note of the step that the run goes on from."""
+        """Record the step from which the run is resumed."""
         self._step = checkpoint["global_step"]
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Have a run that goes on drop what was tracked after its checkpoint."""
-        self._handed = len(self.history.rows)
+        """Drop what a resumed run logged after its checkpoint."""
+        self._logged = len(self.history.rows)
         for logger in self.loggers:
             if self._resumed and isinstance(logger, RunLogger):
-                logger.go_on(self._step)
+                logger.resume_at(self._step)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Hand over the row of this validation."""
-        self._hand_over()
+        """Log the row of this validation."""
+        self._log_rows()
 
-    def conclude(self, metrics: Mapping[str, Any], tables: Callable[[], Mapping[str, Rows]]) -> None:
-        """Hand over what a completed run ends with; whatever goes wrong there is told, and loses nothing.
+    def finish(self, metrics: Mapping[str, Any], tables: Callable[[], Mapping[str, Rows]]) -> None:
+        """Log the results of a completed run; errors become warnings.
 
         Args:
             metrics: the content of ``metrics.json``.
-            tables: gives name -> rows; called only if somebody wants them.
+            tables: returns name -> rows; only called if there are loggers.
         """
         if not self.loggers:
             return
-        self._hand_over()
+        self._log_rows()
         names = ("report.html", "metrics.json", "metrics.csv", "config.yaml", "manifest.json")
         outcome = Outcome(
             metrics,
@@ -105,18 +98,18 @@ class Tracking(L.Callback):
             files=[self._folder / name for name in names if (self._folder / name).is_file()],
             checkpoint=self._folder / "checkpoints" / "best.ckpt",
         )
-        with telling("its tables"):
+        with warning_on_error("its tables"):
             outcome = replace(outcome, tables=tables())
         for logger in self.loggers:
-            with telling(type(logger).__name__):
+            with warning_on_error(type(logger).__name__):
                 if isinstance(logger, RunLogger):
-                    logger.conclude(outcome)
+                    logger.log_outcome(outcome)
                 else:
                     logger.log_metrics(outcome.test_scores, step=int(outcome.best.get("step", 0)))
         self._close("completed")
 
-    def tell(self) -> None:
-        """Print where to look at what was tracked, a line each."""
+    def print_places(self) -> None:
+        """Print where to view the run, a line for each logger."""
         for logger in self.loggers:
             if isinstance(logger, RunLogger):
                 print(logger.place)
@@ -124,29 +117,29 @@ class Tracking(L.Callback):
     def _begin(self, run: TrackedRun) -> None:
         for logger in self.loggers:
             if isinstance(logger, RunLogger):
-                with interruptible(f"interrupted before training began, waiting for {type(logger).__name__}"):
+                with interruptible(f"interrupted before training started, waiting for {type(logger).__name__}"):
                     logger.begin(run)
             else:
                 logger.log_hyperparams(dict(run.config))
 
-    def _hand_over(self) -> None:
-        new, self._handed = self.history.rows[self._handed :], len(self.history.rows)
+    def _log_rows(self) -> None:
+        new, self._logged = self.history.rows[self._logged :], len(self.history.rows)
         for row in new:
             for logger in self.loggers:
-                with telling(type(logger).__name__):
+                with warning_on_error(type(logger).__name__):
                     if isinstance(logger, RunLogger):
                         logger.log_row(row, self._best())
                     else:
                         logger.log_metrics(dict(row), step=int(row["step"]))
 
     def _best(self) -> Mapping[str, float]:
-        """Return the first of the rows with the best value of the monitor, which is the one whose weights are kept."""
+        """Return the first row with the best value of the monitor, that of the best checkpoint."""
         rows = [row for row in self.history.rows if self.monitor in row]
         return min(rows, key=lambda row: rank(self.monitor, row[self.monitor]), default={})
 
     def _close(self, status: str) -> None:
         for logger in self.loggers:
-            with telling(type(logger).__name__):
+            with warning_on_error(type(logger).__name__):
                 if isinstance(logger, RunLogger):
                     logger.close(status)
                 else:
@@ -154,5 +147,5 @@ class Tracking(L.Callback):
 
 
 def sweep_name() -> str | None:
-    """Return the name of the sweep that this process runs a job of, None where it runs none."""
+    """Return the name of the sweep of this job; None outside of a sweep."""
     return Path(HydraConfig.get().sweep.dir).name if in_sweep() else None

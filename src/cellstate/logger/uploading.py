@@ -1,6 +1,6 @@
-"""Uploading what W&B logged offline: finding it, and handing it over to ``wandb sync``, run by run.
+"""Find offline runs of W&B and upload each with ``wandb sync``.
 
-Given several files, ``wandb sync`` (0.31) uploads none of them if one cannot be read; without a server it never ends.
+With several runs, ``wandb sync`` (0.31) uploads none if one cannot be read; without a server it never returns.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellstate.errors import RequestError
-from cellstate.runs.lock import Lock
+from cellstate.runs.lock import is_held
 
 OFFLINE, ONLINE = "offline-run-*/run-*.wandb", "run-*/run-*.wandb"
 
 
 @dataclass(frozen=True)
 class OfflineRun:
-    """A run of which W&B has files that may not be on the server.
+    """A run with W&B files that may not be uploaded yet.
 
     Attributes:
-        id: the run's own.
-        folder: the run folder, or whatever holds the folder ``wandb``.
-        parts: its files, the oldest first: one for the start and for each time it was resumed.
+        id: the id of the run.
+        folder: the run folder, or any folder with a folder ``wandb``.
+        parts: its files, the oldest first: one for the start and one for each resume.
     """
 
     id: str
@@ -38,28 +37,24 @@ class OfflineRun:
 
     @property
     def uploaded(self) -> bool:
-        """Whether all parts are on the server: ``wandb sync`` leaves a mark beside each."""
+        """Whether all parts are uploaded: ``wandb sync`` marks each."""
         return all(part.with_name(f"{part.name}.synced").exists() for part in self.parts)
 
     @property
     def going_on(self) -> bool:
-        """Whether a process works on it right now."""
+        """Whether a process is working on it."""
         manifest = self.folder / "manifest.json"
         if not manifest.is_file() or json.loads(manifest.read_text()).get("status") != "running":
             return False
-        try:
-            Lock(self.folder / ".lock").release()
-        except RequestError:
-            return True
-        return False
+        return is_held(self.folder / ".lock")
 
 
 def find_runs(places: Iterable[Path], *, online: bool = False) -> list[OfflineRun]:
-    """Return the offline runs in some folders and all below them, by their folders.
+    """Return the offline runs in folders and their subfolders, sorted by folder.
 
     Args:
-        places: where to look.
-        online: whether to take those too that were logged online, as one that lost its server has not sent it all.
+        places: the folders.
+        online: also return runs logged online, which may be incomplete if the connection was lost.
     """
     patterns = [OFFLINE, ONLINE] if online else [OFFLINE]
     parts: dict[tuple[Path, str], set[Path]] = {}
@@ -74,11 +69,11 @@ def find_runs(places: Iterable[Path], *, online: bool = False) -> list[OfflineRu
 
 
 def upload(run: OfflineRun, seconds: float) -> str | None:
-    """Upload one run, all its parts under its one id; return None, or what went wrong.
+    """Upload all parts of one run under one id; return None, or the error.
 
     Args:
         run: the run.
-        seconds: how long it may take; ``wandb sync`` has no limit of its own.
+        seconds: timeout; ``wandb sync`` has none.
     """
     command = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", "--include-online", *map(str, run.parts)]
     try:
@@ -87,25 +82,25 @@ def upload(run: OfflineRun, seconds: float) -> str | None:
             env={**os.environ, "PYTHONPATH": import_path()},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"not done after {seconds:g} s"
+        return f"timeout after {seconds:g} s"
     if run.uploaded:
         return None
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return said[-1].strip() if said else f"wandb sync ended with exit status {done.returncode}"
+    output = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return output[-1].strip() if output else f"wandb sync ended with exit status {done.returncode}"
 
 
 def import_path() -> str:
-    """Return where this process imports from, without the working folder, whose files may be anybody's."""
+    """Return the import path of this process without the working directory, whose files are untrusted."""
     return os.pathsep.join(place for place in sys.path if place and Path(place).resolve() != Path.cwd())
 
 
 def unreachable(host: str, seconds: float = 10.0) -> str | None:
-    """Return why a server does not answer in so many seconds, None where it answers anything at all."""
+    """Return the reason if a server does not answer within a timeout; None if it answers."""
     try:
         urllib.request.urlopen(host, timeout=seconds).close()
-    except urllib.error.HTTPError:  # which is an answer
+    except urllib.error.HTTPError:  # an answer
         return None
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        return None if isinstance(reason, ssl.SSLError) else str(reason)  # W&B may know a certificate that we do not
+        return None if isinstance(reason, ssl.SSLError) else str(reason)  # W&B may have the certificate
     return None

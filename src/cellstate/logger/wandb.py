@@ -1,4 +1,4 @@
-"""Weights & Biases: offline where there is no key; it never asks for one, and never waits for a network for long."""
+"""Weights & Biases: offline without a key, never prompting, with short timeouts."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from cellstate.config.types import PositiveFloat
 from cellstate.errors import RunError, warn
 from cellstate.logger.credentials import Mode, chosen_mode, host
 from cellstate.logger.ending import START, is_ended
-from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, telling
+from cellstate.logger.run import Outcome, Rows, RunLogger, TrackedRun, columns, flat, warning_on_error
 from cellstate.logger.uploading import unreachable
 
 if TYPE_CHECKING:
     import wandb
 
-STEP = "trainer/global_step"  # the horizontal axis, as Lightning names it
-FLUSH_EVERY = 0.1  # seconds between two writings of the run's file, of which a kill loses the last
-PATIENCE = 10.0  # seconds that the first writing may take
+STEP = "trainer/global_step"  # the x axis, as Lightning names it
+FLUSH_EVERY = 0.1  # seconds between flushes of the run's file
+PATIENCE = 10.0  # timeout of the first flush in seconds
 
 
 class WandbLogger(RunLogger, LightningWandbLogger):
     """Tracks a run with Weights & Biases, in ``wandb/`` of its folder.
 
     Args:
-        project: where the run belongs.
-        entity: the team or user; None: the key's own.
-        name: what the run is called; None: EXPERIMENT-ID.
-        group: what runs stand together in; None: the sweep, where the run is a job of one.
-        job_type: what kind of job a run is within its group.
-        tags: what to find it by, beside the experiment's name.
+        project: the project.
+        entity: team or user; None: that of the key.
+        name: display name; None: EXPERIMENT-ID.
+        group: group of runs; None: the sweep, if the run is a job of one.
+        job_type: kind of job within the group.
+        tags: tags in addition to the name of the experiment.
         notes: a longer description.
-        mode: online, offline or disabled; None: what WANDB_MODE and ``wandb offline`` say, else online where there is
-            a key, and offline where there is none or the server does not answer.
-        log_model: whether the best checkpoint is kept as an artifact.
-        init_timeout: seconds to wait for the server at the beginning.
-        finish_timeout: seconds to wait for the upload at the end; what is left stays on the disk.
+        mode: online, offline or disabled; None: that of WANDB_MODE and ``wandb offline``, else online, or offline
+            without a key or an answer of the server.
+        log_model: whether to log the best checkpoint as an artifact.
+        init_timeout: seconds to wait for the server at the start.
+        finish_timeout: seconds to wait for the upload at the end; the rest stays on disk.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._tags, self._keeps_model = tags, log_model
         self._timeouts = {"init_timeout": init_timeout, "finish_timeout": finish_timeout}
         self._run: wandb.Run | None = None
-        self._next = 0  # the least step that the next row may have: W&B drops rows that go back
-        self._staging_here = False  # whether WANDB_DATA_DIR is this run's doing
+        self._next = 0  # minimum step of the next row: W&B drops rows of earlier steps
+        self._staging_here = False  # whether this run has set WANDB_DATA_DIR
 
-    # ------------------------------------------------------------------ beginning and ending
+    # ------------------------------------------------------------------ start and end
 
     def begin(self, run: TrackedRun) -> None:
-        """Open the run, under the run's own id, and wait until its config is on the disk.
+        """Open the run with cellstate's id, and wait until its config is on disk.
 
         Raises:
-            RequestError: ``mode=online`` without a key, or a key of a form that none has.
-            RunError: ``mode=online`` and the server does not answer, or nothing can be written.
+            RequestError: ``mode=online`` without a key, or a malformed key.
+            RunError: ``mode=online`` without an answer of the server, or nothing can be written.
         """
         mode = chosen_mode(self._asked_mode)
         debug = [f"debug={run.debug}"] if run.debug else []
@@ -89,10 +89,10 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             "id": run.id,
             "dir": str(run.folder.resolve()),
             "config": {**run.config, "cellstate": {"id": run.id, "folder": str(run.folder), **run.facts}},
-            # An id is new unless the run goes on, or W&B's own agent has given it out.
+            # An id is new unless the run is resumed, or W&B's sweep agent has set it.
             "resume": "allow" if run.resumed or "WANDB_SWEEP_ID" in os.environ else "never",
         }
-        # Tables and small artifacts are staged here, from where an offline run is uploaded later.
+        # Staging folder of tables and artifacts, needed to upload an offline run later.
         self._staging_here = "WANDB_DATA_DIR" not in os.environ
         os.environ.setdefault("WANDB_DATA_DIR", str(run.folder.resolve() / "wandb"))
         self._folder = run.folder
@@ -104,11 +104,11 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._run.define_metric("*", step_metric=STEP, step_sync=True)
         if mode != "disabled":
             require_file(Path(self._run.settings.sync_file))
-            with telling("the description of the data"):
+            with warning_on_error("the data artifact"):
                 self._log_data(run)
 
     def _open(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
-        """Open the run; where nobody insists on the server, one that does not answer makes it an offline run."""
+        """Open the run; offline if the server does not answer, unless ``mode=online``."""
         import wandb
 
         insists = self._asked_mode == "online"
@@ -116,29 +116,29 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         if mode != "online" or reason is None:
             try:
                 return self._init(mode, arguments)
-            except Exception as error:  # besides its own errors, W&B lets those of its parts through
+            except Exception as error:  # W&B also passes on errors of its dependencies
                 reason = " ".join(str(error).partition("Consider increasing")[0].split())
                 if mode != "online" or insists:
                     raise RunError(f"logger=wandb: {reason}; try logger.wandb.mode=offline") from error
             for attempt in Path(arguments["dir"]).glob(f"wandb/run-*-{arguments['id']}"):
                 shutil.rmtree(attempt, ignore_errors=True)
-            wandb.teardown()  # or the id would be in use
-        warn(f"W&B is out of reach ({reason}); logging offline")
+            wandb.teardown()  # otherwise the id would be in use
+        warn(f"W&B is unreachable ({reason}); logging offline")
         return self._init("offline", arguments)
 
     def _init(self, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
         import wandb
 
         settings: dict[str, Any] = {
-            "silent": True,  # as a run ends, cellstate says where it lies
+            "silent": True,  # cellstate prints where the run is
             "x_transaction_log_flush_interval": FLUSH_EVERY,
             **self._timeouts,
         }
-        wandb.termsetup(wandb.Settings(silent=True), None)  # where it looks for a key, it would say that it found one
+        wandb.termsetup(wandb.Settings(silent=True), None)  # otherwise it would print that it found a key
         return wandb.init(**arguments, mode=mode, reinit="create_new", settings=wandb.Settings(**settings))
 
     def close(self, status: str) -> None:
-        """Finish the run; one that did not complete ends as failed, as its exit code is not 0."""
+        """Finish the run; exit code 1 marks failed and interrupted runs."""
         run, self._run = self._run, None
         try:
             if run is not None:
@@ -151,17 +151,17 @@ class WandbLogger(RunLogger, LightningWandbLogger):
 
     @property
     def place(self) -> str:
-        """The run's page, or how to get it one."""
+        """The address of the run, or how to upload it."""
         run = self.experiment
         if run.disabled:
             return "W&B:      disabled"
-        how = f"offline; upload it with: cellstate sync {self._folder}" if run.offline else run.url
+        how = f"offline; upload with: cellstate sync {self._folder}" if run.offline else run.url
         return f"W&B:      {how}"
 
     # ------------------------------------------------------------------ logging
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log one row, at a step no less than that of the row before."""
+        """Log one row, at a step not before that of the previous row."""
         if self._run is None:
             return
         at = self._next if step is None else max(step, self._next)
@@ -169,13 +169,13 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         self._run.log({**metrics, STEP: at if step is None else step}, step=at, commit=True)
 
     def log_row(self, row: Mapping[str, float], best: Mapping[str, float]) -> None:
-        """Log a row, and let the summary say what the best one held."""
+        """Log a row, and set the summary to the best row."""
         super().log_row(row, best)
         if self._run is not None:
             self._run.summary.update(dict(best))
 
-    def conclude(self, outcome: Outcome) -> None:
-        """Log scores, tables and figures of the best weights, and keep these as an artifact."""
+    def log_outcome(self, outcome: Outcome) -> None:
+        """Log scores, tables, figures and the best checkpoint."""
         import wandb
 
         if self._run is None:
@@ -194,7 +194,7 @@ class WandbLogger(RunLogger, LightningWandbLogger):
             self._log_checkpoint(outcome, outcome.checkpoint)
 
     def _log_data(self, run: TrackedRun) -> None:
-        """Say what data the run used: the description of it, under a name of its own, and none of the data itself."""
+        """Log a description of the data as an artifact, without the data itself."""
         import wandb
 
         assert self._run is not None
@@ -203,25 +203,25 @@ class WandbLogger(RunLogger, LightningWandbLogger):
         artifact = wandb.Artifact(f"data-{fingerprint[:12]}", "dataset", metadata={"fingerprint": fingerprint})
         with artifact.new_file("data.json") as file:
             file.write(json.dumps(data, indent=2, sort_keys=True))
-        # The public use_artifact wants a server. What it does with an artifact that is not there yet is this, and an
-        # upload does the same with it as with what was logged online.
+        # The public use_artifact needs a server. This is what it does with a new artifact, and uploading an offline run
+        # handles it in the same way.
         self._run._log_artifact(artifact, use_after_commit=True)
 
     def _log_checkpoint(self, outcome: Outcome, checkpoint: Path) -> None:
-        """Keep the best checkpoint as what this run made of its data."""
+        """Log the best checkpoint as an artifact."""
         import wandb
 
         assert self._run is not None
         metrics = outcome.metrics
         described = {"experiment": metrics["experiment"], "best": metrics["best"], **outcome.scores}
         artifact = wandb.Artifact(f"model-{self._run.id}", "model", metadata=described)
-        # The file stays where it is, and is read from there when the run is uploaded.
+        # The file is not copied, and read when the run is uploaded.
         artifact.add_file(str(checkpoint.resolve()), name=checkpoint.name, policy="immutable", skip_cache=True)
         self._run.log_artifact(artifact, aliases=["best"])
 
 
 def table(rows: Rows) -> wandb.Table:
-    """Return rows as W&B's table."""
+    """Return rows as a W&B table."""
     import wandb
 
     names: list[Any] = list(columns(rows))
@@ -229,7 +229,7 @@ def table(rows: Rows) -> wandb.Table:
 
 
 def confusion_chart(rows: Rows) -> Any:
-    """Return the chart that W&B's site draws of a confusion matrix, from counts, which it need not count itself."""
+    """Return W&B's confusion matrix chart from counts."""
     from wandb.plot import plot_table
 
     return plot_table(
@@ -241,18 +241,18 @@ def confusion_chart(rows: Rows) -> Any:
 
 
 def require_file(file: Path) -> None:
-    """Wait until the run's first records, config among them, are on the disk, which W&B puts off by itself.
+    """Wait until the first records, including the config, are on disk; W&B writes them asynchronously.
 
     Raises:
-        RunError: they do not get there.
+        RunError: timeout.
     """
     if not wait(lambda: file.exists() and file.stat().st_size > START):
-        raise RunError(f"{file}: W&B writes nothing; check the disk, or leave logger=wandb out")
+        raise RunError(f"{file}: W&B does not write; check the disk, or omit logger=wandb")
 
 
-def wait(for_what: Callable[[], bool]) -> bool:
-    """Wait until something is so, for so long as one may wait for a disk; say whether it is."""
+def wait(condition: Callable[[], bool]) -> bool:
+    """Wait for a condition up to PATIENCE seconds; return whether it holds."""
     began = time.monotonic()
-    while not (found := for_what()) and time.monotonic() - began < PATIENCE:
+    while not (found := condition()) and time.monotonic() - began < PATIENCE:
         time.sleep(0.01)
     return found

@@ -1,1 +1,1 @@
-"""Scores over a whole split, and what trivial predictors reach."""
+"""Metrics of a split, and the scores of baselines."""

@@ -1,4 +1,4 @@
-"""Markov chains fitted to separate sequences: what a model of the next state has to beat."""
+"""Markov chains fitted to separate sequences, the baselines of next-state prediction."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from cellstate.metrics.ngrams import Ngrams
 from cellstate.metrics.tokens import IGNORED, token_scores
 
 Steps = tuple[np.ndarray, np.ndarray]
-"""Inputs ``(N, T)`` and targets ``(N, T)``, indices of one alphabet; a target of IGNORED does not count."""
+"""Inputs ``(N, T)`` and targets ``(N, T)``, indices of one alphabet; IGNORED targets are excluded."""
 
 ORDERS = (0, 1, 2, 3)
 
 
 def chain_scores(train: Steps, scored: Steps, symbols: int, orders: tuple[int, ...] = ORDERS) -> dict[str, dict]:
-    """Score chains of several orders on ``scored``, with counts from ``train`` alone.
+    """Score chains of several orders on ``scored``, estimated on ``train``.
 
-    A chain of order k knows the k newest inputs, or those that there are since the beginning of the sequence: a context
-    never reaches into the sequence before. Orders are interpolated with those below as ``Ngrams`` has it (Witten &
-    Bell 1991). Order 0 is called ``unigram``, the others ``chain_1``, ``chain_2``, …; orders whose contexts of so many
-    symbols could not be numbered in 63 bits are left out.
+    A chain of order k uses the last k inputs, or fewer at the start of a sequence: contexts do not span sequences.
+    Orders are interpolated with lower ones (Witten & Bell 1991, see ``Ngrams``). Order 0 is called ``unigram``, the
+    others ``chain_1``, ``chain_2``, …; orders whose contexts exceed 63 bits are omitted.
 
     Returns:
         metric -> model -> score, for loss, bpc, perplexity and accuracy.
@@ -38,8 +37,10 @@ def chain_scores(train: Steps, scored: Steps, symbols: int, orders: tuple[int, .
 
 
 def pairs(steps: Steps, order: int, symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the context of each target that counts, as a number whose digits are the newest inputs, the newest last,
-    its size, and the target, ``(P,)`` each."""
+    """Return context, its size, and target of each counted target, ``(P,)`` each.
+
+    A context is a number whose digits are the last inputs, the newest last.
+    """
     inputs, targets = (part.astype(np.int64) for part in steps)
     counted = targets != IGNORED
     contexts = np.zeros_like(inputs)

@@ -1,4 +1,4 @@
-"""Scores of a classifier: computed once over the whole split, so that they do not depend on the batch size."""
+"""Scores of a classifier, computed once over the entire split and so independent of the batch size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cellstate.metrics.precision import at_least_single
 
 
 class ClassificationScores:
-    """Keeps the logits and the classes of a split on the device; everything is computed at the end, at once."""
+    """Keeps the logits and classes of a split on the device; scores are computed at the end."""
 
     def __init__(self) -> None:
         self.logits: list[Tensor] = []
@@ -21,11 +21,11 @@ class ClassificationScores:
         self.targets.append(targets)
 
     def compute(self) -> dict[str, float]:
-        """Return loss (nats a sample), accuracy, f1 and auroc."""
+        """Return loss (nats per sample), accuracy, f1 and auroc."""
         return classification_scores(torch.cat(self.logits), torch.cat(self.targets))
 
     def confusion(self) -> list[list[int]]:
-        """Return how many samples of each true class (row) were given each class (column)."""
+        """Return the confusion matrix: counts by true class (row) and predicted class (column)."""
         logits = torch.cat(self.logits)
         classes = logits.shape[1]
         cells = torch.bincount(torch.cat(self.targets) * classes + logits.argmax(1), minlength=classes * classes)
@@ -35,11 +35,11 @@ class ClassificationScores:
 def classification_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
     """Return loss, accuracy, f1 and auroc of ``logits (N, K)`` for ``targets (N,)``.
 
-    With two classes, f1 and auroc are those of class 1; with more, the plain mean over the classes (macro). A class
-    that does not occur, or that every sample has, has no auroc: the mean is over the others, and where none is left
-    the auroc is left out.
+    With two classes, f1 and auroc are those of class 1; with more, the unweighted mean over the classes (macro). The
+    auroc of a class without positives or negatives is undefined: the mean is over the others, and omitted if there are
+    none.
     """
-    # Imported here: torchmetrics takes half a second to load, and training steps do not need it.
+    # Imported here: torchmetrics takes half a second to load.
     from torchmetrics.functional.classification import binary_f1_score
     from torchmetrics.functional.classification import multiclass_f1_score as macro_f1
 
@@ -59,9 +59,9 @@ def classification_scores(logits: Tensor, targets: Tensor) -> dict[str, float]:
 
 
 def auroc(scores: Tensor, positive: Tensor) -> float | None:
-    """Return the chance that a positive has a higher score than a negative, ties counted half; None without both.
+    """Return the probability that a positive has a higher score than a negative, ties counted half; None without both.
 
-    scores ``(N,)``, of any range: only their order counts, so that none saturates. positive ``(N,)`` bool.
+    scores ``(N,)`` of any range: they are replaced by ranks, so that none saturates. positive ``(N,)`` bool.
     """
     from torchmetrics.functional.classification import binary_auroc
 
@@ -72,9 +72,9 @@ def auroc(scores: Tensor, positive: Tensor) -> float | None:
 
 
 def constant_scores(counts: Tensor, targets: Tensor) -> dict[str, float]:
-    """Score the classifier that knows nothing but how often each class occurred, ``counts (K,)``, on ``targets (N,)``.
+    """Score the constant classifier with the class frequencies ``counts (K,)`` on ``targets (N,)``.
 
-    Its probabilities are those shares for every sample, so that its auroc is chance, 1/2.
+    Its probabilities are the same for every sample, so its auroc is 1/2.
     """
     shares = (counts.double() + 1e-12) / (counts.sum() + 1e-12)
     return classification_scores(shares.log().expand(len(targets), -1), targets)

@@ -1,4 +1,4 @@
-"""Which metrics stand on the screen, and how their values are written there."""
+"""Metrics shown on the terminal, and the format of their values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cellstate.metrics.table import metric_of
 
 
 def shown_metrics(values: Mapping[str, float]) -> list[str]:
-    """Return which metrics fit on the screen; those of a forecast distribution take the place of the scaled ones."""
+    """Return the metrics that fit on the terminal; those of a forecast distribution replace the scaled ones."""
     if len(values) < 7:
         return list(values)
     hidden = {"mae_scaled", "mse_scaled"} if "crps" in values else set()
@@ -17,7 +17,7 @@ def shown_metrics(values: Mapping[str, float]) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Return a number with four significant digits, without an exponent where it is readable; nothing for None."""
+    """Return a number with four significant digits, without an exponent if readable; empty for None."""
     if value is None:
         return ""
     if not math.isfinite(value):

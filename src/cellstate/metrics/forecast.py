@@ -1,4 +1,4 @@
-"""Scores of a forecast, in the data's own units and in those of the training split's z-score."""
+"""Scores of a forecast, in the units of the data and standardised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cellstate.data.batch import DataSpec
 
 
-# The losses a forecaster may train on, of the absolute errors in units of the training split's standard deviation.
+# The training losses of a forecaster, as functions of the standardised absolute error.
 LOSSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mae": lambda error: error,
     "mse": lambda error: error**2,
@@ -22,51 +22,58 @@ LOSSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class ForecastScores:
-    """Keeps the forecasts of a split; everything is computed at the end, at once.
+    """Keeps the forecasts of a split; scores are computed at the end.
 
-    Forecasts and truth come ``(B, horizon, C)``, scaled by the training split's z-score.
+    Forecasts and truth are ``(B, horizon, C)``, standardised with the training split.
     """
 
     def __init__(self, spec: DataSpec, loss: str = "mae") -> None:
         self.spec, self.loss = spec, loss
         self.forecasts: list[Tensor] = []
         self.truth: list[Tensor] = []
+        self.losses: list[Tensor] = []  # (B,) of each sample, where the loss is not one of errors alone
 
     def update(self, forecasts: Tensor, truth: Tensor) -> None:
-        """Add forecasts ``(B, horizon, C)`` for what came, ``(B, horizon, C)``."""
+        """Add forecasts and truth, ``(B, horizon, C)`` each."""
         self.forecasts.append(forecasts.detach())
         self.truth.append(truth)
 
     def joined(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return forecasts and truth of the split so far, ``(N, horizon, C)`` each, in the data's own units."""
+        """Return forecasts and truth so far, ``(N, horizon, C)`` each, unscaled."""
         mean, std = np.asarray(self.spec.mean), np.asarray(self.spec.std)
         return torch.cat(self.forecasts).double().cpu().numpy() * std + mean, self.joined_truth()
 
     def joined_truth(self) -> np.ndarray:
-        """Return what came in the split so far, ``(N, horizon, C)``, in the data's own units."""
+        """Return the truth so far, ``(N, horizon, C)``, unscaled."""
         truth = torch.cat(self.truth).double().cpu().numpy()
         return truth * np.asarray(self.spec.std) + np.asarray(self.spec.mean)
 
     def compute(self) -> dict[str, float]:
-        """Return the loss, and what ``forecast_scores`` gives."""
+        """Return the loss and the ``forecast_scores``."""
         forecasts, truth = self.joined()
-        error = np.abs(forecasts - truth) / np.asarray(self.spec.std)
-        loss = float(LOSSES[self.loss](error).mean())
+        loss = self.given_loss()
+        if loss is None:
+            error = np.abs(forecasts - truth) / np.asarray(self.spec.std)
+            loss = float(LOSSES[self.loss](error).mean())
         return {"loss": loss, **forecast_scores(forecasts, truth, spec=self.spec)}
+
+    def given_loss(self) -> float | None:
+        """Return the mean of ``losses``; None where there are none."""
+        return float(torch.cat(self.losses).double().mean()) if self.losses else None
 
 
 def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec) -> dict[str, float]:
-    r"""Score forecasts ``(N, horizon, C)`` against ``truth (N, horizon, C)``, both in the data's own units.
+    r"""Score forecasts ``(N, horizon, C)`` against ``truth (N, horizon, C)``, both unscaled.
 
     With e = forecast - truth and means over samples, steps and columns:
 
-    - mae = mean |e|, mse = mean e^2, rmse = sqrt(mse), in the data's units (mse: squared);
+    - mae = mean |e|, mse = mean e^2, rmse = sqrt(mse), in the units of the data (mse: squared);
     - mae_scaled, mse_scaled: the same after dividing each column by its standard deviation on the training split,
-      which is what papers on long-horizon forecasting print;
+      as reported in papers on long-horizon forecasting;
     - smape = mean 200 |e| / (|forecast| + |truth|), per cent (0 where both are 0);
-    - mase = mean |e| / q, where q is the training split's mean |y_t - y_{t - season}|, per column
+    - mase = mean |e| / q, where q is the mean of the training split of |y_t - y_{t - season}|, per column
       (Hyndman & Koehler 2006): below 1 is better than the seasonal naive forecast one season ahead in training.
-      Left out where ``spec`` has no q.
+      Omitted if ``spec`` has no q.
     """
     error = np.abs(forecasts - truth)
     scaled = error / np.asarray(spec.std)
@@ -83,14 +90,3 @@ def forecast_scores(forecasts: np.ndarray, truth: np.ndarray, *, spec: DataSpec)
     if spec.naive_error:
         scores["mase"] = float(np.mean(error / np.asarray(spec.naive_error)))
     return scores
-
-
-def naive_error(values: np.ndarray, season: int) -> tuple[float, ...]:
-    """Return mean |y_t - y_{t - season}| of each column of ``values (N, C)``: the scale q of mase.
-
-    Empty where a column repeats itself exactly from season to season (but for rounding), so that no error can be
-    measured in units of q.
-    """
-    errors = np.abs(values[season:] - values[:-season]).mean(axis=0)
-    rounding = 1e-12 * np.abs(values).max(axis=0)
-    return tuple(errors.tolist()) if (errors > rounding).all() else ()

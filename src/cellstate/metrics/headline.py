@@ -1,4 +1,4 @@
-"""What a kind of model is judged by."""
+"""The main metric of a model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Headline:
-    """The metric that ranks runs of a kind of model, and how pages and tables speak of it.
+    """The metric that ranks the runs of a model, and its labels on pages and tables.
 
     Attributes:
-        metric: the one that a page shows first, a sweep ranks by and the ledger names.
-        label: what it is, with its unit.
+        metric: shown first on a page, used to rank a sweep, recorded in the ledger.
+        label: its name, with the unit.
         loss_unit: the unit of the training loss.
-        further: more metrics whose learning curves are drawn, each with its label.
+        further: other metrics with learning curves, each with its label.
     """
 
     metric: str = "loss"

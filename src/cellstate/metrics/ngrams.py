@@ -1,4 +1,4 @@
-"""Interpolated n-gram probabilities of any alphabet: the models that a language model has to beat."""
+"""Interpolated n-gram models of any alphabet, the baselines of language models."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Up to so many possible n-grams they are counted in an array of that size, which is faster than sorting the text.
+# Up to so many possible n-grams are counted in an array, which is faster than sorting.
 COUNTABLE = 2**24
-STRETCH = 2**18  # tokens that are looked at at once: a text may be mapped from a file that is larger than memory
+STRETCH = 2**18  # tokens processed at a time, as a mapped text may be larger than memory
 
 Part = tuple[np.ndarray, np.ndarray]
-"""Contexts of one size, and the targets that followed them, ``(N,)`` each."""
+"""Contexts of one size, and the targets after them, ``(N,)`` each."""
 
 
 @dataclass(frozen=True)
 class Followers:
-    """What followed each context of one size. A context is a number: its symbols are the digits, the newest last."""
+    """Counts of the symbols after each context of one size. A context is a number with the symbols as digits."""
 
-    contexts: np.ndarray  # (K,) those that occur, ascending
-    totals: np.ndarray  # (K,) how often
-    kinds: np.ndarray  # (K,) different symbols that followed
+    contexts: np.ndarray  # (K,) existing ones, ascending
+    totals: np.ndarray  # (K,) their counts
+    kinds: np.ndarray  # (K,) number of distinct next symbols
     pairs: np.ndarray  # (P,) context * symbols + symbol, ascending
-    counts: np.ndarray  # (P,) how often
+    counts: np.ndarray  # (P,) their counts
 
 
 class Ngrams:
@@ -31,8 +31,8 @@ class Ngrams:
 
         p(s | context) = (count(context, s) + kinds(context) * p(s | shorter context)) / (count(context) + kinds)
 
-    where kinds(context) is how many different symbols followed it; the shorter context lacks the oldest symbol, and
-    below the empty context all symbols are equally likely. Only what occurs is stored, so that the alphabet may be as
+    where kinds(context) is the number of distinct symbols after it; the shorter context lacks the oldest symbol, and
+    below the empty context all symbols are equally likely. Only existing contexts are stored, so the alphabet may be as
     large as Unicode.
     """
 
@@ -41,7 +41,7 @@ class Ngrams:
 
     @classmethod
     def of_contexts(cls, contexts: np.ndarray, sizes: np.ndarray, targets: np.ndarray, symbols: int) -> Ngrams:
-        """Count what followed contexts that are given, ``(N,)`` each, as those within separate sequences.
+        """Count targets after given contexts, ``(N,)`` each, such as those within separate sequences.
 
         A context counts at its own size and at all smaller ones.
         """
@@ -57,13 +57,13 @@ class Ngrams:
     def _count(self, parts: Callable[[int], Iterable[Part]], longest: int, symbols: int) -> None:
         self.symbols = symbols
         self.tables: list[Followers] = []
-        self._likeliest: list[np.ndarray] = []  # per table, (K,) the likeliest symbol after each context
+        self._likeliest: list[np.ndarray] = []  # per table, (K,) the likeliest next symbol
         for size in range(longest + 1):
             self.tables.append(followers(parts(size), size, symbols))
             self._likeliest.append(self._best(size))
 
     def probabilities(self, contexts: np.ndarray, sizes: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return p(target | context), ``(P,)``, of contexts ``(P,)`` of ``sizes (P,)`` symbols."""
+        """Return p(target | context), ``(P,)``, for contexts ``(P,)`` of ``sizes (P,)`` symbols."""
         result = np.full(len(contexts), 1.0 / self.symbols)
         for size, table in enumerate(self.tables):
             shorter = contexts % self.symbols**size
@@ -75,7 +75,7 @@ class Ngrams:
         return result
 
     def likeliest(self, contexts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """Return the symbol of the highest probability after each context, ``(P,)``; the first of several."""
+        """Return the likeliest next symbol of each context, ``(P,)``; ties go to the first."""
         result = np.zeros(len(contexts), np.int64)
         for size, (table, best) in enumerate(zip(self.tables, self._likeliest, strict=False)):
             rows, seen = find(table.contexts, contexts % self.symbols**size)
@@ -83,10 +83,10 @@ class Ngrams:
         return result
 
     def _best(self, size: int) -> np.ndarray:
-        """Return the likeliest symbol after each context of ``size`` symbols, ``(K,)``.
+        """Return the likeliest next symbol of each context of ``size`` symbols, ``(K,)``.
 
-        It is one of those that followed the context, or else the likeliest after the shorter context: all symbols that
-        did not follow keep the order that they have there.
+        It is one of the observed next symbols, or else the likeliest for the shorter context, as interpolation
+        preserves the order of unobserved symbols.
         """
         table = self.tables[size]
         backoff = self.likeliest(table.contexts, np.full(len(table.contexts), size - 1))
@@ -99,7 +99,7 @@ class Ngrams:
 
 
 def contexts_of(tokens: np.ndarray, longest: int, symbols: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the context before each of ``tokens (N,)`` as a number, and its size: ``longest``, less at the start."""
+    """Return the context of each of ``tokens (N,)`` as a number, and its size: ``longest``, less at the start."""
     contexts = np.zeros(len(tokens), np.int64)
     for back in range(1, min(longest, len(tokens) - 1) + 1):
         contexts[back:] += tokens[:-back] * symbols ** (back - 1)
@@ -107,7 +107,7 @@ def contexts_of(tokens: np.ndarray, longest: int, symbols: int) -> tuple[np.ndar
 
 
 def parts_of(tokens: np.ndarray, size: int, symbols: int) -> Iterator[Part]:
-    """Yield the contexts of ``size`` of all ``tokens (N,)`` but the first few, which have none, and these tokens."""
+    """Yield the contexts of ``size`` of all ``tokens (N,)`` but the first ``size``, and these tokens."""
     for start in range(size, len(tokens), STRETCH):
         part = tokens[start - size : start + STRETCH].astype(np.int64)
         contexts, _ = contexts_of(part, size, symbols)
@@ -115,14 +115,14 @@ def parts_of(tokens: np.ndarray, size: int, symbols: int) -> Iterator[Part]:
 
 
 def followers(parts: Iterable[Part], size: int, symbols: int) -> Followers:
-    """Count which targets followed which contexts of ``size`` symbols."""
+    """Count the targets after each context of ``size`` symbols."""
     pairs, counts = occurrences(parts, size, symbols)
     known, first, kinds = np.unique(pairs // symbols, return_index=True, return_counts=True)
     return Followers(known, np.add.reduceat(counts, first), kinds, pairs, counts)
 
 
 def occurrences(parts: Iterable[Part], size: int, symbols: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pairs ``context * symbols + target`` occur, ascending, and how often, ``(P,)`` each."""
+    """Return the existing pairs ``context * symbols + target``, ascending, and their counts, ``(P,)`` each."""
     possible = symbols ** (size + 1)
     if possible <= COUNTABLE:
         counted = np.zeros(possible, np.int64)
@@ -134,13 +134,13 @@ def occurrences(parts: Iterable[Part], size: int, symbols: int) -> tuple[np.ndar
     for contexts, targets in parts:
         pairs, counts = np.unique(contexts * symbols + targets, return_counts=True)
         found.append((pairs, counts))
-        if sum(len(pairs) for pairs, _ in found[1:]) > len(found[0][0]):  # so that the whole is sorted but a few times
+        if sum(len(pairs) for pairs, _ in found[1:]) > len(found[0][0]):  # limits the number of sorts of the total
             found = [united(found)]
     return united(found)
 
 
 def united(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return several lists of pairs and their counts as one."""
+    """Merge lists of pairs and their counts."""
     if len(found) == 1:
         return found[0]
     none = np.zeros(0, np.int64)
@@ -151,6 +151,6 @@ def united(found: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, 
 
 
 def find(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each of ``wanted (P,)`` stands in ``ascending (K,)``, and whether it does at all."""
+    """Return the index of each of ``wanted (P,)`` in ``ascending (K,)``, and whether it exists."""
     rows = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
     return rows, ascending[rows] == wanted

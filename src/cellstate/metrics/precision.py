@@ -1,4 +1,4 @@
-"""The precision that scores and losses of predictions are computed in."""
+"""The precision of scores and losses."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Return 16-bit values as 32-bit ones, in which a softmax keeps its detail, and wider ones as they are."""
+    """Return values in at least 32 bits, as a softmax in 16 bits is inaccurate."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,17 +1,16 @@
-"""Scores of a forecast that says how uncertain it is: as quantiles, or as a normal distribution.
+"""Scores of probabilistic forecasts: quantiles, or a normal distribution.
 
-With q the forecast quantile of level t, y what came, and means over samples, steps and columns:
+With q the forecast quantile of level t, y the observation, and means over samples, steps and columns:
 
-- pinball = mean over the levels of t max(y - q, 0) + (1 - t) max(q - y, 0), in the data's own units
-  (Koenker & Bassett 1978): smallest in expectation where q is the true quantile;
-- crps = 2 int_0^1 pinball(t) dt, in the data's own units (Gneiting & Raftery 2007): of a forecast without spread it
-  is the mae. In closed form for a normal distribution. Of quantiles, the trapezoidal rule over the levels, with the
-  value 0 at the levels 0 and 1: the mean over unevenly spaced levels would count the tails, where they lie close, too
-  often;
-- nll = mean -ln p(y), nats a value, where the forecast has a density p; it depends on the unit of y;
-- coverage_P = share of y within the central interval of P per cent: P / 100 where the forecast is calibrated;
-- interval_width_P = mean width of that interval, in the data's own units: of calibrated forecasts the narrower is the
-  better.
+- pinball = mean over the levels of t max(y - q, 0) + (1 - t) max(q - y, 0), in the units of the data
+  (Koenker & Bassett 1978): minimal in expectation for the true quantile;
+- crps = 2 int_0^1 pinball(t) dt, in the units of the data (Gneiting & Raftery 2007): the mae for a point
+  forecast. In closed form for a normal distribution. For quantiles, by the trapezoidal rule over the levels, with the
+  value 0 at the levels 0 and 1, as a mean over unevenly spaced levels would overweight densely spaced tails;
+- nll = mean -ln p(y), nats per value, if the forecast has a density p; it depends on the unit of y;
+- coverage_P = share of y within the central interval of P per cent: P / 100 for a calibrated forecast;
+- interval_width_P = mean width of that interval, in the units of the data: narrower is better for calibrated
+  forecasts.
 """
 
 from __future__ import annotations
@@ -32,27 +31,27 @@ if TYPE_CHECKING:
     from cellstate.data.batch import DataSpec
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-INTERVALS = (80, 90)  # per cent, of the central intervals that are scored
+INTERVALS = (80, 90)  # per cent, central intervals that are scored
 
 
 class ProbabilisticScores(ForecastScores):
-    """What quantiles and distributions have in common: they are kept as the head gave them, ``(B, horizon, C, P)``."""
+    """Base class for quantiles and distributions: keeps the outputs of the head, ``(B, horizon, C, P)``."""
 
     def __init__(self, spec: DataSpec, levels: Sequence[float] = LEVELS) -> None:
         super().__init__(spec)
         self.levels = tuple(levels)
 
     def parameters(self) -> np.ndarray:
-        """Return all that the head gave so far, ``(N, horizon, C, P)``, scaled by the training split's z-score."""
+        """Return the outputs of the head so far, ``(N, horizon, C, P)``, standardised."""
         return torch.cat(self.forecasts).double().cpu().numpy()
 
     def quantiles(self, levels: Sequence[float] | None = None) -> np.ndarray:
-        """Return quantiles ``(N, horizon, C, Q)`` of the given levels (None: of all), in the data's own units."""
+        """Return quantiles ``(N, horizon, C, Q)`` of the given levels (None: all), unscaled."""
         raise NotImplementedError
 
 
 class QuantileScores(ProbabilisticScores):
-    """Keeps quantiles ``(B, horizon, C, Q)`` of given levels; the point forecast is the median."""
+    """Keeps quantiles ``(B, horizon, C, Q)``; the point forecast is the median."""
 
     @override
     def quantiles(self, levels: Sequence[float] | None = None) -> np.ndarray:
@@ -69,9 +68,11 @@ class QuantileScores(ProbabilisticScores):
         """Return the loss (pinball on scaled values), ``forecast_scores`` of the median, and the module's scores."""
         forecasts, truth = self.joined()
         quantiles = self.quantiles()
-        losses = pinball(quantiles, truth, self.levels) / np.asarray(self.spec.std)[:, None]
+        loss = self.given_loss()
+        if loss is None:
+            loss = float((pinball(quantiles, truth, self.levels) / np.asarray(self.spec.std)[:, None]).mean())
         return {
-            "loss": float(losses.mean()),
+            "loss": loss,
             **forecast_scores(forecasts, truth, spec=self.spec),
             **quantile_scores(quantiles, truth, self.levels),
         }
@@ -81,7 +82,7 @@ class GaussianScores(ProbabilisticScores):
     """Keeps means and standard deviations, ``(B, horizon, C, 2)``; the point forecast is the mean."""
 
     def joined_std(self) -> np.ndarray:
-        """Return the standard deviations of the split so far, ``(N, horizon, C)``, in the data's own units."""
+        """Return the standard deviations so far, ``(N, horizon, C)``, unscaled."""
         return self.parameters()[..., 1] * np.asarray(self.spec.std)
 
     @override
@@ -132,13 +133,13 @@ def pinball(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -
 
 
 def pinball_loss(quantiles: Tensor, truth: Tensor, levels: Tensor) -> Tensor:
-    """Return the mean of ``pinball`` over everything, as what training minimises."""
+    """Return the mean of ``pinball`` as a training loss."""
     over = truth.unsqueeze(-1) - quantiles
     return torch.maximum(levels * over, (levels - 1) * over).mean()
 
 
 def gaussian_loss(mean: Tensor, std: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean of ``gaussian_nll`` over everything, as what training minimises."""
+    """Return the mean of ``gaussian_nll`` as a training loss."""
     return (((truth - mean) / std) ** 2 / 2 + std.log()).mean() + math.log(2 * math.pi) / 2
 
 
@@ -161,13 +162,13 @@ def gaussian_crps(mean: np.ndarray, std: np.ndarray, truth: np.ndarray) -> np.nd
 
 
 def gaussian_quantiles(mean: np.ndarray, std: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Return mean + std Phi^-1(level), ``(…, Q)``, of means and standard deviations ``(…)``."""
+    """Return mean + std Phi^-1(level), ``(…, Q)``, for means and standard deviations ``(…)``."""
     z = np.asarray([NormalDist().inv_cdf(level) for level in levels])
     return mean[..., None] + std[..., None] * z
 
 
 def interval_scores(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float]) -> dict[str, float]:
-    """Return coverage and mean width of those central INTERVALS both ends of which are among ``levels``."""
+    """Return coverage and mean width of the central INTERVALS whose ends are both in ``levels``."""
     scores = {}
     for per_cent, (low, high) in central_intervals(levels, INTERVALS).items():
         below, above = quantiles[..., low], quantiles[..., high]
@@ -177,7 +178,7 @@ def interval_scores(quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[f
 
 
 def central_intervals(levels: Sequence[float], per_cents: Sequence[int]) -> Mapping[int, tuple[int, int]]:
-    """Return per cent -> places of its lower and upper end in ``levels``, where both are there."""
+    """Return per cent -> indices of the lower and upper end in ``levels``, if both exist."""
     found = {}
     for per_cent in per_cents:
         low, high = (level_index(levels, level) for level in ((100 - per_cent) / 200, (100 + per_cent) / 200))
@@ -187,33 +188,33 @@ def central_intervals(levels: Sequence[float], per_cents: Sequence[int]) -> Mapp
 
 
 def level_index(levels: Sequence[float], level: float) -> int | None:
-    """Return the place of ``level`` in ``levels``, whatever rounding did to either; None where it is not there."""
+    """Return the index of ``level`` in ``levels`` up to rounding, or None."""
     return next((place for place, there in enumerate(levels) if abs(there - level) < 1e-9), None)
 
 
 def trapezoid_weights(levels: Sequence[float]) -> list[float]:
-    """Return the weights of the trapezoidal rule for int_0^1 f with f(0) = f(1) = 0, f known at ``levels``."""
+    """Return the weights of the trapezoidal rule for int_0^1 f with f(0) = f(1) = 0, f given at ``levels``."""
     nodes = (0.0, *levels, 1.0)
     return [(after - before) / 2 for before, after in zip(nodes, nodes[2:], strict=False)]
 
 
 def quantile_metrics(levels: Sequence[float]) -> list[str]:
-    """Return the names of what ``quantile_scores`` gives."""
+    """Return the names of the ``quantile_scores``."""
     intervals = central_intervals(levels, INTERVALS)
     return ["crps", "pinball", *(f"{score}_{part}" for part in intervals for score in ("coverage", "interval_width"))]
 
 
 def gaussian_floor(noise: float, levels: Sequence[float] = LEVELS) -> dict[str, float]:
-    """Return the expected scores of a forecaster that knows the signal and says N(signal, noise^2), under that noise.
+    """Return the expected scores of the forecast N(signal, noise^2) that knows the signal, under that noise.
 
-    crps, pinball and nll are proper scores: no forecast can expect less. With z = Phi^-1(t) and s the noise:
+    crps, pinball and nll are proper scores: no forecast has a lower expectation. With z = Phi^-1(t) and s the noise:
 
     - pinball(t) = E max(t (y - q), (t - 1)(y - q)) = s phi(z), from E max(y - q, 0) = s (phi(z) - z (1 - t));
     - crps = 2 int_0^1 s phi(Phi^-1(t)) dt = 2 s int phi(x)^2 dx = s / sqrt(pi);
     - nll = ln(s sqrt(2 pi e)), the entropy;
     - coverage_P = P / 100, interval_width_P = 2 s Phi^-1((1 + P / 100) / 2).
 
-    Empty without noise, where a density has no bound.
+    Empty without noise, as the density is unbounded.
     """
     if not noise > 0:
         return {}

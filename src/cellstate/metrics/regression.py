@@ -1,14 +1,13 @@
-"""Scores of predicted values, in the data's own units and in those of the training split's z-score."""
+"""Scores of predicted values, in the units of the data and standardised."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+from typing_extensions import override
 
-from cellstate.metrics.forecast import LOSSES, forecast_scores
+from cellstate.metrics.forecast import ForecastScores, forecast_scores
 
 if TYPE_CHECKING:
     from cellstate.data.batch import DataSpec
@@ -16,42 +15,24 @@ if TYPE_CHECKING:
 METRICS = ("mae", "rmse", "mse", "mae_scaled", "mse_scaled")
 
 
-class RegressionScores:
-    """Keeps the predictions of a split; everything is computed at the end, at once.
-
-    Predictions and truth come ``(B, K)``, scaled by the training split's z-score.
-    """
+class RegressionScores(ForecastScores):
+    """Keeps predictions and truth ``(B, K)``, as ``ForecastScores`` keeps forecasts."""
 
     def __init__(self, spec: DataSpec, loss: str = "mse") -> None:
-        self.spec, self.loss = spec, loss
-        self.predictions: list[Tensor] = []
-        self.truth: list[Tensor] = []
+        super().__init__(spec, loss)
 
-    def update(self, predictions: Tensor, truth: Tensor) -> None:
-        """Add predictions ``(B, K)`` of what is true, ``(B, K)``."""
-        self.predictions.append(predictions.detach())
-        self.truth.append(truth)
-
-    def joined(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return predictions and truth of the split so far, ``(N, K)`` each, in the data's own units."""
-        mean, std = np.asarray(self.spec.mean), np.asarray(self.spec.std)
-        predictions, truth = (torch.cat(part).cpu().double().numpy() for part in (self.predictions, self.truth))
-        return predictions * std + mean, truth * std + mean
-
+    @override
     def compute(self) -> dict[str, float]:
-        """Return the loss, and what ``regression_scores`` gives."""
-        predictions, truth = self.joined()
-        error = np.abs(predictions - truth) / np.asarray(self.spec.std)
-        loss = float(LOSSES[self.loss](error).mean())
-        return {"loss": loss, **regression_scores(predictions, truth, spec=self.spec)}
+        scores = super().compute()
+        return {name: scores[name] for name in ("loss", *METRICS)}
 
 
 def regression_scores(predictions: np.ndarray, truth: np.ndarray, *, spec: DataSpec) -> dict[str, float]:
-    """Score predictions ``(N, K)`` against ``truth (N, K)``, both in the data's own units.
+    """Score predictions ``(N, K)`` against ``truth (N, K)``, both unscaled.
 
-    mae, mse and rmse in those units, mae_scaled and mse_scaled after dividing each target by its standard deviation on
-    the training split: as ``forecast_scores`` defines them, means over samples and targets. What it says of a series
-    (mase) or of positive quantities (smape) is left out.
+    mae, mse and rmse in the units of the data, mae_scaled and mse_scaled after dividing each target by its standard
+    deviation on the training split: means over samples and targets, as in ``forecast_scores``, without those for series
+    (mase) and positive quantities (smape).
     """
     scores = forecast_scores(predictions, truth, spec=spec)
     return {name: scores[name] for name in METRICS}

@@ -1,7 +1,7 @@
-"""The table of metrics: what each one means, which way is better, its unit, where it is shown. Imports nothing heavy.
+"""The table of metrics: meaning, direction, unit, and display of each one. Imports nothing heavy.
 
-All that is true of a metric is said here and nowhere else: checkpoints, early stopping, schedules, searches, rankings,
-loggers, tables and pages ask. A metric of your own is added with ``register``.
+This is the single source for checkpoints, early stopping, schedules, searches, rankings, loggers, tables and pages.
+Custom metrics are added with ``register``.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from math import inf
 from typing import Literal
 
 Mode = Literal["min", "max"]
-MONITOR = "val/loss"  # by which a run chooses its best weights, unless its config says otherwise
+MONITOR = "val/loss"  # selects the best weights of a run by default
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is true of a metric.
+    """The properties of a metric.
 
     Attributes:
-        name: as it stands in ``metrics.json``, without its split.
-        meaning: in one line, with its unit.
-        better: ``lower``, ``higher``, or the value that is best, such as 0.8 for the coverage of an 80 % interval.
-        in_tables: False for metrics that tables on the screen leave out where there are many; files and pages have all.
+        name: as in ``metrics.json``, without the split.
+        meaning: one line, with the unit.
+        better: ``lower``, ``higher``, or the best value, such as 0.8 for the coverage of an 80 % interval.
+        in_tables: False for metrics that terminal tables omit if there are many; files and pages have all.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Metric:
     in_tables: bool = True
 
     def rank(self, value: float | None) -> float:
-        """Return a number that is smaller for a better value, infinite for none and for NaN."""
+        """Return a number that is smaller for a better value, infinite for None and NaN."""
         if value is None or value != value:
             return inf
         if isinstance(self.better, str):
@@ -40,23 +40,23 @@ class Metric:
 
     @property
     def mode(self) -> Mode | None:
-        """``min`` or ``max``, as callbacks and optimisers name it; None where neither is better."""
+        """``min`` or ``max``, as in callbacks and optimisers; None if the best value is in between."""
         if isinstance(self.better, str):
             return "max" if self.better == "higher" else "min"
         return None
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the largest value is the best."""
+        """Whether higher is better."""
         return self.better == "higher"
 
     @property
     def in_words(self) -> str:
-        """Which way is better, such as ``lower is better``."""
+        """The direction as text, such as ``lower is better``."""
         return f"{self.better} is better" if isinstance(self.better, str) else f"closer to {self.better:g} is better"
 
     def along(self, low: str, high: str) -> str:
-        """Return which end of an axis is better, such as ``the further left, the better``."""
+        """Return the better end of an axis, such as ``the further left, the better``."""
         if not isinstance(self.better, str):
             return f"the closer to {self.better:g}, the better"
         return f"the further {high if self.better == 'higher' else low}, the better"
@@ -66,19 +66,19 @@ _TABLE: dict[str, Metric] = {}
 
 
 def register(metric: Metric) -> Metric:
-    """Add a metric to the table, in place of one of the same name, and return it."""
+    """Add a metric to the table, replacing one of the same name, and return it."""
     _TABLE[metric.name] = metric
     return metric
 
 
 def metric_of(name: str) -> Metric:
-    """Return the entry of a metric, with or without its split (``val/loss``); without an entry, lower is better."""
+    """Return the entry of a metric, with or without a split (``val/loss``); the default is lower is better."""
     bare = name.rpartition("/")[2]
     return _TABLE.get(bare) or Metric(bare)
 
 
 def rank(name: str, value: float | None) -> float:
-    """Return a number that is smaller for a better value of a metric, infinite for none and for NaN."""
+    """Return a number that is smaller for a better value of a metric, infinite for None and NaN."""
     return metric_of(name).rank(value)
 
 

@@ -1,4 +1,4 @@
-"""Scores of a language model: mean over tokens, in nats and in bits, and what n-gram counts reach."""
+"""Scores of token predictions, averaged over tokens, and n-gram baselines."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import Tensor
 from cellstate.metrics.ngrams import Ngrams, occurrences, parts_of
 from cellstate.metrics.precision import at_least_single
 
-IGNORED = -100  # a target that no loss and no score counts (the value that torch's cross_entropy ignores)
+IGNORED = -100  # target excluded from loss and scores (the ignore_index of torch's cross_entropy)
 
 
 class TokenScores:
-    """Accumulates the loss and the hits of next-token predictions over a split.
+    """Accumulates loss and accuracy of next-token predictions over a split.
 
     Sums are kept on the device in double precision; a mean is over tokens, never over batches.
 
     Args:
         device: where predictions come from.
-        answer: the name of one more metric, and its first and last target counted from a sequence's end, 1 the last:
-            the accuracy on these alone, which are what a task is about. Empty: none.
+        answer: name of an additional metric, and its first and last target counted from the end of a sequence (1: the
+            last): the accuracy on these targets, the main ones of a task. Empty: none.
     """
 
     def __init__(self, device: torch.device, answer: tuple[str, int, int] | tuple[()] = ()) -> None:
-        # MPS has no doubles; there, single precision sums of one batch at a time are what is left.
+        # MPS does not support float64; there, sums are in single precision.
         precise = torch.float32 if device.type == "mps" else torch.float64
         self.sums = torch.zeros(3, dtype=precise, device=device)  # loss, hits, tokens
         self.answer = answer
-        self.answers = torch.zeros(2, dtype=torch.int64, device=device)  # hits, targets that the answer has
+        self.answers = torch.zeros(2, dtype=torch.int64, device=device)  # hits, targets of the additional metric
 
     def update(self, logits: Tensor, targets: Tensor) -> None:
-        """Add predictions ``logits (B, T, V)`` for ``targets (B, T)``; targets of IGNORED do not count."""
+        """Add predictions ``logits (B, T, V)`` for ``targets (B, T)``; IGNORED targets are excluded."""
         flat = targets.flatten()
         losses = torch.nn.functional.cross_entropy(
             at_least_single(logits.flatten(0, 1)), flat, ignore_index=IGNORED, reduction="none"
@@ -47,7 +47,7 @@ class TokenScores:
             self.answers += torch.stack([(logits.argmax(-1) == targets)[asked].sum(), asked.sum()])
 
     def compute(self) -> dict[str, float]:
-        """Return loss (nats a token), bpc (bits a token), perplexity, accuracy, and the accuracy of the answer."""
+        """Return loss (nats per token), bpc (bits per token), perplexity, accuracy, and the additional metric."""
         loss, hits, tokens = self.sums.tolist()
         scores = token_scores(loss / tokens, hits / tokens)
         if not self.answer:
@@ -57,9 +57,9 @@ class TokenScores:
 
 
 def from_the_end(targets: Tensor, first: int, last: int) -> Tensor:
-    """Return which of ``targets (B, T)`` are number ``first`` to ``last`` from their row's end, ``(B, T)`` bool.
+    """Return the mask ``(B, T)`` of the ``first`` to ``last`` targets, counted from the end of each row.
 
-    1 is the last; targets of IGNORED are not counted, so that rows may end anywhere.
+    1 is the last; IGNORED targets are not counted, so rows may differ in length.
     """
     counted = targets != IGNORED
     number = counted.flip(1).cumsum(1).flip(1)
@@ -67,17 +67,17 @@ def from_the_end(targets: Tensor, first: int, last: int) -> Tensor:
 
 
 def token_scores(loss: float, accuracy: float) -> dict[str, float]:
-    """Return the four views of one loss in nats: bits are loss / ln 2, perplexity is e^loss."""
+    """Return metrics from a loss in nats: bpc = loss / ln 2, perplexity = e^loss."""
     perplexity = math.exp(loss) if loss < 700 else math.inf
     return {"loss": loss, "bpc": loss / math.log(2), "perplexity": perplexity, "accuracy": accuracy}
 
 
 def ngram_scores(train: np.ndarray, text: np.ndarray, symbols: int) -> dict[str, dict[str, float]]:
-    """Score models that need no network, on ``text (N,)``, with counts from ``train (M,)`` alone.
+    """Score n-gram models on ``text (N,)``, estimated on ``train (M,)``.
 
     uniform: each of the symbols equally likely. unigram, bigram, trigram: the probability of a symbol given the
-    0, 1 or 2 before it, as ``Ngrams`` has it. Every target of ``text`` counts, as for a network; the first one or
-    two have a shorter context. Both texts may be mapped from files: a part of them is looked at at a time.
+    previous 0, 1 or 2 (see ``Ngrams``). Every target of ``text`` counts, as for a network; the first one or two have a
+    shorter context. Both texts may be memory-mapped: they are processed in parts.
 
     Returns:
         metric -> model -> score, for loss, bpc, perplexity and accuracy.
@@ -87,7 +87,7 @@ def ngram_scores(train: np.ndarray, text: np.ndarray, symbols: int) -> dict[str,
     for longest, name in enumerate(("unigram", "bigram", "trigram")):
         total = hits = 0.0
         for size, part in beginnings(text, longest):
-            # What a context and the symbol after it score is the same wherever they stand.
+            # The score of a context and the symbol after it does not depend on the position.
             pairs, counts = occurrences(parts_of(part, size, symbols), size, symbols)
             contexts, sizes, targets = pairs // symbols, np.full(len(pairs), size), pairs % symbols
             total -= float(counts @ np.log(model.probabilities(contexts, sizes, targets)))
@@ -97,9 +97,9 @@ def ngram_scores(train: np.ndarray, text: np.ndarray, symbols: int) -> dict[str,
 
 
 def beginnings(text: np.ndarray, longest: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield a size of context, and the part of ``text (N,)`` whose tokens have it; its first ``size`` have less.
+    """Yield each size of context with the part of ``text (N,)`` whose targets have it, preceded by ``size`` tokens.
 
-    A token has as many before it as ``longest`` says, or as there are; the first token of all is no target.
+    The context has ``longest`` tokens, or fewer at the start; the first token is not a target.
     """
     for size in range(1, min(longest, len(text))):
         yield size, text[: size + 1]

@@ -1,4 +1,4 @@
-"""LightningModules: a backbone, a head and a loss for each kind of task."""
+"""LightningModules: a backbone, a head and a loss for each task."""
 
 from cellstate.model.base import SequenceModel
 from cellstate.model.classification.model import Classifier

@@ -1,4 +1,4 @@
-"""What all models share: building the backbone, the optimiser, and scores that are kept out of the training step."""
+"""Base class of all models: optimisation, evaluation, and the state of training in checkpoints."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
     from cellstate.model.material import Material, Rows
 
-TRAINING = "cellstate_training"  # where a checkpoint keeps what training holds beside weights
+TRAINING = "cellstate_training"  # key of the training state in a checkpoint
 BackboneFactory = Callable[..., Backbone]
 OptimizerFactory = Callable[..., torch.optim.Optimizer]
 SchedulerFactory = Callable[..., dict[str, Any]]
 
-# Lightning writes these attributes at every hook, some 46 times a step. They hold no parameter and no module, so
-# they may bypass nn.Module.__setattr__, which looks for both and costs ten times a plain assignment.
+# Lightning sets these attributes at every hook, about 46 times per step. They are neither parameters nor modules, so
+# they can bypass nn.Module.__setattr__, which checks for both and takes ten times as long as a plain assignment.
 _BOOKKEEPING = frozenset({"_current_fx_name", "_dataloader_idx", "_trainer"})
 
 
 class Scores(Protocol):
-    """Accumulates predictions of a split and computes the metrics of all of them at once.
+    """Accumulates the predictions of a split and computes their metrics at the end.
 
-    Lists of tensors are joined where several processes share a split, tensors are added up: so a list has one tensor a
-    batch, and a tensor is a sum.
+    With several processes, lists of tensors are concatenated and tensors are summed: a list has one tensor per batch,
+    and a tensor is a sum.
     """
 
     def compute(self) -> dict[str, float]:
@@ -50,14 +50,14 @@ class Scores(Protocol):
 
 
 class MeanLoss:
-    """The mean of losses that are each a mean over some samples.
+    """The weighted mean of batch losses.
 
-    On an accelerator the sum stays on the device, as reading each loss back would stall it. On the CPU there is
-    nothing to wait for, and a Python number is added up faster than a tensor.
+    On an accelerator the sum stays on the device, as reading each loss would synchronise. On the CPU, summing Python
+    numbers is faster than summing tensors.
     """
 
     def __init__(self, device: torch.device) -> None:
-        precise = torch.float32 if device.type == "mps" else torch.float64  # MPS has no doubles
+        precise = torch.float32 if device.type == "mps" else torch.float64  # MPS does not support float64
         self._sum: float | Tensor = 0.0 if device.type == "cpu" else torch.zeros((), dtype=precise, device=device)
         self._weight: int | Tensor = 0
 
@@ -70,17 +70,17 @@ class MeanLoss:
         self._weight += weight
 
     def state(self) -> list[float]:
-        """Return sum and weight so far, as numbers."""
+        """Return sum and weight as numbers."""
         return [float(self._sum), float(self._weight)]
 
     def take_up(self, state: list[float]) -> None:
-        """Go on from what ``state`` gave."""
+        """Restore the result of ``state``."""
         total, weight = state
         self._sum = torch.full_like(self._sum, total) if isinstance(self._sum, Tensor) else total
         self._weight = int(weight)
 
     def compute(self) -> float | None:
-        """Return the mean over all samples; None where there were none."""
+        """Return the mean over all samples; None without samples."""
         weight = float(self._weight)
         return float(self._sum) / weight if weight else None
 
@@ -88,28 +88,30 @@ class MeanLoss:
 class SequenceModel(L.LightningModule):
     """A backbone, a head and a loss.
 
-    Subclasses implement ``forward``, ``loss``, ``new_scores`` and ``update_scores``; all else has a default. What only
-    one kind of model knows of its reports, predictions of files and inspection, it says itself: see ``headline``,
-    ``section``, ``tables``, ``predict_file``, ``generate`` and ``inspector_class``.
+    Subclasses implement ``forward``, ``loss``, ``new_scores`` and ``update_scores``; everything else has a default.
+    Reports, predictions of files and inspection are customised with ``headline``, ``section``, ``tables``,
+    ``predict_file``, ``generate`` and ``inspector_class``.
 
-    Nothing is logged and nothing is read back from the device within a step: on small models that would cost more than
-    the step itself. Losses are summed on the device and read once an epoch.
+    Nothing is logged or read from the device within a step, which would take longer than the step itself for small
+    models. Losses are summed on the device and read once per epoch.
 
     Attributes:
-        spec: what the data looks like.
-        results: split -> metric -> value, of the newest pass over that split.
+        spec: the specification of the data.
+        results: split -> metric -> value, of the last pass over that split.
     """
 
     needs: str
-    """What ``spec`` must hold for this task: ``classes``, ``targets``, ``horizon`` or ``vocabulary``."""
+    """The field of ``spec`` that this task requires: ``classes``, ``targets``, ``horizon`` or ``vocabulary``."""
     backbone: Any
-    """The network that is inspected; subclasses set it. One pass of the model is one call of it."""
+    """The network to inspect, set by subclasses. One pass of the model calls it once."""
     headline: ClassVar[Headline] = Headline()
-    """What runs of this kind of model are judged by."""
+    """The main metric of runs with this model."""
     inspector_class: ClassVar[type[Inspector]] = Inspector
-    """Who answers ``cellstate inspect`` for this kind of model."""
+    """Supports ``cellstate inspect`` for this model."""
+    averaged: ClassVar[str | None] = None
+    """The method whose results an ensemble averages; None if ensembles are not supported."""
     writes_text: ClassVar[bool] = False
-    """Whether ``generate`` writes text."""
+    """Whether ``generate`` is supported."""
 
     def __init__(
         self,
@@ -128,8 +130,8 @@ class SequenceModel(L.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._mean_loss = MeanLoss(self.device)
         self._scores: Any = None
-        self._plateau: dict[str, Any] | None = None  # a schedule that waits for results
-        self._resumed: dict[str, Any] | None = None  # what a checkpoint brought, until training goes on
+        self._plateau: dict[str, Any] | None = None  # a schedule that depends on results
+        self._resumed: dict[str, Any] | None = None  # training state of a checkpoint, until training starts
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _BOOKKEEPING:
@@ -137,11 +139,11 @@ class SequenceModel(L.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    # ------------------------------------------------------------------ what a task defines
+    # ------------------------------------------------------------------ required members
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch, from what ``forward`` gave."""
+        """Return the mean loss of a batch, given the output of ``forward``."""
 
     @abstractmethod
     def new_scores(self) -> Any:
@@ -152,43 +154,63 @@ class SequenceModel(L.LightningModule):
         """Add one batch to ``scores``."""
 
     def compute_output(self, batch: Batch) -> Any:
-        """Return what the head gives for a batch; models that carry state override this."""
+        """Return the output for a batch; stateful models override this."""
         return self(batch.inputs, batch.lengths)
 
+    def training_loss(self, batch: Batch) -> Tensor:
+        """Return the training loss of a batch, a mean over its samples."""
+        return self.loss(self.compute_output(batch), batch)
+
     def loss_weight(self, batch: Batch) -> int | Tensor:
-        """Return how many samples the mean of ``loss`` is over."""
+        """Return the number of samples that the mean of ``loss`` is over."""
         return len(batch.inputs)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:  # noqa: ARG002
-        """Return metric -> name -> score for metrics that the data knows nothing of, as only this model has them."""
+        """Return metric -> name -> score for metrics that are specific to this model."""
         return {}
 
-    # ------------------------------------------------------------------ what a task may define
+    # ------------------------------------------------------------------ optional members
+
+    def fit_closed_form(self, data: SequenceData) -> None:
+        """Fit in closed form on the training split, before training; by default nothing."""
+
+    def facts(self) -> tuple[str, ...]:
+        """Return lines about choices that the model made from the data."""
+        return ()
+
+    def average(self, results: list[Any]) -> Any:
+        """Return the average of results of the method ``averaged`` of several models."""
+        return torch.stack(results).mean(0)
+
+    @property
+    def opened(self) -> SequenceModel:
+        """The model to inspect; for an ensemble its first member."""
+        return self
 
     @property
     def inspector(self) -> Inspector:
-        """What ``cellstate inspect`` asks."""
+        """The inspector of this model, for ``cellstate inspect``."""
         return self.inspector_class(self)
 
     def section(self, material: Material) -> Section:  # noqa: ARG002
-        """Return what the run's page shows beyond learning curves and the table of results."""
+        """Return the content of the run's page in addition to learning curves and the table of results."""
         return Section()
 
     def tables(self, material: Material) -> dict[str, Rows]:  # noqa: ARG002
-        """Return name -> rows, the numbers behind the figures of ``section``."""
+        """Return name -> rows: the data of the figures in ``section``."""
         return {}
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
-        """Return what is predicted for the sequences of a user's file, a row or more for each.
+        """Return the predictions for the sequences in a user's file, one or more rows per sequence.
 
         Args:
-            data: as the model was trained on, not read: it says how its files are read.
+            data: the datamodule of the training, not read: it defines how files are read.
             path: of the file.
 
         Raises:
-            RequestError: the file cannot be read, or does not fit the model.
+            RequestError: the file cannot be read, or does not match the model.
         """
-        raise UnsupportedError(f"a {type(self).__name__}, which predicts from no file (it has no predict_file)")
+        raise UnsupportedError(f"a {type(self).__name__}, which cannot predict from files (no predict_file)")
 
     def generate(
         self,
@@ -200,21 +222,21 @@ class SequenceModel(L.LightningModule):
         top_p: float | None = None,  # noqa: ARG002
         seed: int = 0,  # noqa: ARG002
     ) -> str:
-        """Write ``length`` symbols that follow ``prompt``; see ``LanguageModel.generate``."""
+        """Generate ``length`` symbols that follow ``prompt``; see ``LanguageModel.generate``."""
         raise UnsupportedError(
-            f"a {type(self).__name__}, which writes no text; give the checkpoint of a language model, such as of "
-            "experiment=char_lm, or predict with cellstate predict"
+            f"a {type(self).__name__}, which does not generate text; give the checkpoint of a language model, such as "
+            "one of experiment=char_lm, or use cellstate predict"
         )
 
     # ------------------------------------------------------------------ training
 
     def on_train_start(self) -> None:
-        """Begin a mean on the device, or take up the one of the run that goes on."""
+        """Start a mean loss on the device, or restore that of a resumed run."""
         self._mean_loss = MeanLoss(self.device)
         self._take_up_resumed()
 
     def on_fit_end(self) -> None:
-        """Take up what a checkpoint brought where nothing was left to train."""
+        """Restore the training state if nothing was left to train."""
         self._take_up_resumed()
 
     def _take_up_resumed(self) -> None:
@@ -225,40 +247,40 @@ class SequenceModel(L.LightningModule):
             self._resumed = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """Return the loss of one batch, or of this process's share of it, weighted so that all shares count rightly."""
-        loss, weight = self.loss(self.compute_output(batch), batch), self.loss_weight(batch)
+        """Return the loss of a batch, or of this process's share of it, weighted by the size of the share."""
+        loss, weight = self.training_loss(batch), self.loss_weight(batch)
         self._mean_loss.add(loss, weight)
         share = share_of(weight, self.device)
         return loss if share is None else loss * share.to(loss.dtype)
 
     def train_results(self) -> dict[str, float]:
-        """Return the mean training loss since the last validation, with dropout and while the weights moved."""
+        """Return the mean training loss since the last validation, with dropout and changing weights."""
         mean = self._mean_loss.compute()
         return {} if mean is None else {"loss": mean}
 
     def training_state(self) -> dict[str, Any]:
-        """Return what training keeps beside weights, as numbers and tensors; models that carry a state add it."""
+        """Return the state of training other than weights, as numbers and tensors; stateful models extend it."""
         plateau = None if self._plateau is None else self._plateau["scheduler"].state_dict()
         return {"mean_loss": self._mean_loss.state(), "results": self.results, "plateau": plateau}
 
     def take_up_training(self, state: dict[str, Any]) -> None:
-        """Go on from what ``training_state`` gave."""
+        """Restore the result of ``training_state``."""
         self.results = state["results"]
-        self._mean_loss.take_up(state["mean_loss"])  # one that is none is refused as the file is read
+        self._mean_loss.take_up(state["mean_loss"])  # raises for an invalid state
         self._resumed = state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of training."""
+        """Save the state of training."""
         checkpoint[TRAINING] = gather(self.training_state())  # of each process
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the state of training."""
+        """Restore the state of training."""
         self.take_up_training(own_of(checkpoint[TRAINING]))
 
     # ------------------------------------------------------------------ evaluation
 
     def on_validation_epoch_start(self) -> None:
-        """Begin new scores."""
+        """Start new scores."""
         self._scores = self.new_scores()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
@@ -266,7 +288,7 @@ class SequenceModel(L.LightningModule):
         self.update_scores(self._scores, self.compute_output(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the scores of the whole split and hand them to callbacks; loggers get them as rows of the history."""
+        """Compute the scores of the split and log them for callbacks; loggers receive them as rows of the history."""
         self._finish("val")
         if self.trainer.state.fn == "fit":
             self._step_plateau()
@@ -283,7 +305,7 @@ class SequenceModel(L.LightningModule):
     test_step = validation_step
 
     def on_test_epoch_end(self) -> None:
-        """Compute the scores of the whole split."""
+        """Compute the scores of the split."""
         self._finish("test")
 
     def _finish(self, split: str) -> None:
@@ -296,7 +318,7 @@ class SequenceModel(L.LightningModule):
     def _of_all(
         self, split: str, parts: list[tuple[dict[str, Any], list[float]]]
     ) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the scores of the split and the mean training loss, of all processes together."""
+        """Return the scores of the split and the mean training loss over all processes."""
         kept, losses = zip(*parts, strict=True)
         if len(parts) > 1:
             for name, value in joined(kept).items():
@@ -315,47 +337,47 @@ class SequenceModel(L.LightningModule):
     # ------------------------------------------------------------------ optimisation
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser and, if there is one, its schedule over the steps of the whole run."""
+        """Build the optimiser and, if there is one, its schedule over all steps of the run."""
         if self._optimizer is None:
-            raise RuntimeError("this model was built to predict: it has no optimizer")
+            raise RuntimeError("this model was built for prediction: it has no optimizer")
         optimizer = self._optimizer(self.parameters())
-        # Fused optimisers would undo the scaling of 16-bit gradients within their step, after gradients were clipped,
-        # so Lightning refuses the two together. Told not to, they find gradients unscaled first, then clipped.
+        # Fused optimisers unscale 16-bit gradients within their step, after clipping, so Lightning rejects the
+        # combination. With this flag, gradients are unscaled first, then clipped.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         if self._scheduler is None:
             return optimizer
         schedule = self._scheduler(optimizer, total_steps=total_steps(self.trainer))
         if "monitor" not in schedule:
             return {"optimizer": optimizer, "lr_scheduler": schedule}
-        # Lightning steps such a schedule after checkpoints are written, and leaves it out where a run goes on within an
-        # epoch. So it is kept here, where it is stepped within the validation and saved with what training holds.
+        # Lightning steps such a schedule after checkpoints are written, and skips it if a run resumes within an epoch.
+        # So it is stepped in our validation instead, and saved with the training state.
         self._plateau = schedule
         return optimizer
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch, and cost nothing where it already lies on the device."""
+        """Move a batch, at no cost if it is already on the device."""
         if batch.inputs.device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 
 def total_steps(trainer: L.Trainer) -> float:
-    """Return the optimiser steps of a whole run, infinite where nothing but time ends it.
+    """Return the number of optimiser steps of a run, infinite if only time ends it.
 
-    ``Trainer.estimated_stepping_batches`` says the same, but it sets up the training data in passing, which then no
-    longer takes up its position from a checkpoint (Lightning 2.6).
+    ``Trainer.estimated_stepping_batches`` gives the same but also sets up the training data, which then does not
+    restore its position from a checkpoint (Lightning 2.6).
     """
     steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
     if trainer.max_epochs in (-1, None):
         return steps
     data: SequenceData | None = getattr(trainer, "datamodule", None)
-    if data is None:  # loaders given by hand
+    if data is None:  # custom loaders
         return trainer.estimated_stepping_batches
     loader = data.train_dataloader()
     batches = len(loader) if loader.limit is None else min(loader.limit, len(loader))
     return min(steps, math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs)
 
 
-# Lightning asks for the signature of training_step at every step, to see whether it takes a batch_idx. Left here,
-# inspect finds it at once and need not work it out.
+# Lightning inspects the signature of training_step at every step, to see whether it takes a batch_idx. Setting it here
+# caches it.
 SequenceModel.training_step.__signature__ = inspect.signature(SequenceModel.training_step)  # type: ignore[attr-defined]

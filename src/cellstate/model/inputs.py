@@ -1,4 +1,4 @@
-"""What predicting takes: a batch of sequences from lists, arrays or tensors, and a network that is not training."""
+"""Prediction: batches of sequences from lists, arrays or tensors, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cellstate.errors import RequestError
 Parameters = ParamSpec("Parameters")
 Model = TypeVar("Model", bound=nn.Module)
 Result = TypeVar("Result")
-ROWS = 256  # sequences of a file that are predicted at once
+ROWS = 256  # sequences of a file per batch
 
 
 def predicting(
     method: Callable[Concatenate[Model, Parameters], Result],
 ) -> Callable[Concatenate[Model, Parameters], Result]:
-    """Run a method without gradients and in evaluation mode; every module is in its own mode again afterwards."""
+    """Run a method without gradients and in evaluation mode; the mode of every module is restored afterwards."""
 
     @wraps(method)
     def run(self: Model, *args: Parameters.args, **options: Parameters.kwargs) -> Result:
@@ -34,23 +34,23 @@ def predicting(
 
 
 def as_sequences(values: Any, features: int) -> Tensor:
-    """Return ``(B, T, features)`` float64 of one sequence or several.
+    """Return one sequence or several as ``(B, T, features)`` float64.
 
-    ``(T,)`` and ``(B, T)`` are accepted where there is one feature; ``(T, F)`` is one sequence.
+    ``(T,)`` and ``(B, T)`` are accepted for a single feature; ``(T, F)`` is one sequence.
 
     Raises:
-        RequestError: what is given is no array of numbers, its shape does not fit, or a value is not finite.
+        RequestError: the input is not an array of numbers, has the wrong shape, or contains non-finite values.
     """
     if isinstance(values, (list, tuple)) and len({len(row) for row in values if hasattr(row, "__len__")}) > 1:
         raise RequestError(
-            "inputs are sequences of different lengths; pad them at the end to one length, and where the model takes "
-            "lengths, give lengths=[...] too"
+            "inputs are sequences of different lengths; pad them at the end to equal length, and if the model takes "
+            "lengths, also give lengths=[...]"
         )
     try:
         rows = torch.as_tensor(np.asarray(values) if isinstance(values, (list, tuple)) else values).double()
     except (TypeError, ValueError, RuntimeError) as error:
         raise RequestError(
-            f"inputs cannot be read as an array of numbers ({str(error).splitlines()[0]}); give lists of one length, "
+            f"inputs cannot be read as an array of numbers ({str(error).splitlines()[0]}); give lists of equal length, "
             "an array or a tensor"
         ) from error
     given = tuple(rows.shape)
@@ -60,11 +60,11 @@ def as_sequences(values: Any, features: int) -> Tensor:
         rows = rows.unsqueeze(0)
     if rows.ndim != 3 or rows.shape[-1] != features or 0 in rows.shape:
         raise RequestError(
-            f"inputs of shape {given} do not fit: the model takes (steps, {features}) or (sequences, steps, {features})"
+            f"inputs of shape {given} do not match: give (steps, {features}) or (sequences, steps, {features})"
             + (", or the same without the last dimension" if features == 1 else "")
         )
     if not torch.isfinite(rows).all():
-        raise RequestError("inputs hold NaN or infinite values; fill or remove them first")
+        raise RequestError("inputs contain NaN or infinite values; fill or remove them first")
     return rows
 
 

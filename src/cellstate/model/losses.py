@@ -1,4 +1,4 @@
-"""Training losses of values, by the names that configs give them."""
+"""Training losses of values, by config name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run, as the figures and tables of its page see it."""
+"""A finished run, as input of the figures and tables of its page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = list[dict[str, Any]]  # of a table: column -> value
 
 @dataclass(frozen=True)
 class Material:
-    """A finished run: what ``metrics.json`` and ``metrics.csv`` hold, the data, the model with its best weights."""
+    """A finished run: the content of ``metrics.json`` and ``metrics.csv``, the data, the model with best weights."""
 
     metrics: Mapping[str, Any]
     history: Sequence[Mapping[str, float]]
@@ -28,26 +28,26 @@ class Material:
 
     @property
     def split(self) -> str:
-        """The split whose scores are the result: never ``test`` where the run left that alone."""
+        """The split whose scores are reported: never ``test`` if the run did not evaluate it."""
         if self.metrics.get("val") and not self.metrics.get("test"):
             return "val"
         return self.data.reported_split
 
     @property
     def test_locked(self) -> bool:
-        """Whether there is a test split that the run left alone."""
+        """Whether there is a test split that the run did not evaluate."""
         return self.data.test_locked or ("test" in self.data.prepared.splits and self.split != "test")
 
     def reference(self, metric: str) -> Mapping[str, float]:
-        """Name of a predictor -> what it reaches on the reported split."""
+        """Return name of a reference -> its score on the reported split."""
         return self.metrics["reference"].get(metric, {})
 
     @cached_property
     def scores(self) -> Any:
-        """The predictions of the best weights on the reported split.
+        """The predictions with the best weights on the reported split.
 
-        After a test they are the model's newest. Without a test split the newest are those of the last epoch, so the
-        validation split is predicted anew.
+        After a test they are the model's last ones. Without a test split the last ones are those of the last epoch, so
+        the validation split is predicted again.
         """
         if self.split == "test":
             return self.model.last_scores
@@ -60,9 +60,9 @@ class Material:
         return scores
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Compute in the precision that the run was scored in."""
+        """Compute in the precision of the run's scores."""
         try:
             trainer = self.model.trainer
-        except RuntimeError:  # Lightning's, of a model that no trainer has had
+        except RuntimeError:  # raised by Lightning for a model without a trainer
             return nullcontext()
         return trainer.precision_plugin.forward_context()

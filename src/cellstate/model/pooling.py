@@ -1,4 +1,4 @@
-"""One vector for a whole sequence: the last output, their mean or maximum, or what attention makes of them."""
+"""Pooling the outputs of a sequence to one vector: last, mean, maximum, or attention."""
 
 from __future__ import annotations
 
@@ -14,38 +14,36 @@ PoolingKind = Literal["last", "mean", "max", "attention"]
 
 
 class Pooling(nn.Module):
-    """Makes one vector ``(B, D)`` of the valid steps of a backbone's outputs ``(B, T, D)``.
+    """Pools the valid steps of a backbone's outputs ``(B, T, D)`` to one vector ``(B, D)``.
 
     ``last``: the output after the last valid step; with a bidirectional backbone the forward direction's last and the
-    backward direction's first, so that both have read all of the sequence. ``mean`` and ``max``: over the valid steps.
-    ``attention``: a mean weighted by what is learnt to count, additive attention with one query for all sequences
-    (Bahdanau et al., ICLR 2015, in the form of Yang et al., NAACL 2016):
+    backward direction's first, so that both have read the entire sequence. ``mean`` and ``max``: over the valid steps.
+    ``attention``: a mean with learned weights, additive attention with one query for all sequences (Bahdanau et al.,
+    ICLR 2015, in the form of Yang et al., NAACL 2016):
 
         u_t = tanh(W h_t + b),   a_t = exp(u_t . q) / sum over valid s of exp(u_s . q),   vector = sum over t of a_t h_t
 
-    What stands on the padding has no effect on the vector, and gets a gradient of exactly 0.
+    The padding has no effect on the vector, and its gradient is exactly 0.
 
     Args:
-        backbone: whose outputs are pooled; read for its output size and its directions, and not kept.
-        how: one of the four.
+        backbone: whose outputs are pooled; only its sizes are used.
+        how: the kind of pooling.
 
     Raises:
-        RequestError: there is no such pooling.
+        RequestError: the kind is unknown.
     """
 
     def __init__(self, backbone: Backbone, how: PoolingKind = "last") -> None:
         super().__init__()
         if how not in get_args(PoolingKind):
-            raise RequestError(
-                f"model.pooling={how}: there is no such pooling{did_you_mean(how, get_args(PoolingKind))}"
-            )
+            raise RequestError(f"model.pooling={how}: unknown pooling{did_you_mean(how, get_args(PoolingKind))}")
         self.how, self.bidirectional = how, backbone.bidirectional
         if how == "attention":
             self.projection = nn.Linear(backbone.output_size, backbone.output_size)  # W, b
             self.query = nn.Linear(backbone.output_size, 1, bias=False)  # q
 
     def forward(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return ``(B, D)`` for outputs ``(B, T, D)`` and valid steps ``(B,)``, all where None."""
+        """Return ``(B, D)`` for outputs ``(B, T, D)`` and valid steps ``(B,)`` (None: all)."""
         if self.how == "last":
             return self._last(outputs, lengths)
         padding = None if lengths is None else padded_steps(outputs, lengths)
@@ -57,9 +55,9 @@ class Pooling(nn.Module):
         return cleared.mean(1) if lengths is None else cleared.sum(1) / lengths.to(outputs).unsqueeze(1)
 
     def weights(self, outputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the weight ``(B, T)`` of each step under attention: 0 on the padding, a sum of 1 in each row.
+        """Return the attention weight of each step ``(B, T)``: 0 on the padding, summing to 1 in each row.
 
-        Raises ValueError if the pooling is another one.
+        Raises ValueError for another kind of pooling.
         """
         if self.how != "attention":
             raise ValueError(f"pooling={self.how} has no weights; choose attention")
@@ -76,7 +74,7 @@ class Pooling(nn.Module):
         last = last_outputs(outputs, lengths)
         if not self.bidirectional:
             return last
-        # The backward direction has read everything at the first step, where its half of the output is taken.
+        # The backward direction has read the entire sequence at the first step.
         half = outputs.shape[-1] // 2
         return torch.cat((last[:, :half], outputs[:, 0, half:]), dim=-1)
 

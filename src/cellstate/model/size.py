@@ -1,4 +1,4 @@
-"""How large a network is, and whether this machine can train it."""
+"""The size of a network, and checks that it fits into memory."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def parameters_of(module: nn.Module) -> int:
 
 
 def refuse_oversized(build: Callable[[], nn.Module]) -> None:
-    """Reject a network whose weights, gradients and two moments a weight, 16 bytes, exceed this machine's memory."""
+    """Reject a network whose weights, gradients and two optimiser moments (16 bytes per weight) exceed the memory."""
     try:
         with shapes_alone():
             parameters = parameters_of(build())
     except (RuntimeError, TypeError, ValueError):
-        return  # what is wrong with it shows when it is built; a backbone of the user's own may need real tensors
+        return  # errors are reported when it is built; custom backbones may need real tensors
     what = f"the network has {parameters:,} parameters, whose training"
     refuse_beyond_memory(16 * parameters, what, "set a smaller backbone.hidden_size")
 
 
 def refuse_misfit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], *, need_memory: bool = False) -> None:
-    """Reject weights that are not those of a network, before any memory is taken for it.
+    """Reject weights that do not match a network, before allocating memory for it.
 
     Args:
         build: builds the network.
         weights: its state by name.
-        need_memory: whether it may be a network that cannot be built without memory, of which nothing is said then.
+        need_memory: whether the network may be impossible to build without memory; it is then not checked.
 
     Raises:
-        ValueError: names a weight that is missing, too much, or of another shape; or no memory holds the network.
+        ValueError: a weight is missing, unexpected, or of another shape (it is named), or the network is too large.
     """
     try:
         with shapes_alone():
@@ -45,8 +45,8 @@ def refuse_misfit(build: Callable[[], nn.Module], weights: Mapping[str, Tensor],
     except (RuntimeError, TypeError, ValueError) as error:
         if need_memory:
             return
-        if "overflow" in str(error):  # torch's own words say neither of what nor why
-            raise ValueError("its sizes are larger than any memory") from error
+        if "overflow" in str(error):  # torch's message is unclear
+            raise ValueError("its sizes exceed any memory") from error
         raise
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in (*expected, *found):
@@ -60,7 +60,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 @contextmanager
 def shapes_alone() -> Iterator[None]:
-    """Have networks built without memory: their tensors have shapes, and no content."""
+    """Build networks on the meta device: tensors with shapes but without content."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,1 +1,1 @@
-"""Figures: one canvas, one theme, in light and in dark."""
+"""Figures in a common style, with a light and a dark theme."""

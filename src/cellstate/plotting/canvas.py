@@ -1,6 +1,6 @@
-"""Drawing without chart junk: titles above, labels at the ends of the lines, margins that fit what stands in them.
+"""Figure layout: titles above, labels at the ends of lines, margins that fit their labels.
 
-Only matplotlib's object-oriented side is used: no pyplot, no open figures, no setting that outlives a drawing.
+Uses only matplotlib's object-oriented interface: no pyplot, no global state.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from PIL import Image
 
 from cellstate.plotting.theme import Theme, channels
 
-DPI = 200  # pixels an inch; a page shows 100, so that a figure is sharp on screens of twice the density
+DPI = 200  # pixels an inch; pages show 100, so figures are sharp on high-density screens
 WIDTH = 5.6  # inches
 FULL_WIDTH = 11.5  # inches of a figure as wide as the page
 MARGIN = 0.14  # inches around everything
-TITLE, SUBTITLE, AXIS = 0.30, 0.26, 0.46  # inches that a line of title, of subtitle, and the x axis take
-LABEL_GAP = 14  # points between the end of the axes and the labels beside it
+TITLE, SUBTITLE, AXIS = 0.30, 0.26, 0.46  # inches of title, subtitle and x axis
+LABEL_GAP = 14  # points between axes and end labels
 LABEL_HEIGHT = 12  # points from one label to the next
 LONGEST = 30  # characters of a name
 
 
 class End(NamedTuple):
-    """A label for what is drawn at height ``y``."""
+    """A label at the right end of the axes, at data coordinate ``y``."""
 
     y: float
     text: str
@@ -44,12 +44,12 @@ class End(NamedTuple):
 
 
 def render(draw: Callable[[Theme], Figure], theme: Theme, *, heat: bool = False) -> bytes:
-    """Return a drawing as PNG in the theme's palette: a third of the bytes and of the time that all colours take.
+    """Return a drawing as PNG with the theme's palette: a third of the size and time of full colour.
 
-    With ``heat`` the palette has the ramps of heat maps.
+    With ``heat`` the palette includes the colour maps of heat maps.
     """
     with matplotlib.rc_context(theme.rc()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks: boxes will do
+        warnings.filterwarnings("ignore", message="Glyph")  # scripts that the font lacks appear as boxes
         canvas = draw(theme).canvas
         assert isinstance(canvas, FigureCanvasAgg)
         canvas.draw()
@@ -62,7 +62,7 @@ def render(draw: Callable[[Theme], Figure], theme: Theme, *, heat: bool = False)
 
 
 def new_figure(theme: Theme, height: float, title: str, subtitle: str = "", *, width: float = WIDTH) -> Figure:
-    """Return an empty figure, ``height`` inches high, under a title and a line of explanation."""
+    """Return an empty figure, ``height`` inches high, with a title and a subtitle."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.surface)
     FigureCanvasAgg(figure)
     write_line(figure, height - MARGIN, title, size=11, weight="bold")
@@ -71,14 +71,14 @@ def new_figure(theme: Theme, height: float, title: str, subtitle: str = "", *, w
 
 
 def write_line(figure: Figure, top: float, text: str, **style: Any) -> None:
-    """Write one line at the left edge, its top ``top`` inches above the bottom; cut it where the figure ends."""
+    """Write one line at the left edge, ``top`` inches above the bottom, truncated to the width of the figure."""
     width, height = figure.get_size_inches()
     shown = shortened(figure, text, width - 2 * MARGIN, **style)
     figure.text(MARGIN / width, top / height, shown, va="top", **style)
 
 
 def shortened(figure: Figure, text: str, inches: float, **style: Any) -> str:
-    """Return a text that is no wider than so many inches, cut off where it must be."""
+    """Return a text truncated to a width in inches."""
     line = figure.text(0, 0, text, **style)
     while line.get_window_extent(renderer(figure)).width > inches * DPI:
         line.set_text(line.get_text().rstrip("…")[:-2].rstrip() + "…")
@@ -87,18 +87,51 @@ def shortened(figure: Figure, text: str, inches: float, **style: Any) -> str:
 
 
 def add_axes(figure: Figure, bottom: float, top: float) -> Axes:
-    """Return axes between two heights in inches; ``fit`` finds their left and right end."""
+    """Return axes between two heights in inches; ``fit`` sets their left and right end."""
     height = figure.get_size_inches()[1]
     return figure.add_axes((0.1, bottom / height, 0.8, (top - bottom) / height))
 
 
 def single_axes(figure: Figure) -> Axes:
-    """Return axes that fill what title, subtitle and x axis leave."""
+    """Return axes that fill the space between subtitle and x axis."""
     return add_axes(figure, MARGIN + AXIS, figure.get_size_inches()[1] - MARGIN - TITLE - SUBTITLE)
 
 
+def row_figure(
+    theme: Theme,
+    rows: float,
+    title: str,
+    subtitle: str,
+    *,
+    limits: tuple[float, float],
+    below: float = AXIS,
+    above: float = 0.0,
+    width: float = WIDTH,
+) -> tuple[Figure, Axes]:
+    """Return a figure and axes for horizontal rows, whose grid lines are vertical.
+
+    ``limits`` are the y limits, bottom and top; ``rows``, ``below`` (x axis) and ``above`` are heights in inches.
+    """
+    heads = TITLE + SUBTITLE + above
+    height = 2 * MARGIN + heads + below + rows
+    figure = new_figure(theme, height, title, subtitle, width=width)
+    axes = add_axes(figure, MARGIN + below, height - MARGIN - heads)
+    axes.set_ylim(*limits)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    return figure, axes
+
+
+def row_value(axes: Axes, row: float, text: str, colour: str, **style: Any) -> None:
+    """Write a value at the right end of a row."""
+    axes.annotate(
+        text, (1, row), xycoords=("axes fraction", "data"), xytext=(10, 0), textcoords="offset points",
+        va="center_baseline", color=colour, annotation_clip=False, **style,
+    )  # fmt: skip
+
+
 def fit(figure: Figure) -> Figure:
-    """Give all axes one left and one right end such that tick labels and end labels just fit."""
+    """Set a common left and right end of all axes so that tick labels and end labels just fit."""
     measure = renderer(figure)
     width = figure.get_size_inches()[0] * DPI
     left, right = 0.0, 0.1 * DPI
@@ -115,9 +148,9 @@ def fit(figure: Figure) -> Figure:
 
 
 def fit_below(figure: Figure) -> Figure:
-    """Turn the labels below single axes where they are wider than the room between them, and end the axes above them.
+    """Rotate the x tick labels of single axes if they would overlap, and make room for them.
 
-    For axes without end labels, whose places depend on the height.
+    For axes without end labels, whose positions depend on the height.
     """
     (axes,), measure = figure.axes, renderer(figure)
     labels = axes.get_xticklabels()
@@ -132,30 +165,30 @@ def fit_below(figure: Figure) -> Figure:
 
 
 def label_ends(axes: Axes, ends: Iterable[End]) -> None:
-    """Write each label beside the right end of the axes at its height, moved no further than the others make it.
+    """Write labels at the right end of the axes, moved as little as needed to avoid overlaps.
 
-    The limits of the y axis must be set before.
+    The y limits must be set before.
     """
     ordered = sorted(ends, key=lambda end: end.y)
     if not ordered:
         return
-    # Points right of and above the lower right corner, wherever ``fit`` will move it.
-    beside = Affine2D().scale(DPI / 72) + ScaledTranslation(1, 0, axes.transAxes)  # pyright: ignore[reportArgumentType]
+    # Offset in points from the lower right corner, which ``fit`` may still move.
+    anchor = Affine2D().scale(DPI / 72) + ScaledTranslation(1, 0, axes.transAxes)  # pyright: ignore[reportArgumentType]
     wanted = [float(axes.transData.transform((0, end.y))[1] - axes.bbox.y0) * 72 / DPI for end in ordered]
     places = spread(wanted, LABEL_HEIGHT, (0, axes.bbox.height * 72 / DPI))
     for end, height, place in zip(ordered, wanted, places, strict=True):
-        axes.text(LABEL_GAP, place, end.text, va="center_baseline", color=end.colour, transform=beside)
-        leader = Line2D([2, LABEL_GAP - 2], [height, place], color=end.colour, lw=0.6, alpha=0.6, transform=beside)
+        axes.text(LABEL_GAP, place, end.text, va="center_baseline", color=end.colour, transform=anchor)
+        leader = Line2D([2, LABEL_GAP - 2], [height, place], color=end.colour, lw=0.6, alpha=0.6, transform=anchor)
         leader.set_clip_on(False)
         axes.add_artist(leader)
 
 
 def spread(wanted: Sequence[float], distance: float, limits: tuple[float, float]) -> list[float]:
-    """Return the places nearest to those ``wanted`` (ascending) that lie ``distance`` apart and within ``limits``.
+    """Return positions close to ``wanted`` (ascending), at least ``distance`` apart and within ``limits``.
 
-    With g_i = w_i - i d this is the least-squares fit of an ascending sequence to g, found by pooling neighbours that
-    violate the order (Barlow et al., 1972) and cut off at the limits, with i d added again. Where there are too many
-    for the room, they come as close as they must.
+    With g_i = w_i - i d this is the least-squares fit of an ascending sequence to g, found by pooling adjacent
+    violators (Barlow et al., 1972), clipped to the limits, with i d added again. If space is short, ``distance``
+    shrinks.
     """
     low, high = limits
     distance = min(distance, (high - low) / max(len(wanted) - 1, 1))
@@ -172,12 +205,12 @@ def spread(wanted: Sequence[float], distance: float, limits: tuple[float, float]
 
 
 def scale_y(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
-    """Set limits and ticks of the y axis for ``values``; logarithmic where the largest is ``log_from`` the least."""
+    """Set y limits and ticks for ``values``; logarithmic if max / min is at least ``log_from``."""
     _scale(axes, "y", values, log_from, 0.06)
 
 
 def scale_x(axes: Axes, values: Iterable[float], *, log_from: float = math.inf) -> None:
-    """Set limits and ticks of the x axis likewise."""
+    """Set x limits and ticks likewise."""
     _scale(axes, "x", values, log_from, 0.04)
 
 
@@ -203,12 +236,12 @@ def _scale(axes: Axes, which: Literal["x", "y"], values: Iterable[float], log_fr
 
 
 def round_ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers, evenly spaced, that hold the range from ``low`` to ``high``."""
+    """Return about five evenly spaced round numbers that cover ``low`` to ``high``."""
     return [float(tick) for tick in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return three to seven round numbers from ``low`` to ``high``, both above 0."""
+    """Return three to seven round numbers from ``low`` to ``high``, both positive."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
         ticks = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
@@ -229,7 +262,7 @@ def compact(tick: float) -> str:
 
 
 def plain_numbers(ticks: Sequence[float]) -> list[str]:
-    """Return evenly spaced numbers with as many decimals as tell them apart."""
+    """Format evenly spaced numbers with as many decimals as needed."""
     step = min((abs(b - a) for a, b in itertools.pairwise(ticks)), default=1.0) or 1.0
     if max(map(abs, ticks), default=0) >= 1e6 or step < 1e-5:
         return [f"{tick:g}".replace("-", "\u2212") for tick in ticks]
@@ -243,21 +276,21 @@ def whole_ticks(axes: Axes, first: int, last: int, label: str) -> None:
     axes.set_xlim(first - room, last + room)
     ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(first, last) if last > first else [first]
     inside = [int(tick) for tick in ticks if first <= tick <= last]
-    if first == 1:  # a count begins there, and its label must not touch the second
+    if first == 1:  # counts start at 1, whose label must not touch the next
         inside = [1] + [tick for tick in inside if tick - 1 > (last - 1) / 12]
     axes.set_xticks(inside, [f"{tick:,}".replace("-", "\u2212") for tick in inside])
     axes.set_xlabel(label)
 
 
 def name(text: str, longest: int = LONGEST) -> str:
-    """Return a name from outside as one short line of printable characters."""
+    """Return an untrusted name as one short line of printable characters."""
     line = " ".join(text.split())
     line = "".join("\ufffd" if unicodedata.category(character).startswith("C") else character for character in line)
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def renderer(figure: Figure):  # noqa: ANN201 (matplotlib names no type)
-    """Return what measures the texts of a figure."""
+    """Return the renderer, which measures texts."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     return canvas.get_renderer()

@@ -1,4 +1,4 @@
-"""Grids whose cells are shaded by a share, such as a confusion matrix."""
+"""Grids shaded by a fraction, such as confusion matrices."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from cellstate.plotting.theme import Theme
 
-NAME_WIDTH = 1.1  # inches of the name of a row or column
+NAME_WIDTH = 1.1  # inches of a row or column name
 
 
 def shades(theme: Theme) -> LinearSegmentedColormap:
-    """Return the shades of shares from 0, which must still be seen as a cell, to 1."""
+    """Return the colour map of fractions from 0 (a visible cell) to 1."""
     return LinearSegmentedColormap.from_list("shares", [theme.mixed(theme.surface, 0.06), theme.run])

@@ -1,4 +1,4 @@
-"""Curves over epochs or steps, as ``metrics.csv`` holds them."""
+"""Curves over epochs or steps from ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Clock = Literal["epoch", "step"]
 
 
 def clock_of(history: Sequence[Mapping[str, float]], *, epochs: int, steps: int) -> Clock:
-    """Return ``epoch`` where the rows are the ends of all epochs of the run, else ``step``: some validate otherwise.
+    """Return ``epoch`` if there is exactly one row at the end of each epoch, else ``step``.
 
-    Of E epochs and S steps the k-th row is then of epoch k - 1 (counted from 0) and step k S / E.
+    With E epochs and S steps, the k-th row is then of epoch k - 1 (from 0) and step k S / E.
     """
     ends = [row["epoch"] == k - 1 and row["step"] * epochs == k * steps for k, row in enumerate(history, start=1)]
     return "epoch" if all(ends) and len(ends) == epochs else "step"
@@ -35,11 +35,11 @@ def curve(history: Sequence[Mapping[str, float]], key: str, clock: Clock) -> Cur
 
 
 def colour_of(theme: Theme, predictor: str) -> str:
-    """Return the hue of a line of reference."""
+    """Return the colour of a reference line."""
     return theme.optimum if predictor in OPTIMA else theme.muted
 
 
 def draw_curve(axes: Axes, points: Curve, colour: str) -> None:
-    """Draw a curve; where it has few points, each of them too."""
+    """Plot a curve, with markers if it has few points."""
     few = len(points[0]) <= 12
     axes.plot(*points, color=colour, marker="o" if few else "", ms=4, clip_on=False)

@@ -1,4 +1,4 @@
-"""What a page is made of: figures before they are drawn, tables, samples and passages of text."""
+"""Elements of a page: figures to be drawn, tables, text samples and passages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure before it is drawn, as each theme draws it for itself."""
+    """A figure to be drawn, once for each theme."""
 
-    name: str  # of the file in figures/
+    name: str  # file name in figures/, without suffix
     caption: str  # how to read it
     draw: Callable[[Theme], Figure]
-    wide: bool = False  # as wide as the page
-    heat: bool = False  # a heat map, which takes colours of its own
+    wide: bool = False  # full page width
+    heat: bool = False  # a heat map, which needs more colours
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A piece of text that the model wrote, after a ``prompt`` that it was given."""
+    """A text that the model generated from ``prompt``."""
 
     title: str
     text: str
@@ -34,17 +34,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text whose parts are shaded by how much each surprised the model: level (0 to 5) and text."""
+    """A text shaded by surprise: (level from 0 to 5, text) for each part."""
 
     title: str
     caption: str
-    levels: Sequence[str]  # what each level means
+    levels: Sequence[str]  # meaning of each level
     parts: Sequence[tuple[int, str]]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first cell of a row names it; ``more`` are rows that are seen when asked for."""
+    """A table whose first column names the rows; ``more`` rows are collapsed."""
 
     title: str
     caption: str
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What a task shows beyond its learning curves."""
+    """The task-specific section of a page."""
 
     title: str = ""
     drawings: Sequence[Drawing] = ()

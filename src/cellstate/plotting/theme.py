@@ -1,7 +1,7 @@
-"""One style for all figures and pages, in light and in dark. Imports nothing heavy.
+"""Colours and style of all figures and pages, light and dark. Imports nothing heavy.
 
-Hues are those of Okabe & Ito (Color Universal Design, 2008), which people with any colour vision can tell apart; each
-theme takes those that stand out on its ground. One role has one hue in all figures.
+The colour-blind-safe palette of Okabe & Ito (Color Universal Design, 2008); each theme uses the colours that contrast
+with its background. A role has the same colour in all figures.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import Any
 BLACK, WHITE = "#000000", "#ffffff"
 ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
 YELLOW = "#f0e442"
-# Six colours of cividis, whose lightness grows evenly for people with any colour vision (Nuñez, Anderton & Renslow,
-# 2018): what a heat map of shares, 0 to 1, goes through.
+# Six colours of cividis (Nuñez, Anderton & Renslow, 2018), perceptually uniform also for colour-blind readers: the
+# colour map of fractions, 0 to 1.
 CIVIDIS = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")
-RAMP = 80  # colours of a ramp
+RAMP = 80  # colours of a colour map
 
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of one ground, as ``#rrggbb``."""
+    """The colours of one theme, as ``#rrggbb``."""
 
     name: str
-    page: str  # behind everything
-    surface: str  # behind figures and tables
-    ink: str  # text, and what was observed
-    muted: str  # what may be read later
+    page: str  # page background
+    surface: str  # background of figures and tables
+    ink: str  # text and observed values
+    muted: str  # secondary text
     rule: str  # grid and borders
     run: str  # this run: its validation curve, its forecast, its row
     train: str  # the training curve
     optimum: str  # the best possible predictor
-    baselines: tuple[str, ...]  # predictors that need no network
-    groups: tuple[str, ...]  # configurations, the best first; more are muted; the optimum's own hue comes last
+    baselines: tuple[str, ...]  # baseline predictors
+    groups: tuple[str, ...]  # configurations by rank, further ones are muted; the colour of the optimum comes last
 
     def mixed(self, colour: str, share: float, other: str | None = None) -> str:
-        """Return ``colour`` with ``share`` of ``other`` (the ink) in it."""
+        """Blend ``colour`` with ``share`` of ``other`` (default: the ink)."""
         parts = zip(channels(colour), channels(other or self.ink), strict=True)
         return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
 
     def text(self, colour: str) -> str:
-        """Return a hue made strong enough to write with."""
+        """Return a colour with enough contrast for text."""
         return self.mixed(colour, 0.25)
 
     def shares(self) -> list[str]:
-        """Return the ramp of a heat map of values from 0 to 1."""
+        """Return the sequential colour map, for values from 0 to 1."""
         return self.ramp(CIVIDIS)
 
     def signed(self) -> list[str]:
-        """Return the ramp of a heat map of values about 0, which has the colour of the ground's middle tone."""
+        """Return the diverging colour map, for values around 0."""
         middle = self.mixed(self.surface, 0.06)
         low, high = self.mixed(BLUE, 0.25, BLACK), self.mixed(VERMILLION, 0.25, BLACK)
         if self.name == "dark":
@@ -56,7 +56,7 @@ class Theme:
         return self.ramp((low, SKY, middle, ORANGE, high))
 
     def ramp(self, anchors: tuple[str, ...]) -> list[str]:
-        """Return ``RAMP`` colours that go evenly through some."""
+        """Interpolate ``RAMP`` colours evenly between anchors."""
         found = []
         for number in range(RAMP):
             place = number / (RAMP - 1) * (len(anchors) - 1)
@@ -65,9 +65,9 @@ class Theme:
         return found
 
     def palette(self, *, heat: bool = False) -> list[str]:
-        """Return at most 256 colours: the ground, and each hue in steps towards it, as the edge of a line has them.
+        """Return at most 256 colours: the background, and each colour in steps towards it (antialiased edges).
 
-        With ``heat`` the two ramps of heat maps have a place in it, and of the hues the run's alone.
+        With ``heat`` the two colour maps are included, and of the other colours only that of the run.
         """
         coloured = list(dict.fromkeys((self.run, self.train, self.optimum, *self.baselines, *self.groups)))
         hues = [self.ink, self.muted, self.rule, *coloured, *(self.text(hue) for hue in coloured)]
@@ -78,16 +78,16 @@ class Theme:
             ramps = []
         steps = (255 - len(ramps)) // len(hues)
         mixtures = [self.mixed(self.surface, step / steps, hue) for hue in hues for step in range(1, steps + 1)]
-        # What lies too near to the ground would be taken for it by the search for the nearest colour.
+        # Colours too close to the background would replace it when quantizing to the nearest colour.
         return [self.surface, *ramps] + [colour for colour in mixtures if distance(colour, self.surface) >= 8]
 
     def rc(self) -> dict[Any, Any]:
-        """Return matplotlib's settings, for ``matplotlib.rc_context``."""
+        """Return settings for ``matplotlib.rc_context``."""
         return {
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+            "font.family": "DejaVu Sans",  # ships with matplotlib: identical on every machine
             "font.size": 9,
             "text.color": self.ink,
-            "text.parse_math": False,  # a column may be called "$x$"
+            "text.parse_math": False,  # names may contain "$"
             "axes.unicode_minus": True,
             "axes.facecolor": "none",
             "axes.edgecolor": self.rule,
@@ -146,7 +146,7 @@ THEMES = (LIGHT, DARK)
 
 
 def distance(colour: str, other: str) -> int:
-    """Return the largest difference of two colours in one channel, of 255."""
+    """Return the largest difference of two colours in one channel, 0 to 255."""
     return max(abs(a - b) for a, b in zip(channels(colour), channels(other), strict=True))
 
 

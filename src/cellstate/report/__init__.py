@@ -1,4 +1,4 @@
-"""What people look at: the table at the end of a run, its figures, and the page ``report.html``."""
+"""Report pages (``report.html``) of runs, sweeps and comparisons, with their figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["tables", "write"]
 
 
 def tables(*parts: Any) -> dict[str, list[dict[str, Any]]]:
-    """Return the numbers behind the figures of a run: name -> rows. The arguments are those of ``Material``."""
+    """Return the numbers behind the figures of a run, name -> rows; the arguments are those of ``Material``."""
     from cellstate.model.material import Material
 
     material = Material(*parts)

@@ -1,4 +1,4 @@
-"""What the pages of runs and sweeps share: templates whose text is escaped, figures as files and as data URIs."""
+"""Shared by all report pages: templates with escaped text, figures as PNG files and as data URIs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cellstate.plotting.theme import DARK, LIGHT, THEMES
+from cellstate.runs.writing import write_whole
 
 if TYPE_CHECKING:
     from cellstate.plotting.parts import Drawing
@@ -20,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a page holds it: a data URI for each theme, and its size at one pixel a point of the screen."""
+    """A figure embedded in a page: a data URI for each theme, and its size in CSS pixels."""
 
     name: str
     caption: str
@@ -31,17 +33,20 @@ class Picture:
 
 
 def pictures(drawings: Iterable[Drawing], folder: Path) -> list[Picture]:
-    """Draw figures in each theme; the light ones go to ``folder/figures/`` too."""
+    """Render figures in each theme; the light ones are also written to ``folder/figures/``."""
     return [picture(drawing, folder) for drawing in drawings]
 
 
 def picture(drawing: Drawing, folder: Path) -> Picture:
-    """Draw one figure."""
+    """Render one figure.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
     from cellstate.plotting.canvas import DPI, render
 
     images = {theme.name: render(drawing.draw, theme, heat=drawing.heat) for theme in THEMES}
-    (folder / "figures").mkdir(exist_ok=True)
-    write(folder / "figures" / f"{drawing.name}.png", images[LIGHT.name])
+    write_whole(folder / "figures" / f"{drawing.name}.png", lambda draft: draft.write_bytes(images[LIGHT.name]))
     # Bytes 16 to 24 of a PNG file are its width and height (RFC 2083, 11.2.1).
     width, height = (int.from_bytes(images[LIGHT.name][at : at + 4], "big") * 100 // DPI for at in (16, 20))
     sources = {name: f"data:image/png;base64,{base64.b64encode(image).decode()}" for name, image in images.items()}
@@ -49,7 +54,7 @@ def picture(drawing: Drawing, folder: Path) -> Picture:
 
 
 def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
-    """Remove figures that an earlier page had and this one has not."""
+    """Remove figures of an earlier page that this one does not have."""
     names = {picture.name for picture in kept}
     for file in (folder / "figures").glob("*.png"):
         if file.stem not in names:
@@ -58,24 +63,23 @@ def discard_others(folder: Path, kept: Iterable[Picture]) -> None:
 
 
 def write_page(template: str, target: Path, **content: Any) -> Path:
-    """Fill a template and write the page."""
-    page = render_page(template, **content)
-    return write(target, page.encode("utf-8", "replace"))
+    """Fill a template and write the page.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    page = render_page(template, **content).encode("utf-8", "replace")
+    write_whole(target, lambda draft: draft.write_bytes(page))
+    return target
 
 
-def write(target: Path, content: bytes) -> Path:
-    """Write a file as a whole: a reader sees the old one or the new one, never half of it."""
-    draft = target.with_name(f".{target.name}.tmp")
-    try:
-        draft.write_bytes(content)
-        return draft.replace(target)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+def page_link(folder: Path, job: str) -> str:
+    """Return the link to the page of a job's subfolder; empty if it has none."""
+    return f"{quote(job)}/report.html" if (folder / job / "report.html").is_file() else ""
 
 
 def render_page(template: str, **content: Any) -> str:
-    """Fill a template; all text that comes from outside is escaped."""
+    """Fill a template; all text is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from cellstate.metrics.display import number
@@ -93,7 +97,7 @@ def render_page(template: str, **content: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text that HTML may hold: control characters become their pictures (U+2400 and on), others that mark."""
+    """Replace characters that HTML forbids: control characters by their symbols (U+2400 ff.), others by U+FFFD."""
     if text.isprintable():
         return text
     return "".join(

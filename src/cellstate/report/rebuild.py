@@ -1,8 +1,7 @@
-"""Writing the page of a run again from its folder, and the page of a sweep from its jobs."""
+"""Rebuild the report page of a run, a sweep or a comparison from its folder."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from cellstate.config import options
 from cellstate.errors import RequestError
+from cellstate.report.sweep.reading import read_rows
 from cellstate.runs.folder import read_manifest
 
 
@@ -23,10 +23,10 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` and ``figures/`` into the folder of a run, a sweep or a comparison; return the page.
 
-    A run's page is made of ``metrics.json``, ``metrics.csv`` and the best checkpoint, with its data read again.
+    A run's page is built from ``metrics.json``, ``metrics.csv``, the best checkpoint and its data.
 
     Raises:
-        RequestError: the folder holds neither a finished run nor a sweep, or its data is another now.
+        RequestError: the folder contains neither a completed run nor a sweep, or the data has changed.
         RunError: the page cannot be written.
     """
     place = Path(folder).expanduser()
@@ -34,30 +34,28 @@ def write_report(
         from cellstate.report.comparison import write as write_comparison
 
         if data or metric is not None:
-            raise RequestError("data.path, metric: are for the pages of runs and sweeps; leave them out")
+            raise RequestError("data.path, metric: not available for a comparison; omit them")
         return write_comparison(place)
     if (place / "sweep.json").is_file():
         from cellstate.report.sweep import write
 
         if data:
-            raise RequestError("data.path: is for the page of a run; a sweep's is made from what its jobs recorded")
+            raise RequestError("data.path: only available for a run; omit it for a sweep")
         return write(place, metric=metric)
     if not (place / "manifest.json").is_file():
-        what = (
-            "no such folder" if not place.exists() else "holds neither a run (manifest.json) nor a sweep (sweep.json)"
-        )
-        raise RequestError(f"{folder}: {what}; name a folder that cellstate train made, such as outputs/sweeps/NAME")
+        what = "no such folder" if not place.exists() else "neither a run (manifest.json) nor a sweep (sweep.json)"
+        raise RequestError(f"{folder}: {what}; give a folder created by cellstate train, such as outputs/sweeps/NAME")
     if metric is not None:
-        raise RequestError(f"metric={metric}: ranks the jobs of a sweep; leave it out for a run")
+        raise RequestError(f"metric={metric}: only available for a sweep; omit it for a run")
     return write_run(place, data or {}, trust)
 
 
 def write_run(folder: Path, changes: Mapping[str, Any], trust: options.Trust) -> Path:
-    """Write the page of a run anew. The test split is scored again only if the run scored it."""
+    """Write the page of a run again. The test split is scored only if the run scored it."""
     status = read_manifest(folder).get("status")
     if status != "completed":
         raise RequestError(
-            f"{folder}: the run is not complete (its status is {status}), so it has no result to report; "
+            f"{folder}: the run is not completed (status: {status}), so there is no result to report; "
             f"resume it with: cellstate train run={folder}"
         )
     metrics, history = read_metrics(folder), read_history(folder)
@@ -74,7 +72,7 @@ def write_run(folder: Path, changes: Mapping[str, Any], trust: options.Trust) ->
         datamodule = stored.read_data(**changes)
         if datamodule.fingerprint != record["fingerprint"]:
             raise RequestError(
-                f"{folder}: its data is not what it was trained and tested on; give the file as it was with "
+                f"{folder}: the data differs from the data it was trained on; give the original file with "
                 "data.path=FILE"
             )
         if not metrics["test"]:
@@ -92,28 +90,27 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """Return the content of a run's ``metrics.json``.
 
     Raises:
-        RequestError: it is not there, or it was changed.
+        RequestError: it is missing, or was modified.
     """
     file = folder / "metrics.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RequestError(f"{file}: cannot be read as JSON ({error}); it was changed, or removed") from error
+        raise RequestError(f"{file}: cannot be read as JSON ({error}); it was modified or removed") from error
     lacking = {"val", "test", "reference", "best", "seconds", "epochs", "steps", "parameters"} - set(content)
     if lacking:
-        raise RequestError(f"{file}: holds no {', '.join(sorted(lacking))}; it was changed")
+        raise RequestError(f"{file}: has no {', '.join(sorted(lacking))}; it was modified")
     return content
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """Return the rows of a run's ``metrics.csv``; a value that a row lacks is left out.
+    """Return the rows of a run's ``metrics.csv``; empty cells are left out.
 
     Raises:
         RequestError: it cannot be read.
     """
     file = folder / "metrics.csv"
     try:
-        with file.open(newline="", encoding="utf-8") as lines:
-            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
+        return read_rows(file)
     except (OSError, ValueError, TypeError) as error:
         raise RequestError(f"{file}: cannot be read as the learning curves of a run ({error})") from error

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, its manifest and its metrics."""
+"""Run folders: manifest, lock, ledger, provenance, and the state of the process during a run."""

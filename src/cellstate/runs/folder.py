@@ -1,4 +1,4 @@
-"""A run folder: claimed by one run, with a manifest that says what became of it."""
+"""A run folder: claimed by one run, with a manifest that records its status."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cellstate.errors import RequestError, RunError, no_run_folder, not_written
+from cellstate.errors import RequestError, RunError, no_run_folder
 from cellstate.runs.lock import Lock
 from cellstate.runs.watching import PrunedError
+from cellstate.runs.writing import write_whole
 
 LOCK = ".lock"
 PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy", "polars")
@@ -31,8 +32,8 @@ PACKAGES = ("cellstate", "torch", "lightning", "hydra-core", "omegaconf", "torch
 class RunFolder:
     """The folder of one run, and its ``manifest.json``.
 
-    The manifest is created with the exclusive flag: of two processes that want the same folder one gets it, and a
-    folder that holds a run is never written over.
+    The manifest is created exclusively: only one of several processes can claim a folder, and an existing run is never
+    overwritten.
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any], lock: Lock) -> None:
@@ -43,11 +44,11 @@ class RunFolder:
         """Create the folder and its manifest.
 
         Args:
-            path: the folder; it may exist, but must not hold a run.
-            facts: what is known before the work begins, such as seed, data fingerprint, versions and machine.
+            path: the folder; it may exist, but must not contain a run.
+            facts: entries known in advance, such as seed, data fingerprint, versions and machine.
 
         Raises:
-            RequestError: the folder holds a run, or cannot be written.
+            RequestError: the folder already contains a run, or is not writable.
         """
         manifest = {
             "id": run_id(path),
@@ -66,7 +67,7 @@ class RunFolder:
         except OSError as error:
             if isinstance(error, FileExistsError) and (path / "manifest.json").exists():
                 raise RequestError(
-                    f"{path}: the folder holds a run already; leave hydra.run.dir out, or name another folder"
+                    f"{path}: the folder already contains a run; omit hydra.run.dir, or give another folder"
                 ) from error
             _withdraw(path)
             raise no_run_folder(path, error) from error
@@ -74,14 +75,14 @@ class RunFolder:
 
     @classmethod
     def reclaim(cls, path: Path, **facts: Any) -> RunFolder:
-        """Take over the folder of a run that was interrupted, killed or failed.
+        """Claim the folder of a run that was interrupted, killed or failed.
 
         Args:
             path: the folder.
-            facts: what must be as it was, such as the data's fingerprint.
+            facts: entries that must be unchanged, such as the data fingerprint.
 
         Raises:
-            RequestError: the run is still going on, or a fact is another now.
+            RequestError: the run is still in progress, or an entry has changed.
         """
         manifest = read_manifest(path)
         lock = Lock(path / LOCK)
@@ -89,8 +90,8 @@ class RunFolder:
             if manifest.get(name) != value:
                 lock.release()
                 raise RequestError(
-                    f"{path}: its {name} was {manifest.get(name)} and is {value} now, so the run cannot go on as if "
-                    "nothing had been; put back what it began with, or start a new run"
+                    f"{path}: its {name} was {manifest.get(name)} and is {value} now, so the run cannot be resumed; "
+                    "restore the original, or start a new run"
                 )
         folder = cls(path, manifest, lock)
         manifest.pop("reason", None)
@@ -98,20 +99,13 @@ class RunFolder:
         return folder
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a JSON file as a whole: a reader sees the old one or the new one, never half of it.
+        """Write a JSON file atomically.
 
         Raises:
-            RunError: the disk is full or cannot be written; what stood there is untouched.
+            RunError: the disk is full or not writable; an existing file is unchanged.
         """
-        target = self.path / name
-        draft = target.with_suffix(".tmp")
-        try:
-            draft.write_text(json.dumps(content, indent=2) + "\n")
-            draft.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
-            raise not_written(target, error) from error
+        text = json.dumps(content, indent=2) + "\n"
+        write_whole(self.path / name, lambda draft: draft.write_text(text))
 
     def update(self, **facts: Any) -> None:
         """Add facts to the manifest."""
@@ -120,32 +114,26 @@ class RunFolder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Leave in the manifest how the work inside ended: completed, pruned, interrupted or failed (and why)."""
+        """Record how the code inside ends: completed, pruned, interrupted or failed (with the reason)."""
         try:
             yield
-        except KeyboardInterrupt:
-            self.conclude("interrupted")
-            raise
-        except PrunedError as error:
-            self.conclude("pruned", str(error))
-            raise
         except BaseException as error:
-            self.conclude("failed", f"{type(error).__name__}: {error}")
+            status = status_of(error)
+            reasons = {"pruned": str(error), "failed": f"{type(error).__name__}: {error}"}
+            # If the end cannot be recorded either, the original error takes precedence.
+            with suppress(RunError):
+                reason = {"reason": reasons[status]} if status in reasons else {}
+                self.update(status=status, finished=now(), **reason)
             raise
         else:
             self.update(status="completed", finished=now())
-            (self.path / LOCK).unlink(missing_ok=True)  # nobody works on it again
+            (self.path / LOCK).unlink(missing_ok=True)  # no process will work on it again
         finally:
             self._lock.release()
 
-    def conclude(self, status: str, reason: str | None = None) -> None:
-        """Note how a run ended; if that cannot be written either, the error that ended it is what counts."""
-        with suppress(RunError):
-            self.update(status=status, finished=now(), **({} if reason is None else {"reason": reason}))
-
 
 class Bystander(RunFolder):
-    """The folder of a run as its other processes see it: the first one writes it."""
+    """The run folder in other processes than the first, which do not write to it."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.manifest = path, {}
@@ -159,10 +147,17 @@ class Bystander(RunFolder):
         yield
 
 
-def run_id(path: Path) -> str:
-    """Return the id of a new run: what its folder's name ends with, if that was drawn, else one drawn now.
+def status_of(error: BaseException) -> str:
+    """Return the status of a run that ended with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "pruned" if isinstance(error, PrunedError) else "failed"
 
-    An agent of a W&B sweep draws the id itself, and finds the run's metrics by it.
+
+def run_id(path: Path) -> str:
+    """Return the id of a new run: the random suffix of its folder's name, else a new one.
+
+    A W&B sweep agent sets the id itself, to find the metrics of the run.
     """
     if "WANDB_SWEEP_ID" in os.environ and os.environ.get("WANDB_RUN_ID"):
         return os.environ["WANDB_RUN_ID"]
@@ -171,7 +166,7 @@ def run_id(path: Path) -> str:
 
 
 def shortest(folder: Path) -> Path:
-    """Return the folder relative to the working folder where it lies in it."""
+    """Return the folder relative to the working directory if it is inside it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
@@ -179,24 +174,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a run folder.
 
     Raises:
-        RequestError: there is no such folder, or it holds no run.
+        RequestError: no such folder, or it does not contain a run.
     """
     try:
         manifest = json.loads((path / "manifest.json").read_text())
     except OSError as error:
-        what = "no such folder" if not path.exists() else "the folder holds no run (it has no manifest.json)"
-        raise RequestError(f"run={path}: {what}; name a folder that cellstate train made") from error
+        what = "no such folder" if not path.exists() else "not a run folder (it has no manifest.json)"
+        raise RequestError(f"run={path}: {what}; give a folder created by cellstate train") from error
     except ValueError as error:
-        raise RequestError(f"{path / 'manifest.json'}: cannot be read as JSON; it was changed") from error
+        raise RequestError(f"{path / 'manifest.json'}: cannot be read as JSON; it was modified") from error
     if not isinstance(manifest, dict):
-        raise RequestError(f"{path / 'manifest.json'}: is no manifest of a run; it was changed")
+        raise RequestError(f"{path / 'manifest.json'}: not a manifest of a run; it was modified")
     return manifest
 
 
 def keep_hydra_record(path: Path) -> None:
-    """Write Hydra's own record of this job, ``.hydra/``, into its folder.
+    """Write Hydra's record of this job, ``.hydra/``, into its folder.
 
-    Hydra writes it before anything is checked, into a folder that may hold another run; so it is told not to.
+    Hydra itself would write it before any check, into a folder that may contain another run; so that is disabled.
     """
     if not HydraConfig.initialized():
         return
@@ -210,7 +205,7 @@ def keep_hydra_record(path: Path) -> None:
 
 
 def _withdraw(path: Path) -> None:
-    """Remove what a run wrote that could not even begin."""
+    """Remove the files of a run that could not start."""
     with suppress(OSError):
         (path / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(path / ".hydra", ignore_errors=True)
@@ -219,7 +214,7 @@ def _withdraw(path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of what results depend on, that of torch with its build ("2.13.0+cu130")."""
+    """Return the versions of Python and relevant packages, that of torch with its build ("2.13.0+cu130")."""
     import torch
 
     found = {"python": platform.python_version()}
@@ -230,23 +225,23 @@ def versions() -> dict[str, str]:
             from cellstate import __version__
 
             found[package] = __version__ if package == "cellstate" else "unknown"
-    return {**found, "torch": str(torch.__version__)}  # the distribution's version does not tell the build
+    return {**found, "torch": str(torch.__version__)}  # the distribution's version lacks the build
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanliness of the repository around the working folder, else of cellstate's own checkout.
+    """Return commit and status of the repository of the working directory, else of cellstate's own checkout.
 
-    None outside of both, as where cellstate is installed from a wheel and the work lies in no repository.
+    None outside of both, such as for an installed wheel used outside of a repository.
     """
     return repository_state(Path.cwd()) or repository_state(Path(__file__).parent, Path(__file__).name)
 
 
 def repository_state(folder: Path, tracked: str | None = None) -> dict[str, Any] | None:
-    """Return commit and cleanliness of the repository around a folder; None outside of one.
+    """Return commit and status of the repository that contains a folder; None if there is none.
 
     Args:
-        folder: where to look from.
-        tracked: a file that must be part of the repository, which may be that of something else around it.
+        folder: the folder.
+        tracked: a file that must be tracked, in case an unrelated repository contains the folder.
     """
     try:
         if tracked is not None:
@@ -258,14 +253,14 @@ def repository_state(folder: Path, tracked: str | None = None) -> dict[str, Any]
 
 
 def git(folder: Path, *words: str) -> str:
-    """Return what a git command prints."""
+    """Return the output of a git command."""
     return subprocess.run(
         ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5, check=True
     ).stdout.strip()
 
 
 def machine() -> dict[str, Any]:
-    """Return what the results were computed on; ``capability`` are the vector units that torch uses."""
+    """Describe the machine; ``capability`` is the vector instruction set that torch uses."""
     import torch
 
     facts: dict[str, Any] = {
@@ -281,7 +276,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """Return the processor's own name where the system tells it."""
+    """Return the name of the processor, if available."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -292,5 +287,5 @@ def processor_name() -> str:
 
 
 def now() -> str:
-    """Return the time, UTC, ISO 8601."""
+    """Return the current UTC time in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""What a call shares with its process, put back as it was found, however the call ends."""
+"""Restore global state of the process after a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 
-# What Lightning's seed_everything and its Trainer set, or remove.
+# Environment variables that Lightning's seed_everything and Trainer set or remove.
 VARIABLES = (
     *("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG"),
     *("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "OMP_NUM_THREADS"),
@@ -20,14 +20,14 @@ VARIABLES = (
 
 @contextmanager
 def isolated(seed: int | None = None) -> Iterator[None]:
-    """Keep the global random generators, and whether torch is to be deterministic, for whoever calls.
+    """Restore random generators, torch determinism and environment variables afterwards.
 
-    Lightning's ``isolate_rng`` does the former too, but not where an error passes through it.
+    Unlike Lightning's ``isolate_rng``, also after an error.
 
     Args:
-        seed: of the generators of Python, NumPy and torch inside; None draws on from where they are.
+        seed: seed of Python, NumPy and torch inside; None: keep their current state.
     """
-    with _random_states(), _determinism(), _variables():
+    with _random_states(), _determinism(), restored_variables(*VARIABLES):
         if seed is not None:
             L.seed_everything(seed, workers=True, verbose=False)
         yield
@@ -36,7 +36,9 @@ def isolated(seed: int | None = None) -> Iterator[None]:
 @contextmanager
 def _random_states() -> Iterator[None]:
     python, legacy = random.getstate(), np.random.get_state()
-    initialised = torch.cuda.is_initialized()  # what is not yet takes memory on every GPU, and holds a seed alone
+    initialised = (
+        torch.cuda.is_initialized()
+    )  # initialising would allocate memory on every GPU; before that there is only a seed
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if initialised else []):
             yield
@@ -60,8 +62,9 @@ def _determinism() -> Iterator[None]:
 
 
 @contextmanager
-def _variables() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in VARIABLES}
+def restored_variables(*names: str) -> Iterator[None]:
+    """Restore environment variables afterwards."""
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The ledger: a line for every time a test split was scored, so that how often it was looked at is on record.
+"""The ledger: a CSV file with one line for every evaluation on a test split.
 
-Lines are appended and never changed. Several processes may write at once: each holds a lock while it reads how often
-the data was looked at and adds its own line.
+Lines are only appended. Several processes may write at once: each holds a lock while it counts the evaluations of the
+same data and appends its line.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ COLUMNS = (
     *("when", "command", "experiment", "seed", "checkpoint", "weights", "source", "fingerprint"),
     *("split", "metric", "value", "metrics", "looks"),
 )
-GENERATED = "data="  # how the source of data begins that no file holds
+GENERATED = "data="  # prefix of the source of generated data
 
 
 @dataclass(frozen=True)
 class Look:
-    """One time that a test split was scored.
+    """One evaluation on a test split.
 
     Attributes:
         command: ``train``, ``evaluate`` or ``backtest``.
-        experiment: the name of the experiment; empty where it is not known.
-        seed: of the run; empty where it is not known.
-        checkpoint: path of the file that was scored; empty for a model in memory.
+        experiment: name of the experiment; empty if unknown.
+        seed: seed of the run; empty if unknown.
+        checkpoint: path of the checkpoint; empty for a model in memory.
         weights: SHA-256 of the weights.
-        source: the file that the test split comes from, else ``data=`` and what generated it.
-        fingerprint: of the data.
-        metric: the one that the task is judged by.
-        metrics: all of them.
+        source: file of the test split, or ``data=`` and the class that generated it.
+        fingerprint: fingerprint of the data.
+        metric: headline metric of the task.
+        metrics: all scores.
         split: the split that was scored.
     """
 
@@ -57,22 +57,22 @@ class Look:
     split: str = "test"
 
     def is_of(self, row: Mapping[str, Any]) -> bool:
-        """Say whether a line is of the same data: of one fingerprint, or from one file, however it was cut."""
+        """Return whether a line has the same data: the same fingerprint, or the same file with any split."""
         same_file = row.get("source") == self.source and not self.source.startswith(GENERATED)
         return row.get("split") == self.split and (row.get("fingerprint") == self.fingerprint or same_file)
 
 
 class Ledger:
-    """The file, CSV with a header; it and its folder come to be with the first line."""
+    """The ledger file; it and its folder are created with the first line."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
 
     def check(self) -> None:
-        """Refuse a place where no ledger can be, without leaving anything there.
+        """Check that the ledger can be written, without creating anything.
 
         Raises:
-            RequestError: it cannot be written, or holds something else.
+            RequestError: it is not writable, or not a ledger.
         """
         try:
             if self.path.exists():
@@ -81,17 +81,17 @@ class Ledger:
                 return
             folder = next(parent for parent in self.path.absolute().parents if parent.exists())
         except OSError as error:
-            raise self._refused(error.strerror or str(error)) from error
+            raise self._rejected(error.strerror or str(error)) from error
         if not folder.is_dir():
-            raise self._refused(f"{folder} is no folder")
+            raise self._rejected(f"{folder} is not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise self._refused(f"nothing can be written in {folder}")
+            raise self._rejected(f"no permission to write to {folder}")
 
     def open(self) -> None:
-        """Make the file with its header if it is not there, and make sure that it can be written.
+        """Create the file with its header if necessary, and check that it is writable.
 
         Raises:
-            RequestError: it cannot, or holds something else.
+            RequestError: it is not writable, or not a ledger.
             RunError: the disk is full.
         """
         try:
@@ -100,13 +100,13 @@ class Ledger:
         except OSError as error:
             if error.errno in FULL:
                 raise not_written(self.path, error) from error
-            raise self._refused(error.strerror or str(error)) from error
+            raise self._rejected(error.strerror or str(error)) from error
 
     def add(self, look: Look) -> int:
-        """Append a line, on the disk when this returns; return how often that data's test split was looked at by now.
+        """Append a line, synced to disk, and return the number of evaluations of this data so far.
 
         Raises:
-            RunError: it cannot be written; the lines before it are whole.
+            RunError: it cannot be written; existing lines are unchanged.
         """
         try:
             with self._locked() as file:
@@ -115,17 +115,15 @@ class Ledger:
                 looks = 1 + sum(look.is_of(row) for row in csv.DictReader(io.StringIO(text, newline="")))
                 values = {**asdict(look), "metrics": json.dumps(dict(look.metrics)), "looks": looks}
                 values |= {"when": now(), "value": look.metrics.get(look.metric, "")}
-                torn = "" if text.endswith("\n") else "\n"  # whoever wrote it was killed within a line
+                torn = "" if text.endswith("\n") else "\n"  # a process was killed while writing a line
                 append(file, torn + line(values[column] for column in COLUMNS))
         except OSError as error:
-            raise not_written(
-                self.path, error, "; the test split was scored, and this look is not on record"
-            ) from error
+            raise not_written(self.path, error, "; this evaluation on the test split is not recorded") from error
         return looks
 
     @contextmanager
     def _locked(self) -> Iterator[io.FileIO]:
-        """Open the file, which is made with its header if it is not there, for this process alone."""
+        """Open the file, created with its header if necessary, with an exclusive lock."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b", buffering=0) as file, exclusively(file):
             if file.seek(0, os.SEEK_END) == 0:
@@ -137,14 +135,14 @@ class Ledger:
         file.seek(0)
         first = file.readline(4096).decode("utf-8", "replace").strip()
         if first and first != line(COLUMNS).strip():
-            raise RequestError(f"ledger={self.path}: this file is no ledger of cellstate; name another one")
+            raise RequestError(f"ledger={self.path}: not a ledger of cellstate; give another file")
 
-    def _refused(self, reason: str) -> RequestError:
-        return RequestError(f"ledger={self.path}: cannot be written ({reason}); name another file with ledger=FILE")
+    def _rejected(self, reason: str) -> RequestError:
+        return RequestError(f"ledger={self.path}: cannot be written ({reason}); give another file with ledger=FILE")
 
 
 def append(file: io.FileIO, text: str) -> None:
-    """Append to an unbuffered file as a whole or not at all, through to the disk."""
+    """Append to an unbuffered file atomically, synced to disk."""
     size, content = file.seek(0, os.SEEK_END), text.encode()
     try:
         if file.write(content) < len(content):
@@ -157,18 +155,18 @@ def append(file: io.FileIO, text: str) -> None:
 
 
 def line(values: Any) -> str:
-    """Return values as a line of CSV."""
+    """Return values as a CSV line."""
     written = io.StringIO(newline="")
     csv.writer(written, lineterminator="\n").writerow(values)
     return written.getvalue()
 
 
 def source_of(data: Any) -> str:
-    """Return where the test split of a datamodule comes from: its file, else ``data=`` and the class."""
+    """Return the source of the test split of a datamodule: its file, or ``data=`` and the class."""
     path = getattr(data, "test_path", None) or getattr(data, "path", None)
     return str(Path(path).expanduser().resolve()) if path else GENERATED + type(data).__name__
 
 
 def spoken(looks: int, path: str | Path) -> str:
-    """Return in words how often a test split was looked at."""
-    return f"test split looked at {'once' if looks == 1 else f'{looks:,} times'} ({path})"
+    """Return the sentence on the number of evaluations of a test split."""
+    return f"test split evaluated {'once' if looks == 1 else f'{looks:,} times'} ({path})"

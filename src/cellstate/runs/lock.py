@@ -1,4 +1,4 @@
-"""A lock that a killed process does not leave behind."""
+"""File locks that are released when their process dies."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ class BusyError(RequestError):
 
 
 class Lock:
-    """A lock on a file that a process holds until it releases it or dies, so that a kill leaves nothing behind.
+    """An exclusive file lock, held until it is released or the process dies.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a")
         try:
-            if fcntl is not None:  # Windows has no such lock
+            if fcntl is not None:  # not available on Windows
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._file.close()
             raise BusyError(f"{path.parent}: another process is working on this run; wait for it to end") from error
 
     def release(self) -> None:
-        """Give it up."""
+        """Release the lock."""
         self._file.close()
 
 
 @contextmanager
 def exclusively(file: IO[Any]) -> Iterator[None]:
-    """Hold an open file for this process alone, after waiting for whoever holds it; its death gives it up."""
+    """Lock an open file exclusively, waiting until it is available."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX)
     try:
@@ -53,7 +53,7 @@ def exclusively(file: IO[Any]) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether a process holds the lock on a file."""
+    """Return whether a process holds the lock on a file."""
     if not path.exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""How much memory there is to train in."""
+"""The available memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def memory_bytes() -> int:
-    """Return the memory of this machine, or of the container around this process where that has less.
+    """Return the memory of this machine, or of the container around this process if that is less.
 
-    Where the system does not say, 2^62: more than any machine has.
+    Returns 2^62 if it is unknown.
     """
     try:
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
@@ -28,12 +28,12 @@ def memory_bytes() -> int:
 
 
 def refuse_beyond_memory(wanted: int, what: str, remedy: str) -> None:
-    """Refuse what takes more memory than there is, before it is taken.
+    """Reject a request that needs more memory than this machine has.
 
     Args:
-        wanted: bytes, or rather fewer than it will be.
-        what: takes them, such as ``data.length=1000000000``.
-        remedy: what to do, such as ``ask for fewer sequences``.
+        wanted: lower bound of the bytes needed.
+        what: what needs them, such as ``data.length=1000000000``.
+        remedy: what to do, such as ``use fewer sequences``.
 
     Raises:
         RequestError: this machine has less.
@@ -41,5 +41,5 @@ def refuse_beyond_memory(wanted: int, what: str, remedy: str) -> None:
     there = memory_bytes()
     if wanted > there:
         raise RequestError(
-            f"{what} takes {wanted / 2**30:,.0f} GiB of memory, and this machine has {there / 2**30:,.0f} GiB; {remedy}"
+            f"{what} needs {wanted / 2**30:,.0f} GiB of memory, but this machine has {there / 2**30:,.0f} GiB; {remedy}"
         )

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, repository, machine; and what of it differs from where one is now."""
+"""Provenance of a result (versions, repository, machine), and its differences from the current process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 from cellstate.runs.folder import git_state, machine, versions
 
-DECISIVE = ("torch", "cellstate", "lightning", "numpy", "polars", "python")  # packages, the likeliest cause first
+DECISIVE = ("torch", "cellstate", "lightning", "numpy", "polars", "python")  # packages, the most likely cause first
 MACHINE = {
-    "device": "another device",
-    "cuda": "another GPU",
-    "processor": "another processor",
+    "device": "different device",
+    "cuda": "different GPU",
+    "processor": "different processor",
     "capability": "other vector units",
-    "threads": "another number of threads",
-    "processes": "another number of processes",
+    "threads": "different number of threads",
+    "processes": "different number of processes",
 }
 
 
@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
 
 
 def computing(trainer: Any) -> dict[str, Any]:
-    """Return what a trainer computes on: the kind of device, threads, processes."""
+    """Return device type, threads and processes of a trainer."""
     return {
         "device": trainer.strategy.root_device.type,
         "threads": torch.get_num_threads(),
@@ -35,27 +35,27 @@ def computing(trainer: Any) -> dict[str, Any]:
 
 
 def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what may make two computations round differently, the likeliest cause first, what was and what is.
+    """Yield possible causes of different rounding, the most likely first, with recorded and current value.
 
     Args:
-        recorded: what a checkpoint holds, with ``machine`` and ``versions``; what it lacks is not compared.
+        recorded: record of a checkpoint, with ``machine`` and ``versions``; missing entries are not compared.
         here: the same of this process.
     """
-    for part, names in (("machine", MACHINE), ("versions", {name: f"another {name}" for name in DECISIVE})):
+    for part, names in (("machine", MACHINE), ("versions", {name: f"different {name}" for name in DECISIVE})):
         then, now = recorded.get(part), here[part]
         if not isinstance(then, Mapping):
             continue
         for name, words in names.items():
             if name in then and name in now and not is_same(then[name], now[name]):
-                yield f"{words} ({printable(then[name])} then, {printable(now[name])} now)"
+                yield f"{words} ({printable(then[name])} recorded, {printable(now[name])} now)"
 
 
 def is_same(then: Any, now: Any) -> bool:
-    """Say whether a fact is as recorded; a version that was recorded without its build is compared without it."""
+    """Return whether a value is as recorded; a version recorded without its build is compared without it."""
     return then == now or (isinstance(now, str) and "+" in now and then == now.partition("+")[0])
 
 
 def printable(value: Any) -> str:
-    """Return a value of a record as one short line that a terminal can show."""
+    """Return a recorded value as one short line of printable characters."""
     text = "".join(character if character.isprintable() else "?" for character in str(value))
     return text if len(text) <= 80 else f"{text[:79]}…"

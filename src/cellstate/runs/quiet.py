@@ -1,4 +1,4 @@
-"""Libraries whose notes are for their own developers, kept quiet while they work for us."""
+"""Silence log messages and warnings of libraries."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep Lightning's start-up messages and its advice about DataLoader workers off the screen."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning", "matplotlib")]
-    levels = [logger.level for logger in loggers]
+def log_level(level: int, *names: str) -> Iterator[None]:
+    """Set the level of loggers inside."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(level)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings(
-                "ignore", message="dropout option adds dropout"
-            )  # the config says so beside the key
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, original in zip(loggers, before, strict=True):
+            logger.setLevel(original)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Hide Lightning's start-up messages and its advice about DataLoader workers."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning", "matplotlib")
+    with log_level(logging.ERROR, *names), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message="dropout option adds dropout")  # documented at the key in the config
+        yield

@@ -1,91 +1,89 @@
-"""Being told to stop: Ctrl-C and SIGTERM are noted at once, and obeyed where nothing is half done."""
+"""Graceful stop: Ctrl-C and SIGTERM are recorded and take effect at the next safe point."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 20.0  # seconds that a long validation may hold up a stop; schedulers kill after 30 or more
+PATIENCE = 20.0  # seconds that a validation may delay a stop; job schedulers kill after 30 or more
 
 
 @contextmanager
-def interruptible(said: str = "") -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end the work inside where it stands: it waits for others, and has nothing to save.
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool]:
+    """Handle the signals inside with ``handler``; yields False outside of the main thread, where that is impossible."""
+    if threading.current_thread() is not threading.main_thread():
+        yield False
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield True
+    finally:
+        for number, original in before.items():
+            signal.signal(number, original)
+
+
+@contextmanager
+def interruptible(message: str = "") -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM interrupt the code inside at once; for code that has nothing to save.
 
     Args:
-        said: with the interruption, on what was interrupted.
+        message: message of the interruption.
 
     Raises:
-        KeyboardInterrupt: a signal came.
+        KeyboardInterrupt: a signal was received.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt(*([said] if said else []))
+        raise KeyboardInterrupt(*([message] if message else []))
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
+    with handling(stop):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Stopped(BaseException):
-    """Training was told to stop, and did. Lightning lets it pass, where it would end the process on Ctrl-C."""
+    """Training has stopped on request. Unlike KeyboardInterrupt, Lightning passes it on."""
 
 
 class StopRequest:
-    """Whether this process was told to stop, and how."""
+    """A request to stop this process."""
 
     def __init__(self) -> None:
-        self.signal: str | None = None  # SIGINT or SIGTERM
-        self.given_up: str | None = None  # why, where nobody sent a signal and the run is to end early
-        self._asked = 0.0
+        self.signal: str | None = None  # SIGINT, SIGTERM or "prune"
+        self.pruned: str | None = None  # the reason, if a search pruned the run
+        self._requested = 0.0
         self._listening = False
 
-    def give_up(self, reason: str) -> None:
-        """Ask the run to stop for good, as a signal would ask it to be gone on with."""
-        self.signal, self.given_up, self._asked = "give up", reason, time.monotonic()
+    def prune(self, reason: str) -> None:
+        """Request the run to stop for good, without resuming."""
+        self.signal, self.pruned, self._requested = "prune", reason, time.monotonic()
 
     @property
     def overdue(self) -> bool:
-        """Whether the stop has been waiting for too long."""
-        return self.signal is not None and time.monotonic() - self._asked > PATIENCE
+        """Whether the stop has been pending for too long."""
+        return self.signal is not None and time.monotonic() - self._requested > PATIENCE
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take note of the signals while the work inside runs; a second Ctrl-C does not wait.
-
-        Only a process's main thread may listen; in another one nothing changes.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        self._listening = True
-        try:
-            yield
-        finally:
-            self._listening = False
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        """Record signals while the code inside runs; a second Ctrl-C takes effect at once."""
+        with handling(self._note) as self._listening:
+            try:
+                yield
+            finally:
+                self._listening = False
 
     def listen_alone(self) -> None:
-        """Take the signals from whoever took them since: Lightning ends an epoch on SIGTERM before it can be kept."""
+        """Restore the handlers that Lightning replaced, which end an epoch on SIGTERM before it can be saved."""
         if self._listening:
             for number in SIGNALS:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.signal is not None and self.given_up is None and number == signal.SIGINT:
+        if self.signal is not None and self.pruned is None and number == signal.SIGINT:
             raise Stopped
-        self.given_up = None  # whoever sends a signal wants to go on later
-        self.signal, self._asked = signal.Signals(number).name, time.monotonic()
+        self.pruned = None  # a run stopped by a signal can be resumed
+        self.signal, self._requested = signal.Signals(number).name, time.monotonic()

@@ -1,4 +1,4 @@
-"""Looking on at a run from outside its config, as a search does: told of each validation, it may end the run early."""
+"""Observe a run from outside its config: a search receives each validation and may prune the run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from cellstate.errors import CellstateError
 
 
 class PrunedError(CellstateError):
-    """The run was given up by whoever looked on, its checkpoints being whole: it did not fail."""
+    """The watcher ended the run early, with intact checkpoints; it did not fail."""
 
 
 class Watcher(Protocol):
-    """Looks on at a run."""
+    """Observes a run."""
 
     def give_up(self, validation: int, scores: Mapping[str, float]) -> str | None:
-        """Return why to end the run after a validation; None to go on.
+        """Return the reason to end the run after a validation; None to continue.
 
         Args:
-            validation: its number, from 1 on; the same one may be told again by a run that goes on.
-            scores: what it found, such as ``val/loss``.
+            validation: its number, from 1; a resumed run may report the same one again.
+            scores: its scores, such as ``val/loss``.
         """
         ...
 
@@ -32,7 +32,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 @contextmanager
 def watched_by(watcher: Watcher | None) -> Iterator[None]:
-    """Have ``watcher`` look on at the run inside."""
+    """Let ``watcher`` observe the run inside."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -41,5 +41,5 @@ def watched_by(watcher: Watcher | None) -> Iterator[None]:
 
 
 def present_watcher() -> Watcher | None:
-    """Return who looks on at the run of this process; None where nobody does."""
+    """Return the watcher of the run in this process; None if there is none."""
     return _watcher.get()

@@ -1,11 +1,14 @@
-"""A file that a user asks for: nothing is written over unasked, and it comes to be whole or not at all."""
+"""Write files atomically, and check output paths given by the user."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cellstate.errors import RequestError, not_written
 
@@ -14,26 +17,27 @@ def output_path(path: str, *, overwrite: bool) -> Path:
     """Return the path of a file to be written.
 
     Raises:
-        RequestError: something is there already and ``overwrite`` is off, it is a folder, or its folder is not there.
+        RequestError: the file exists and ``overwrite`` is off, it is a folder, or its folder does not exist.
     """
     file = Path(path).expanduser()
     if file.is_dir():
-        raise RequestError(f"output={path}: is a folder; name a file in it")
+        raise RequestError(f"output={path}: is a folder; give a file in it")
     if file.exists() and not overwrite:
-        raise RequestError(f"output={path}: is there already; name another file, or set overwrite=true")
+        raise RequestError(f"output={path}: already exists; give another file, or set overwrite=true")
     if not file.parent.is_dir():
-        raise RequestError(f"output={path}: there is no folder {file.parent}; make it first, or name another file")
+        raise RequestError(f"output={path}: no such folder: {file.parent}; create it, or give another file")
     return file
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` fill a draft beside ``path``, and put it there when it is complete.
+    """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``. Creates its folder.
 
     Raises:
-        RunError: the disk is full or cannot be written; what stood there is untouched.
+        RunError: the disk is full or not writable; an existing file is unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(exist_ok=True)
         write(draft)
         draft.replace(path)
     except OSError as error:
@@ -41,3 +45,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header of all their keys; missing values are empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,4 +1,4 @@
-"""Learning-rate schedules. Each is called with the optimiser and the number of steps of the whole run."""
+"""Learning rate schedules, called with the optimiser and the total number of steps."""
 
 from cellstate.scheduler.plateau import plateau
 from cellstate.scheduler.warmup_cosine import warmup_cosine

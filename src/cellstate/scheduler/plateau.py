@@ -13,7 +13,7 @@ from cellstate.metrics.table import metric_of
 
 def plateau(
     optimizer: torch.optim.Optimizer,
-    total_steps: float,  # noqa: ARG001 (every schedule is called with it)
+    total_steps: float,  # noqa: ARG001 (common signature of schedules)
     *,
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5,
     patience: NonNegativeInt = 5,

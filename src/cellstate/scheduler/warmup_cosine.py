@@ -1,4 +1,4 @@
-"""Linear warm-up, then half a cosine down: the schedule that most sequence models are trained with."""
+"""Linear warm-up followed by cosine decay."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 def warmup_cosine(
     optimizer: torch.optim.Optimizer, total_steps: float, *, warmup: Share = 0.05, final: Share = 0.01
 ) -> dict[str, Any]:
-    """Return a schedule over ``total_steps`` optimiser steps, in the form that Lightning takes.
+    """Return a schedule over ``total_steps`` optimiser steps as Lightning's scheduler config.
 
-    The factor on the learning rate rises in a straight line from 0 to 1 over the first ``warmup`` share of the
+    The factor of the learning rate rises linearly from 0 to 1 over the first ``warmup`` fraction of the
     steps, then falls as ``final + (1 - final) (1 + cos(pi x)) / 2`` (Loshchilov & Hutter, ICLR 2017), x from 0 to 1.
 
     Raises:
-        RequestError: the run has no end that is known beforehand.
+        RequestError: the total number of steps is unknown.
     """
     if math.isinf(total_steps):
         raise RequestError(
-            "scheduler: this schedule spans the run, and the run has no end; "
-            "set trainer.max_epochs or trainer.max_steps, or take scheduler=none or scheduler=plateau"
+            "scheduler: warmup_cosine needs the total number of steps; "
+            "set trainer.max_epochs or trainer.max_steps, or use scheduler=none or scheduler=plateau"
         )
     warm_steps = max(1, round(warmup * total_steps)) if warmup else 0
 

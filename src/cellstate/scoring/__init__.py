@@ -1,1 +1,1 @@
-"""Scoring: one way to open a checkpoint, and to evaluate and predict with it."""
+"""Opening checkpoints, and evaluating and predicting with them."""

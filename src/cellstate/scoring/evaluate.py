@@ -1,4 +1,4 @@
-"""Scoring a checkpoint again: everything that it takes comes from the checkpoint itself."""
+"""Evaluate a checkpoint on its own data, rebuilt from the checkpoint alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cellstate.runs.isolation import isolated
 from cellstate.runs.ledger import Ledger
 from cellstate.runs.provenance import computing, differences
 from cellstate.runs.quiet import quiet_libraries
-from cellstate.scoring.rebuild import refusing
+from cellstate.scoring.rebuild import FILES, rebuilding
 from cellstate.scoring.scores import look, references
 from cellstate.scoring.session import Stored, naming, open_checkpoint
 
@@ -35,28 +35,27 @@ PRECISIONS = (
     *("transformer-engine", "transformer-engine-float16"),
 )
 ACCELERATORS = ("cpu", "gpu", "auto")
-MOST_THREADS = 256  # a checkpoint may be anybody's: it cannot have a process start threads without end
-PLACES = ("path", "test_path")  # arguments of data that say where it lies, not what it is
+MOST_THREADS = 256  # an untrusted checkpoint must not start an excessive number of threads
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores computed anew from a checkpoint, beside those that it recorded.
+    """Scores of a checkpoint computed again, and the recorded ones.
 
     Attributes:
         checkpoint: the file.
         metrics: split -> metric -> value, computed now.
-        recorded: the same, as they were recorded.
-        reference: metric -> name -> score of optimum and trivial predictors on the reported split.
-        experiment: its name.
-        seed: of the run.
-        overridden: what was asked to be another than recorded: key -> recorded and present value.
-        other_data: where the data is not that of the checkpoint: its source, recorded and found fingerprint.
-        causes: what may make the arithmetic differ from what was recorded, the likeliest first.
-        test_locked: whether the test split was left alone, as asked.
-        new_splits: splits that the checkpoint has no scores of, as the run never read them.
-        looks: how often this data's test split had been looked at by then; None where it was not.
-        debug: the preset that the run was debugged with; None for a run whose scores are results.
+        recorded: the same as recorded in the checkpoint.
+        reference: metric -> predictor -> score of optimum and baselines on the reported split.
+        experiment: name of the experiment.
+        seed: seed of the run.
+        overridden: settings that differ from the record: key -> (recorded, current) value.
+        other_data: for data other than that of the checkpoint: source, recorded and current fingerprint.
+        causes: possible reasons for numerical differences, the most likely first.
+        test_locked: whether the test split was locked.
+        new_splits: splits without recorded scores, as the run did not use them.
+        looks: how often the test split of this data has been evaluated; None if it was not.
+        debug: the debug preset of the run; None for a regular run.
     """
 
     checkpoint: Path
@@ -75,7 +74,7 @@ class Evaluation:
 
     @property
     def compared(self) -> list[tuple[str, float, float]]:
-        """Name, recorded value and value computed now, for every metric that the checkpoint recorded."""
+        """Name, recorded value and current value of every recorded metric."""
         return [
             (f"{split}/{name}", value, self.metrics[split].get(name, math.nan))
             for split in self.metrics
@@ -84,7 +83,7 @@ class Evaluation:
 
     @property
     def differing(self) -> list[tuple[str, float, float]]:
-        """Those of ``compared`` that are not identical to the last bit."""
+        """The rows of ``compared`` that are not bit-identical."""
         return [row for row in self.compared if row[1] != row[2] and not (math.isnan(row[1]) and math.isnan(row[2]))]
 
 
@@ -101,16 +100,14 @@ def evaluate(
     ledger: options.Ledger = options.LEDGER,
     trust: options.Trust = (),
 ) -> Evaluation:
-    """Score a checkpoint on its own validation and test split, rebuilt from its own config.
+    """Evaluate a checkpoint on its own validation and test split, rebuilt from its config.
 
     Raises:
-        RequestError: the checkpoint cannot be used, its data is not what it was trained on, or there is no such device
-            or precision.
+        RequestError: the checkpoint is invalid, its data has changed, or the device or precision is not available.
     """
     stored = open_checkpoint(checkpoint, trust=trust)
     file, record = stored.file, stored.record
     changes = dict(data or {})
-    check_batch_size(changes)
     with quiet_libraries(), isolated(record["config"]["seed"]):
         datamodule = matching_data(stored, changes, allow_changed=allow_changed_data, test=test)
         model = stored.model()
@@ -146,33 +143,25 @@ def evaluate(
     )
 
 
-def check_batch_size(changes: Mapping[str, Any]) -> None:
-    """Refuse a batch size that is none (RequestError)."""
-    size = changes.get("batch_size", 1)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise RequestError(f"data.batch_size={shown(size)}: should be a whole number greater than 0")
-
-
 def matching_data(stored: Stored, changes: Mapping[str, Any], *, allow_changed: bool, test: bool) -> SequenceData:
-    """Return a checkpoint's data, or other data where that is allowed; without ``test``, its test split is locked.
+    """Return the data of a checkpoint, or other data if allowed; ``test=False`` locks its test split.
 
-    Other data keeps its own fingerprint, and is read with scaler, vocabulary and classes that the model was trained
-    with.
+    Other data keeps its own fingerprint, but uses the scaler, vocabulary and classes of the training data.
 
     Raises:
-        RequestError: it is other data, and that is not allowed, or nothing that the model can read.
+        RequestError: the data has changed and that is not allowed, or it is incompatible with the model.
     """
     record, datamodule = stored.record, stored.read_data(**changes)
     found = datamodule.fingerprint
     if found != record["fingerprint"] and not allow_changed:
         raise RequestError(
-            f"{stored.file}: {source(record, changes)} is not the data that this model was trained and tested on "
-            f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the file as it was with "
-            "data.path=FILE, or score the model on this one with allow_changed_data=true"
+            f"{stored.file}: {source(record, changes)} not the data that this model was trained on "
+            f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the original file with "
+            "data.path=FILE, or evaluate on this data with allow_changed_data=true"
         )
     if found != record["fingerprint"]:
         datamodule = stored.data(**changes)
-        with naming(stored.file), refusing("data"):
+        with naming(stored.file), rebuilding("data"):
             datamodule.fitted = DataSpec.from_dict(record["spec"])
             _ = datamodule.prepared
         datamodule.fingerprint = found
@@ -188,10 +177,10 @@ def evaluation_trainer(
     accelerator: str | None = None,
     devices: int | None = None,
 ) -> L.Trainer:
-    """Return a Trainer that scores as the run of this checkpoint did, or as asked.
+    """Return a Trainer with the settings of the run of this checkpoint, unless overridden.
 
     Raises:
-        RequestError: there is no such precision or device.
+        RequestError: the precision or the device is not available.
     """
     if accelerator not in (None, *ACCELERATORS):
         raise RequestError(f"accelerator={accelerator}: should be one of {', '.join(ACCELERATORS)}")
@@ -200,8 +189,8 @@ def evaluation_trainer(
     asked = recorded.get("precision") if precision is None else precision
     chosen: Any = unified(asked)
     if chosen not in PRECISIONS:
-        raise RequestError(f"{key}={shown(asked)}: there is no such precision{did_you_mean(chosen, PRECISIONS)}")
-    # A run that looked at a part of a split only has recorded the scores of that part.
+        raise RequestError(f"{key}={shown(asked)}: unknown precision{did_you_mean(chosen, PRECISIONS)}")
+    # The recorded scores of a run that evaluated only a part of a split are those of that part.
     limits = {key: recorded[key] for key in ("limit_val_batches", "limit_test_batches") if is_limit(recorded.get(key))}
     accelerator, devices = computed_on(stored.record, accelerator, devices)
     here = environment()
@@ -215,18 +204,16 @@ def evaluation_trainer(
     except Exception as error:
         reason = str(error).splitlines()[0]
         if "No supported gpu backend" in reason:
-            raise RequestError(
-                "accelerator=gpu: there is no GPU here; leave it out, or accelerator=auto takes what there is"
-            ) from error
-        raise RequestError(f"{key}={chosen}: cannot be computed here ({reason})") from error
+            raise RequestError("accelerator=gpu: no GPU is available; omit it, or use accelerator=auto") from error
+        raise RequestError(f"{key}={chosen}: not supported here ({reason})") from error
     return check_number(trainer, "devices")
 
 
 def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int | None) -> tuple[str, int]:
-    """Return the accelerator and the number of processes that were asked for, else those of the record that are here.
+    """Return accelerator and number of processes as requested, else as recorded if available.
 
     Raises:
-        RequestError: less than one process is asked for.
+        RequestError: ``devices`` is less than 1.
     """
     if devices is not None and devices < 1:
         raise RequestError(f"devices={devices}: should be a whole number greater than 0")
@@ -242,7 +229,7 @@ def computed_on(record: Mapping[str, Any], accelerator: str | None, devices: int
 def score(
     trainer: L.Trainer, model: SequenceModel, data: SequenceData, record: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
-    """Return split -> metric -> value, and what may make them differ from those of the record."""
+    """Return split -> metric -> value, and possible reasons for differences from the record."""
     with threads_of(record, trainer), computable(trainer):
         trainer.validate(model, datamodule=data, verbose=False)
         if data.reported_split == "test":
@@ -253,19 +240,19 @@ def score(
 
 
 def part_of(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return a section of a record, empty where there is none: a checkpoint may be anybody's."""
+    """Return a section of an untrusted record; empty if there is none."""
     part = record.get(name)
     return part if isinstance(part, Mapping) else {}
 
 
 def unified(precision: Any) -> str:
-    """Return the full name of a precision, as Lightning has it: ``32-true`` for 32."""
+    """Return Lightning's full name of a precision: ``32-true`` for 32."""
     name = "32-true" if precision is None else str(precision)
     return ALIASES.get(name, name)
 
 
 def is_limit(value: Any) -> bool:
-    """Say whether a recorded value limits how many batches (or which share of them) are scored."""
+    """Return whether a recorded value limits the number or fraction of batches."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return value > 0 and (isinstance(value, int) or value <= 1)
@@ -273,7 +260,7 @@ def is_limit(value: Any) -> bool:
 
 @contextmanager
 def threads_of(record: Mapping[str, Any], trainer: L.Trainer) -> Iterator[None]:
-    """Compute on the CPU with as many threads as the record says: sums are cut by threads, and so are their bits."""
+    """Use the recorded number of CPU threads, on which the order of summation, and so the last bits, depend."""
     wanted, before = part_of(record, "machine").get("threads"), torch.get_num_threads()
     if trainer.strategy.root_device.type != "cpu" or type(wanted) is not int or not 1 <= wanted <= MOST_THREADS:
         yield
@@ -287,7 +274,7 @@ def threads_of(record: Mapping[str, Any], trainer: L.Trainer) -> Iterator[None]:
 
 @contextmanager
 def computable(trainer: L.Trainer) -> Iterator[None]:
-    """Say in one line that a device does not know a precision, or has too little memory."""
+    """Turn errors of unsupported precision or insufficient memory into one line."""
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
@@ -295,7 +282,7 @@ def computable(trainer: L.Trainer) -> Iterator[None]:
         if "memory" in reason:
             raise RequestError(f"out of memory on {place} ({reason}); set a smaller data.batch_size") from error
         if "not implemented for" in reason or "dtype" in reason:
-            raise RequestError(f"precision={trainer.precision}: cannot be computed on {place} ({reason})") from error
+            raise RequestError(f"precision={trainer.precision}: not supported on {place} ({reason})") from error
         raise
 
 
@@ -307,7 +294,7 @@ def overridden(
     precision: str | int | None,
     devices: int | None,
 ) -> dict[str, tuple[Any, Any]]:
-    """Return what is computed in another way than recorded, as asked or as it must be, key -> then and now."""
+    """Return the settings that differ from the record, by request or necessity: key -> (recorded, current)."""
     config, there = record["config"], part_of(record, "machine")
     found: dict[str, tuple[Any, Any]] = {}
     then = unified(part_of(config, "trainer").get("precision"))
@@ -319,13 +306,13 @@ def overridden(
     if trainer.world_size != there.get("processes") and (devices is not None or there.get("device") != "cpu"):
         found["devices"] = there.get("processes"), trainer.world_size
     for key, value in changes.items():
-        if key not in PLACES and config["data"].get(key) != value:
+        if key not in FILES and config["data"].get(key) != value:
             found[f"data.{key}"] = config["data"].get(key), value
     return found
 
 
 def source(record: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
-    """Return what to call a checkpoint's data: its files, or what generated it."""
+    """Return a name for a checkpoint's data: its files, or its class."""
     asked = {**record["config"]["data"], **changes}
-    files = [str(asked[key]) for key in PLACES if asked.get(key)]
+    files = [str(asked[key]) for key in FILES if asked.get(key)]
     return " and ".join(files) or f"data={str(asked['_target_']).rsplit('.', 1)[-1]}"

@@ -1,8 +1,8 @@
-"""The config that a run folder holds, read as data: a folder may come from anywhere.
+"""Read the config of a run folder as untrusted data.
 
-Where a command line composes a config, it is as free as Hydra makes it. What a folder recorded may name cellstate's own
-classes and those of torch and Lightning that are listed here, and what the user trusts; it holds values and no
-interpolations, and nothing in it decides where something is written.
+A config composed on the command line is unrestricted. A recorded config may only name cellstate's classes, classes of
+torch and Lightning listed here, and packages that the user trusts; it must not contain interpolations, nor determine
+where files are written.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from cellstate.checkpoint.trust import (
     check_name,
     check_plain,
     is_of,
+    of_hydra,
     resolved,
     trusted_packages,
     within,
 )
+from cellstate.config.options import LEDGER
 from cellstate.data import TextData
 from cellstate.debug import Fast, Overfit, Preset, Profile
 from cellstate.errors import RequestError
@@ -47,7 +49,7 @@ OPTIMIZERS = Listed(
     optim.Optimizer,
 )
 SCHEDULERS = Listed("scheduler", ("cellstate.scheduler",), (scheduler.plateau, scheduler.warmup_cosine))
-# Those of Lightning's that write no files of their own and call nothing that a config could name.
+# Lightning callbacks that neither write files nor call functions named in a config.
 CALLBACKS = Listed(
     "callbacks",
     ("lightning.pytorch.callbacks", "cellstate.callbacks"),
@@ -67,8 +69,8 @@ LOGGERS = Listed(
     ),
     loggers.Logger,
 )
-WITH_FOLDERS = (loggers.CSVLogger, loggers.TensorBoardLogger)  # whose name is one in the path to their files
-# What a recorded logger may be told: nothing of where it sends things to.
+WITH_FOLDERS = (loggers.CSVLogger, loggers.TensorBoardLogger)  # whose name is part of the path to their files
+# Arguments allowed for a recorded logger; none sets a server.
 LOGGER_ARGUMENTS = {
     *("name", "version", "prefix", "save_dir", "sub_dir", "flush_logs_every_n_steps", "log_graph", "default_hp_metric"),
     *("experiment_name", "init_timeout", "finish_timeout"),
@@ -76,37 +78,34 @@ LOGGER_ARGUMENTS = {
 }
 TRAINERS = Listed("trainer", ("lightning", "lightning.pytorch"), (L.Trainer,), L.Trainer)
 KEEPERS = Listed("checkpoint", ("cellstate.callbacks",), (Checkpoints,), Checkpoints)
-BUILT = (DATA, MODELS, BACKBONES)  # to score and to predict
+BUILT = (DATA, MODELS, BACKBONES)  # needed to score and to predict
 PRESETS = Listed("debug", ("cellstate.debug",), (Fast, Overfit, Profile), Preset)
 PARTS = (*BUILT, OPTIMIZERS, SCHEDULERS, KEEPERS, TRAINERS, PRESETS)
 SECTIONS = {"data", "model", "backbone", "optimizer", "trainer", "checkpoint"}
-GROUPS = (CALLBACKS, LOGGERS)  # of which there may be several
-LEDGER = "outputs/ledger.csv"
+GROUPS = (CALLBACKS, LOGGERS)  # may have several entries
 MOST_PROCESSES = max(64, os.cpu_count() or 1)
 
 
 def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> DictConfig:
-    """Return the config of a run folder, to go on with it.
+    """Return the config of a run folder, to resume the run.
 
     Args:
-        folder: the run's.
-        trust: packages whose classes it may name besides those that are listed here.
-        ledger: where looks at the test split are noted; None takes the run's own, if it is a ledger already, else the
-            usual one.
+        folder: the run folder.
+        trust: extra packages whose classes may be loaded.
+        ledger: file that records evaluations on a test split; None: the ledger of the run, if it exists, else the
+            default.
 
     Raises:
-        RequestError: there is none; or it names what is neither listed nor trusted, holds interpolations, or would
-            write outside of the folder.
+        RequestError: it is missing, names a class that is neither listed nor trusted, contains interpolations, or
+            would write outside of the folder.
     """
     file = folder / "config.yaml"
     try:
         values = read_yaml(file)
     except OSError as error:
-        raise RequestError(
-            f"run={folder}: it ended before it began (it has no config.yaml); start a new run"
-        ) from error
+        raise RequestError(f"run={folder}: no config.yaml: the run crashed during start-up; start a new run") from error
     if not isinstance(values, dict) or not values.keys() >= SECTIONS:
-        raise RequestError(f"{file}: is no config of a run; it was changed")
+        raise RequestError(f"{file}: not a config of a run; it was modified")
     try:
         for listed, place, node in nodes(values):
             check_node(listed, place, node, folder, trust)
@@ -115,65 +114,54 @@ def read_config(folder: Path, trust: Trust = (), ledger: str | None = None) -> D
     check_processes(file, values.get("trainer"))
     data, kind = values["data"], resolved(values["data"]["_target_"], DATA, trust)
     if issubclass(kind, TextData) and "cache" in data and not is_cache(data["cache"]):
-        data["cache"] = None  # the usual one will do: what comes out is the same
+        data["cache"] = None  # the default cache gives the same result
     if ledger is not None or not is_ledger(values.get("ledger")):
         values["ledger"] = ledger or LEDGER
     return OmegaConf.create(values)
 
 
 def check_names(config: Mapping[str, Any], trust: Trust = ()) -> None:
-    """Refuse the config of a checkpoint that names, in any part and at any depth, what is neither listed nor trusted.
+    """Reject the config of a checkpoint if any name in it, at any depth, is neither listed nor trusted.
 
-    Of most parts nothing is built to score or to predict, so that nothing is imported to tell, and a package that is
-    trusted need not be installed.
+    Most parts are not needed to score or to predict: they are checked without imports, so a trusted package need not be
+    installed.
 
     Raises:
-        RequestError: names the part.
+        RequestError: names the section.
     """
     packages = trusted_packages(trust)
     for listed, place, node in nodes(config, needed={listed.part for listed in BUILT}):
         if not isinstance(node, Mapping):
-            raise RecordError(f"{place}: names no class; it was changed")
+            raise RecordError(f"{place}: has no _target_; it was modified")
         check_name(node.get("_target_"), listed, trust)
         arguments = {key: value for key, value in node.items() if key != "_target_"}
         if listed in BUILT or not all(is_of(one.get("_target_"), packages) for one in of_hydra(arguments)):
             check_plain(arguments, place)
 
 
-def of_hydra(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield all mappings in plain values that have keys which mean something to Hydra."""
-    if isinstance(value, Mapping):
-        if any(str(key).startswith("_") for key in value):
-            yield value
-        value = tuple(value.values())
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from of_hydra(part)
-
-
 def nodes(values: Mapping[str, Any], needed: Container[str] = SECTIONS) -> Iterator[tuple[Listed, str, Any]]:
-    """Yield all parts of a config that name a class: the list for it, its key, and what stands there.
+    """Yield all sections of a config that name a class: the list of allowed classes, the key, and the section.
 
     Args:
         values: the config.
-        needed: parts that it must have; of others there may be none.
+        needed: required sections; others are optional.
     """
     for listed in PARTS:
-        if listed.part in needed or values.get(listed.part):  # there may be no scheduler, and no preset
+        if listed.part in needed or values.get(listed.part):
             yield listed, listed.part, values[listed.part]
     for listed in GROUPS:
         group = values.get(listed.part) or {}
         if not isinstance(group, Mapping):
-            raise RequestError(f"{listed.part}: holds no names; it was changed")
+            raise RequestError(f"{listed.part}: not a mapping of names; it was modified")
         for name, node in group.items():
             if node is not None:
                 yield listed, f"{listed.part}.{name}", node
 
 
 def check_node(listed: Listed, place: str, node: Any, folder: Path, trust: Trust) -> None:
-    """Refuse a part that names what it must not, or tells a logger to write or send things elsewhere."""
+    """Reject a section with a forbidden name, or a logger that would write or send data elsewhere."""
     if not isinstance(node, Mapping):
-        raise RequestError(f"{place}: names no class; it was changed")
+        raise RequestError(f"{place}: has no _target_; it was modified")
     found = resolved(node.get("_target_"), listed, trust)
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_plain(arguments, place)
@@ -183,46 +171,41 @@ def check_node(listed: Listed, place: str, node: Any, folder: Path, trust: Trust
 
 
 def check_of_logger(cls: type, place: str, key: str, value: Any, folder: Path) -> None:
-    """Refuse an argument that has a logger write outside of the run folder, or send to a server of the config's own."""
+    """Reject a logger argument that would write outside of the run folder, or set a server."""
     if value is None:
         return
     if key not in LOGGER_ARGUMENTS:
-        raise RequestError(f"{place}: is taken from a recorded config only if you trust it: trust=[{cls.__module__}]")
-    if key in ("save_dir", "sub_dir") and not lies_in(Path(str(value)), folder):
-        raise RequestError(f"{place}={str(value)[:200]!r}: lies outside of the run folder; it is refused")
+        raise RequestError(f"{place}: only accepted from a recorded config with trust=[{cls.__module__}]")
+    if key in ("save_dir", "sub_dir") and not is_inside(Path(str(value)), folder):
+        raise RequestError(f"{place}={str(value)[:200]!r}: outside of the run folder; not allowed in a recorded config")
     in_path = ("version", "id") if cls not in WITH_FOLDERS else ("name", "version")
-    if key in in_path and {"/", "\\", ".."} & set(_pieces(str(value))):
-        raise RequestError(f"{place}={str(value)[:200]!r}: leads out of its folder; it is refused")
+    if key in in_path and {"/", "\\", ".."} & {*str(value), *Path(str(value)).parts}:
+        raise RequestError(f"{place}={str(value)[:200]!r}: outside of its folder; not allowed in a recorded config")
 
 
-def _pieces(text: str) -> Iterator[str]:
-    yield from text
-    yield from Path(text).parts
-
-
-def lies_in(path: Path, folder: Path) -> bool:
-    """Say whether a path, links followed, is a folder or lies in it."""
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a path, with links resolved, is inside a folder or the folder itself."""
     return path.resolve().is_relative_to(folder.resolve())
 
 
 def check_processes(file: Path, trainer: Any) -> None:
-    """Refuse more processes than a machine has use for: each would be started."""
+    """Reject an excessive number of processes."""
     devices = trainer.get("devices") if isinstance(trainer, Mapping) else None
     wanted = len(devices) if isinstance(devices, list) else devices
     if isinstance(wanted, str):
         wanted = int(wanted) if wanted.isdecimal() and len(wanted) < 20 else wanted.count(",") + 1
     if isinstance(wanted, (int, float)) and wanted > MOST_PROCESSES:
-        raise RequestError(f"{file}: trainer.devices={wanted} are more than {MOST_PROCESSES}; it was changed")
+        raise RequestError(f"{file}: trainer.devices={wanted}: more than {MOST_PROCESSES}; it was modified")
 
 
 def is_cache(path: Any) -> bool:
-    """Say whether a folder is a cache of texts already; one that a config names is not made, nor written to."""
+    """Return whether a folder already is a text cache; an untrusted config must not create one."""
     folder = Path(path).expanduser() if isinstance(path, str) else None
     return folder is not None and folder.is_dir() and any(folder.glob("*.tokens"))
 
 
 def is_ledger(path: Any) -> bool:
-    """Say whether a file is a ledger already; one that a config names is not made, nor is a line added to another."""
+    """Return whether a file already is a ledger; an untrusted config must not create or extend other files."""
     file = Path(path).expanduser() if isinstance(path, str) else None
     if file is None or not file.is_file():
         return False
@@ -231,19 +214,19 @@ def is_ledger(path: Any) -> bool:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a run folder with links to outside of it: what is written there would be written elsewhere.
+    """Reject a run folder with links to outside, through which a run would write elsewhere.
 
-    Within ``wandb/`` there may be some, as W&B itself links to its logs, and writes to no folder but a new one.
+    ``wandb/`` is exempt: W&B links to its own logs, and always writes to a new folder.
 
     Raises:
-        RequestError: names the first one.
+        RequestError: names the first link.
     """
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             entry = Path(place) / name
-            if entry.is_symlink() and not lies_in(entry, folder):
+            if entry.is_symlink() and not is_inside(entry, folder):
                 raise RequestError(
-                    f"{entry}: is a link to {entry.readlink()}, outside of the run folder; put the real one there"
+                    f"{entry}: link to {entry.readlink()}, outside of the run folder; replace it with the file itself"
                 )
         if Path(place) == folder:
             folders[:] = [name for name in folders if name != "wandb"]

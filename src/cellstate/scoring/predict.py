@@ -1,4 +1,4 @@
-"""Predictions for a user's file, with nothing but a checkpoint."""
+"""Predictions for a user's file from a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from cellstate.scoring.session import asking, open_checkpoint
 
 
 def predict_file(checkpoint: str | Path, path: str, *, trust: Trust = ()) -> pl.DataFrame:
-    """Return what a trained model predicts for the sequences in a file, in the data's own units.
+    """Return the predictions of a trained model for the sequences in a file, in the units of the data.
 
-    Columns are named as in training, and read as the checkpoint's config says (id, time, decimals, missing values).
+    Columns are named as in training, and parsed as in the checkpoint's config (id, time, decimals, missing values).
 
     Args:
-        checkpoint: a checkpoint file, or a run folder, whose best one is taken; nothing in it is run.
+        checkpoint: a checkpoint file, or a run folder (its best checkpoint); no code in it is executed.
         path: the file.
-        trust: packages of yours whose classes the checkpoint may name, such as ``["my_package"]``.
+        trust: extra packages whose classes may be loaded, such as ``["my_package"]``.
 
     Raises:
-        RequestError: the checkpoint or the file cannot be used, or nothing can be predicted from it.
+        RequestError: the checkpoint or the file is invalid, or the model does not support it.
     """
     stored = open_checkpoint(checkpoint, trust=trust)
     model = stored.model()

@@ -1,4 +1,4 @@
-"""What stands beside the scores of a split: its references, and the line that the ledger gets."""
+"""References of a split, its ledger entry, and the names of its metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cellstate.runs.ledger import Look, source_of
 
 
 def references(data: SequenceData, model: SequenceModel) -> dict[str, dict[str, float]]:
-    """Return metric -> name -> score of optimum and trivial predictors on the reported split."""
+    """Return metric -> predictor -> score of optimum and baselines on the reported split."""
     return {**data.reference_table(), **model.references(data)}
 
 
@@ -30,15 +30,9 @@ def look(
     data: SequenceData,
     metrics: Mapping[str, float],
 ) -> Look:
-    """Return the line of the ledger that says that the test split of ``data`` was scored.
+    """Return the ledger entry of an evaluation by ``command`` on the test split of ``data``.
 
-    Args:
-        command: which did it.
-        content: of the checkpoint; None for a model in memory, of which neither experiment nor seed is known.
-        path: of its file.
-        model: of what task it is.
-        data: whose test split it was.
-        metrics: on it.
+    ``content`` is the checkpoint read from ``path``; None for a model in memory, without known experiment and seed.
     """
     config = {} if content is None else content[checkpoint.KEY]["config"]
     return Look(
@@ -58,8 +52,8 @@ def look(
 def metrics_of(model: SequenceModel, data: SequenceData, wanted: Collection[str] = ()) -> set[str]:
     """Return the metrics of the validation split, such as ``val/loss``, by scoring a copy of an untrained model on it.
 
-    One batch says what there is, except for a metric that needs samples of several classes: if one of those ``wanted``
-    is missing, the whole split is scored.
+    One batch is enough, except for metrics that need samples of several classes: if one of ``wanted`` is missing, the
+    entire split is scored.
     """
     untrained: Any = copy.deepcopy(model).eval()
     scores = untrained.new_scores()

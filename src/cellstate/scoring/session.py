@@ -1,7 +1,7 @@
-"""A checkpoint as it is used: opened once, its whole config held against the lists, its data and model built again.
+"""Open a checkpoint: check its complete config against the allowed classes, and rebuild its data and model.
 
-What goes wrong with a file names the file. Its config is refused as a whole, also for parts that are not built here,
-such as callbacks: whoever writes ``os.system`` there means no good with the rest.
+Errors name the file. The config is also rejected for parts that are not built here, such as callbacks: a file that
+names ``os.system`` anywhere is not trustworthy.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Stored:
     """An open checkpoint.
 
     Attributes:
-        file: where it lies.
-        content: all that it holds, as Lightning and cellstate wrote it.
-        trust: packages whose classes it may name besides cellstate's own.
+        file: its path.
+        content: its complete content, as written by Lightning and cellstate.
+        trust: extra packages whose classes may be loaded.
     """
 
     file: Path
@@ -38,35 +38,35 @@ class Stored:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What cellstate keeps in it: config, spec, fingerprint, metrics, versions and the like."""
+        """cellstate's part: config, spec, fingerprint, metrics, versions and so on."""
         record: dict[str, Any] = self.content[checkpoints.KEY]
         return record
 
     def model(self) -> SequenceModel:
         """Return the trained model, in evaluation mode, on the CPU; see ``rebuild_model`` for errors."""
-        with naming(self.file, whatever=True), isolated():  # weights are drawn before they are loaded
+        with naming(self.file, all_errors=True), isolated():  # weights are initialised before they are loaded
             return rebuild_model(self.content, trust=self.trust)
 
     def data(self, **changes: Any) -> SequenceData:
-        """Return its data, not read yet, with changed arguments; see ``rebuild_data`` for errors."""
-        with naming(self.file, whatever=not changes):
+        """Return its datamodule, not read yet, with changed arguments; see ``rebuild_data`` for errors."""
+        with naming(self.file, all_errors=not changes):
             return rebuild_data(self.content, trust=self.trust, **changes)
 
     def read_data(self, **changes: Any) -> SequenceData:
-        """Return its data, read, with changed arguments; see ``read_data`` for errors."""
-        with naming(self.file, whatever=not changes):
+        """Return its datamodule, with its data read, with changed arguments; see ``read_data`` for errors."""
+        with naming(self.file, all_errors=not changes):
             return read_data(self.content, trust=self.trust, **changes)
 
 
 def open_checkpoint(path: str | Path, *, trust: Trust = ()) -> Stored:
-    """Return a checkpoint, checked from its checksum to the names in its config; nothing in it is run.
+    """Open a checkpoint and check its checksum and the names in its config; no code in it is executed.
 
     Args:
-        path: a file, or a run folder, whose best one is taken.
-        trust: packages whose classes it may name, such as ``["my_package"]``.
+        path: a checkpoint file, or a run folder (its best checkpoint).
+        trust: extra packages whose classes may be loaded, such as ``["my_package"]``.
 
     Raises:
-        RequestError: no such file, not a checkpoint of cellstate, damaged, or of a class that is not trusted.
+        RequestError: no such file, not a checkpoint of cellstate, damaged, or with a class that is not trusted.
     """
     file = checkpoints.find(path)
     content = checkpoints.read(file)
@@ -76,25 +76,25 @@ def open_checkpoint(path: str | Path, *, trust: Trust = ()) -> Stored:
 
 
 @contextmanager
-def naming(file: Path, *, whatever: bool = False) -> Iterator[None]:
-    """Name the file in what is wrong with its record; what is wrong with what the user gave speaks for itself.
+def naming(file: Path, *, all_errors: bool = False) -> Iterator[None]:
+    """Prefix errors of a checkpoint's record with its path, but not errors in the user's arguments.
 
     Args:
         file: the checkpoint.
-        whatever: whether all that can be wrong inside is its record's, as the user gave nothing.
+        all_errors: prefix all errors, as there are no user arguments.
     """
     try:
         yield
     except RequestError as error:
-        if not (whatever or isinstance(error, RecordError)):
+        if not (all_errors or isinstance(error, RecordError)):
             raise
         raise RequestError(*(f"{file}: {problem}" for problem in error.problems)) from error
 
 
 @contextmanager
 def asking(checkpoint: str | Path) -> Iterator[None]:
-    """Say which checkpoint holds the model that does not offer what it is asked for (RequestError)."""
+    """Name the checkpoint whose model does not support a request (RequestError)."""
     try:
         yield
     except UnsupportedError as error:
-        raise RequestError(f"checkpoint={checkpoint}: holds {error}") from error
+        raise RequestError(f"checkpoint={checkpoint}: contains {error}") from error

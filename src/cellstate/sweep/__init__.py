@@ -1,4 +1,4 @@
-"""Sweeps: many runs from one command, in one folder, each of them once. Imports nothing heavy."""
+"""Sweeps: many runs from one command in one folder, each executed once. Imports nothing heavy."""
 
 from cellstate.sweep.folder import SweepFolder
 from cellstate.sweep.grid import GridSweeper

@@ -1,7 +1,7 @@
-"""Jobs that the list of a sweep lacks, or has elsewhere: what their run folders say of them.
+"""Recover jobs that are missing from ``sweep.json``, or that were moved, from their run folders.
 
-A list that was lost, or cannot be read, is written anew from these folders; a job is known by the hash of its config,
-whatever its folder is called.
+A lost or unreadable ``sweep.json`` is rebuilt from these folders. A job is identified by the hash of its config,
+whatever the name of its folder.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from cellstate.sweep.identity import Job, group_key, job_key, overrides_of, repe
 
 @dataclass
 class Found:
-    """A run folder that the list of a sweep does not name.
+    """A run folder that is not listed in ``sweep.json``.
 
     Attributes:
-        job: what it holds a run of.
+        job: the job of its run.
         manifest: of that run.
-        written: when its config was, in nanoseconds: it tells apart what began within one second.
+        written: time of writing of its config in nanoseconds, to order runs that started within one second.
     """
 
     job: Job
@@ -38,20 +38,19 @@ class Found:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is completed."""
         return self.manifest.get("status") == "completed"
 
     @property
     def started(self) -> tuple[str, int, str]:
-        """When the run began, as far as that is known."""
+        """Sort key: the start of the run."""
         return str(self.manifest.get("started")), self.written, self.job.folder
 
 
 def adopt(sweep: Path, content: dict[str, Any]) -> None:
-    """Add to the content of ``sweep.json`` the jobs in the sweep's folder that it lacks, in the order they began in.
+    """Add to the content of ``sweep.json`` the unlisted jobs in the sweep's folder, in the order of their start.
 
-    A job that it has, and whose folder was moved, is found where it lies now. Of two folders of one job, that of the
-    complete one counts.
+    A listed job whose folder was renamed gets the new name. If a job has two folders, a complete one takes precedence.
     """
     rows = {row["key"]: row for row in content["jobs"]}
     found = sorted(unlisted(sweep, {row["folder"] for row in content["jobs"]}), key=lambda one: one.started)
@@ -69,7 +68,7 @@ def adopt(sweep: Path, content: dict[str, Any]) -> None:
 
 
 def unlisted(sweep: Path, listed: Collection[str]) -> Iterator[Found]:
-    """Yield the run folders of a sweep but for those that are listed, and those that hold no whole run."""
+    """Yield the run folders of a sweep that are not listed, except for incomplete ones."""
     for folder in sweep.iterdir():
         if folder.name in listed or folder.name.startswith(".") or not _holds_run(folder):
             continue
@@ -78,7 +77,7 @@ def unlisted(sweep: Path, listed: Collection[str]) -> Iterator[Found]:
 
 
 def read_job(folder: Path) -> Found | None:
-    """Return what a run folder holds a run of; None where that cannot be read."""
+    """Return the job of a run folder; None if it cannot be read."""
     try:
         manifest = read_manifest(folder)
         values = read_yaml(folder / "config.yaml")
@@ -90,13 +89,13 @@ def read_job(folder: Path) -> Found | None:
     config = OmegaConf.create(values)
     key, repeat = job_key(config), repetition(config)
     words, overrides = words_of(folder, config)
-    if "space" in (values.get("sweep") or {}):  # a trial of a search repeats no other
+    if "space" in (values.get("sweep") or {}):  # a trial of a search is not a repetition of another one
         return Found(Job(folder.name, key, key, words, overrides, {}), manifest, written)
     return Found(Job(folder.name, key, group_key(unseeded(config)), words, overrides, repeat), manifest, written)
 
 
 def trains(folder: Path) -> dict[str, Any] | None:
-    """Return what of a run's config decides on the training; None where it cannot be read."""
+    """Return the part of a run's config that affects training; None if it cannot be read."""
     try:
         values = read_yaml(folder / "config.yaml")
     except (OSError, RequestError):
@@ -105,9 +104,9 @@ def trains(folder: Path) -> dict[str, Any] | None:
 
 
 def unseeded(config: DictConfig) -> DictConfig:
-    """Return a run's config with seed 0 wherever its own seed stands: that of the data follows it, as a rule.
+    """Return a run's config with seed 0 in all sections whose seed equals that of the run, as usual for the data.
 
-    Where another key follows it as well, the group is known again when a command names the job.
+    If another key depends on the seed as well, the group is corrected when a command lists the job.
     """
     found = copy.deepcopy(config)
     for section in found.values():
@@ -117,9 +116,9 @@ def unseeded(config: DictConfig) -> DictConfig:
 
 
 def words_of(folder: Path, config: DictConfig) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the overrides that a run was given, as they stand on a command line and as key -> value.
+    """Return the overrides of a run, as on a command line and as key -> value.
 
-    They are in the record that Hydra keeps. Where that is lost, experiment and repetition are known from the config.
+    They come from Hydra's record. If that is lost, experiment and repetition are taken from the config.
     """
     try:
         words = read_yaml(folder / ".hydra" / "overrides.yaml", resolved=False)
@@ -131,7 +130,7 @@ def words_of(folder: Path, config: DictConfig) -> tuple[tuple[str, ...], dict[st
 
 
 def command_of(manifest: Mapping[str, Any]) -> list[str] | None:
-    """Return the command that began a run, as the list of a sweep keeps it."""
+    """Return the command that started a run, in the format of ``sweep.json``."""
     words = manifest.get("command")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return None

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with the jobs of a sweep before any of them is run."""
+"""Checks of the jobs of a sweep before any of them is run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ from cellstate.sweep.identity import Job
 
 
 class Checks:
-    """Holds the configs of jobs against the signatures of what they configure, as each job does when it begins.
-
-    Args:
-        folder: of the sweep, which need not be there; jobs that are complete in it are not held against anything.
-    """
+    """Checks the configs of jobs against the signatures that they configure, as each job does at its start."""
 
     def __init__(self, folder: Path) -> None:
         self._complete = completed_keys(folder)
         self._problems: dict[str, None] = {}  # each once, in order
 
-    def hold(self, config: DictConfig, job: Job) -> None:
-        """Note what is wrong with the config of a job."""
+    def check(self, config: DictConfig, job: Job) -> None:
+        """Collect the problems of the config of a job."""
         if job.key in self._complete:
             return
         import torch
@@ -38,11 +34,7 @@ class Checks:
         except RequestError as error:
             self._problems.update(dict.fromkeys(error.problems))
 
-    def conclude(self) -> None:
-        """Refuse the sweep if anything was wrong.
-
-        Raises:
-            RequestError: holds one line for each problem.
-        """
+    def raise_problems(self) -> None:
+        """Raise RequestError with one line for each problem, if there are any."""
         if self._problems:
             raise RequestError(*self._problems)

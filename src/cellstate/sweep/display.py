@@ -1,4 +1,4 @@
-"""What a sweep says of itself: a line a job and an overall bar while it runs, tables of all jobs and groups after."""
+"""Output of a sweep: a line per job and an overall bar while it runs, tables of all jobs and groups at the end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -31,7 +32,7 @@ from cellstate.sweep.naming import differing, label, labels
 if TYPE_CHECKING:
     from cellstate.report.sweep.reading import JobRow
 
-EVERY = 0.5  # seconds between two looks at what became of the jobs
+EVERY = 0.5  # seconds between two updates
 ENDED = ("completed", "pruned", "failed", "interrupted")
 STYLES = {
     "completed": "",
@@ -43,27 +44,27 @@ STYLES = {
 }
 
 Item = TypeVar("Item")
-MANY = 8  # items from which on a bar counts them
-SHOWN = 2  # running jobs that a bar names
+MANY = 8  # fewest items for which a bar is shown
+SHOWN = 2  # running jobs listed in the bar
 
 
 class Watch:
-    """Prints a line for each job that ends, and a bar of all of them where stderr is a terminal.
+    """Prints a line for each finished job, and an overall bar if stderr is a terminal.
 
-    It looks at ``sweep.json``, which is written wherever the jobs run: in this process, in others, on other machines.
+    It polls ``sweep.json``, which is updated wherever the jobs run: in this process, in others, on other machines.
 
     Args:
-        folder: the sweep's.
+        folder: of the sweep.
         keys: the jobs of this command.
         quiet: print nothing.
-        bar: whether there may be a bar; where jobs show their own, two would fight for one place.
+        bar: whether to show a bar; not if jobs show their own.
     """
 
     def __init__(self, folder: SweepFolder, keys: Sequence[str], *, quiet: bool, bar: bool) -> None:
         self._folder, self._keys, self._quiet = folder, set(keys), quiet
         self._console = Console(stderr=True, highlight=False)
-        self._seen: dict[str, str] = {}  # the statuses at the last look
-        self._ended: set[str] = set()  # jobs that ended, of which one may yet be gone on with
+        self._seen: dict[str, str] = {}  # statuses at the last update
+        self._ended: set[str] = set()  # finished jobs, of which one may still be resumed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._bar: Progress | None = None
@@ -73,13 +74,13 @@ class Watch:
             self._bar = Progress(*counts, now, console=self._console, transient=True, expand=True)
 
     def __enter__(self) -> Watch:
-        """Say what is about to be done, and begin to look."""
+        """Print the number of jobs, and start polling."""
         if self._quiet:
             return self
         rows = self._rows()
         self._seen = {row["key"]: row["status"] for row in rows if row["status"] == "completed"}
         self._ended = set(self._seen)
-        already = f", {len(self._ended)} of them complete already" if self._ended else ""
+        already = f", {len(self._ended)} already complete" if self._ended else ""
         self._console.print(f"[bold]{len(rows)} job{'s' * (len(rows) != 1)}[/bold]{already}", soft_wrap=True)
         self._console.print(f"  -> {self._folder.path}", soft_wrap=True, markup=False)
         if self._bar:
@@ -89,51 +90,49 @@ class Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say what ended since the last look."""
+        """Print the jobs that finished since the last update."""
         if self._quiet:
             return
         self._over.set()
         self._thread.join()
-        self._look()
+        self._update()
         if self._bar:
             self._bar.stop()
 
     def _run(self) -> None:
         while not self._over.wait(EVERY):
             try:
-                self._look()
-            except RequestError:  # the list cannot be read any more: the jobs will say so
+                self._update()
+            except RequestError:  # sweep.json cannot be read any more, which the jobs report
                 return
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Return the rows of this command's jobs, each with its number and its name in the sweep."""
+        """Return the rows of this command's jobs, with their numbers and names in the sweep."""
         rows = self._folder.read()["jobs"]
         names = labels(rows)
         numbered = [{**row, "number": place, "name": names[place - 1]} for place, row in enumerate(rows, 1)]
         return [row for row in numbered if row["key"] in self._keys]
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         rows = self._rows()
         for row in rows:
             before = self._seen.get(row["key"])
             self._seen[row["key"]] = row["status"]
-            # What had ended when the command began is begun again: of that nothing is said until it ends anew.
+            # Jobs that failed in an earlier command are started again, and printed only when they finish again.
             if row["status"] in ENDED and before != row["status"] and (before or row["status"] == "completed"):
                 self._ended.add(row["key"])
-                self._say(row, len(rows))
+                self._print(row, len(rows))
         if self._bar:
-            now = running(
-                [(row["name"], self._folder.path / row["folder"]) for row in rows if row["status"] == "running"]
-            )
-            self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=_plain(now))
+            jobs = [(row["name"], self._folder.path / row["folder"]) for row in rows if row["status"] == "running"]
+            self._bar.update(self._bar.task_ids[0], completed=len(self._ended), description=escape(running(jobs)))
 
-    def _say(self, row: JobRow, total: int) -> None:
+    def _print(self, row: JobRow, total: int) -> None:
         line = f"{len(self._ended):{len(str(total))}}/{total}  job {row['number']}  {row['name']}  {outcome(row)}"
         self._console.print(line, soft_wrap=True, markup=False, style=STYLES[row["status"]] or None)
 
 
 class Elapsed(TimeElapsedColumn):
-    """The time since the bar began, with the word for it."""
+    """The elapsed time, with a label."""
 
     def render(self, task: Task) -> Text:
         """Return the time as text."""
@@ -141,7 +140,7 @@ class Elapsed(TimeElapsedColumn):
 
 
 class Remaining(TimeRemainingColumn):
-    """The time that is left if what is to come takes as long as what was, with the word for it; nothing until then."""
+    """The estimated remaining time, with a label; empty while unknown."""
 
     def render(self, task: Task) -> Text:
         """Return the time as text."""
@@ -149,18 +148,14 @@ class Remaining(TimeRemainingColumn):
 
 
 def running(jobs: Sequence[tuple[str, Path]]) -> str:
-    """Return in words which jobs run and how far they are.
-
-    Args:
-        jobs: the names of those that run, with their run folders.
-    """
-    told = [f"{name or 'job'} (epoch {epochs(folder)})" for name, folder in jobs[:SHOWN]]
+    """Return the names of running jobs with their progress."""
+    listed = [f"{name or 'job'} (epoch {epochs(folder)})" for name, folder in jobs[:SHOWN]]
     more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
-    return f"now {', '.join(told)}{more}" if told else ""
+    return f"now {', '.join(listed)}{more}" if listed else ""
 
 
 def epochs(folder: Path) -> str:
-    """Return how many epochs a run has been through, and of how many, as far as its folder says."""
+    """Return the number of finished epochs of a run, and of all its epochs if known."""
     try:
         done = len((folder / "metrics.csv").read_text().splitlines()) - 1
     except OSError:
@@ -173,7 +168,7 @@ def epochs(folder: Path) -> str:
 
 
 def counted(items: Sequence[Item], what: str, *, quiet: bool) -> Iterator[Item]:
-    """Yield items, with a bar of how many were yielded where stderr is a terminal: configs take a while to read."""
+    """Yield items, with a progress bar if stderr is a terminal, as composing configs takes a while."""
     console = Console(stderr=True, highlight=False)
     if quiet or not console.is_terminal or len(items) < MANY:
         yield from items
@@ -184,7 +179,7 @@ def counted(items: Sequence[Item], what: str, *, quiet: bool) -> Iterator[Item]:
 
 
 def outcome(row: JobRow) -> str:
-    """Return in a few words how a job ended."""
+    """Return a short description of a job's result."""
     if row["status"] == "pruned" and row["reason"]:
         return f"pruned {row['reason']}"
     if row["status"] != "completed":
@@ -194,45 +189,43 @@ def outcome(row: JobRow) -> str:
     return "  ".join([*parts, f"{seconds:.1f} s"] if seconds is not None else parts)
 
 
-def stopping() -> None:
-    """Say that the sweep was told to stop."""
-    Console(stderr=True).print("stopping: the running jobs are being saved; Ctrl-C once more does not wait")
+def print_stopping() -> None:
+    """Print that the sweep is stopping."""
+    Console(stderr=True).print("stopping: the running jobs are being saved; press Ctrl-C again to quit without waiting")
 
 
-def waiting(number: int) -> None:
-    """Say that jobs are left which another command works on."""
+def print_waiting(number: int) -> None:
+    """Print that another command is running some of the jobs."""
     what = "job is" if number == 1 else "jobs are"
-    line = f"{number} {what} still run by another command; waiting for it, Ctrl-C leaves"
+    line = f"{number} {what} still running in another command; waiting for it, press Ctrl-C to quit"
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
-def conclude(folder: Path, content: Mapping[str, Any], keys: Collection[str]) -> None:
-    """Print a table of all jobs of a sweep, one of its groups where they have several, and where everything lies.
-
-    Args:
-        folder: the sweep's.
-        content: of ``sweep.json``.
-        keys: the jobs of this command.
-    """
+def print_results(folder: Path, content: Mapping[str, Any], keys: Collection[str]) -> None:
+    """Print a table of all jobs of a sweep, one of its groups if jobs are repeated, and the paths of its files."""
     console = Console(highlight=False)
     for table in (job_table(content["jobs"]), group_table(content["groups"], content["jobs"])):
-        if table is None:
-            continue
-        if not console.is_terminal:  # a file has room for whole lines
-            console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-        console.print(table)
+        if table is not None:
+            print_table(console, table)
     counts = ", ".join(f"{number} {status}" for status, number in count(content["jobs"]).items())
     console.print(f"Sweep:    {folder}  ({counts})", soft_wrap=True, markup=False)
     console.print("          sweep.json, sweep.csv (all jobs), groups.csv (means over seeds)", soft_wrap=True)
     own = [row for row in content["jobs"] if row["key"] in keys]
     others = count([row for row in content["jobs"] if row["key"] not in keys and row["status"] != "completed"])
     if others and all(row["status"] == "completed" for row in own):
-        said = ", ".join(f"{number} {status}" for status, number in others.items())
-        console.print(f"          this command: {len(own)} completed; earlier ones: {said}", soft_wrap=True)
+        counts = ", ".join(f"{number} {status}" for status, number in others.items())
+        console.print(f"          this command: {len(own)} completed; earlier commands: {counts}", soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table, in a file without wrapping."""
+    if not console.is_terminal:
+        console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+    console.print(table)
 
 
 def job_table(rows: Sequence[JobRow]) -> Table:
-    """Return a row a job; of those that are not complete it says why."""
+    """Return a table with a row for each job, with the reason for those that are not complete."""
     split, metrics = _shown([row for row in rows if row["status"] == "completed"])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right")
@@ -246,12 +239,12 @@ def job_table(rows: Sequence[JobRow]) -> Table:
         seconds = (row["seconds"] or {}).get("fit")
         status = row["status"] if row["status"] == "completed" else outcome(row)
         line = [str(place), name, *cells, "" if seconds is None else f"{seconds:.1f}", status]
-        table.add_row(*map(_plain, line), style=STYLES[row["status"]])
+        table.add_row(*map(escape, line), style=STYLES[row["status"]])
     return table
 
 
 def group_table(groups: Sequence[JobRow], rows: Sequence[JobRow]) -> Table | None:
-    """Return a row for all repetitions of an experiment: means with 95 % intervals; None where nothing repeats."""
+    """Return a table with a row for each group: means with 95 % intervals; None without repetitions."""
     if len(groups) == len(rows) or not any(group["n"] for group in groups):
         return None
     split, metrics = _shown([row for row in rows if row["status"] == "completed"])
@@ -267,21 +260,22 @@ def group_table(groups: Sequence[JobRow], rows: Sequence[JobRow]) -> Table | Non
     varying = differing([group["overrides"] for group in groups])
     for group in groups:
         name = label({key: value for key, value in group["overrides"].items() if key in varying and len(groups) > 1})
-        cells = [_interval(group[split].get(metric)) for metric in metrics]
+        cells = [interval(group[split].get(metric)) for metric in metrics]
         missing = _missing(group["missing"])
-        table.add_row(*map(_plain, [name or "all", str(group["n"]), *cells, *([missing] if missing else [])]))
+        table.add_row(*map(escape, [name or "all", str(group["n"]), *cells, *([missing] if missing else [])]))
     return table
 
 
 def _missing(repeats: Sequence[JobRow]) -> str:
-    """Return ``seed=3,4``, or each repetition by itself where it is known by several keys."""
+    """Return ``seed=3,4``, or a list of the repetitions if they have several keys."""
     (key,) = one if len(one := {key for repeat in repeats for key in repeat}) == 1 else (None,)
     if key is not None:
         return f"{key}={','.join(shown(repeat[key]) for repeat in repeats)}"
     return ", ".join(label(repeat) for repeat in repeats)
 
 
-def _interval(summary: JobRow | None) -> str:
+def interval(summary: JobRow | None) -> str:
+    """Return a mean with the half-width of its interval, if known; empty without scores."""
     if summary is None:
         return ""
     if summary["low"] is None:
@@ -289,31 +283,21 @@ def _interval(summary: JobRow | None) -> str:
     mean, half = number(summary["mean"]), (summary["high"] - summary["low"]) / 2
     if "e" in mean:
         return f"{mean} ± {number(half)}"
-    return f"{mean} ± {half:,.{len(mean.partition('.')[2])}f}"  # to as many places as the mean
+    return f"{mean} ± {half:,.{len(mean.partition('.')[2])}f}"  # to as many decimals as the mean
 
 
 def _shown(rows: Sequence[JobRow]) -> tuple[str, list[str]]:
-    """Return the split that tables show, the test split where there is one, and its metrics."""
+    """Return the split that tables show, the test split if it was scored, and its metrics."""
     split = "test" if any(row["test"] for row in rows) else "val"
     values = {name: value for row in rows for name, value in row[split].items()}
     return split, shown_metrics(values)
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")  # square brackets are rich's
-
-
-# ---------------------------------------------------------------------- what the command ends with
+# ---------------------------------------------------------------------- failures
 
 
 def failures(everything: Sequence[JobRow], rows: Sequence[JobRow], trouble: Exception | None) -> Exception | None:
-    """Return one error for all jobs of a command that are not complete; None where all are.
-
-    Args:
-        everything: the rows of the sweep, by whose places jobs are numbered.
-        rows: those of the command.
-        trouble: what went wrong beside the jobs, with the launcher or the files of the sweep, if anything did.
-    """
+    """Return one error for all jobs of a command that are not complete; None if all are."""
     failed = [row for row in rows if row["status"] == "failed"]
     names = dict(zip((row["key"] for row in everything), labels(everything), strict=True))
     places = {row["key"]: place for place, row in enumerate(everything, 1)}
@@ -324,26 +308,26 @@ def failures(everything: Sequence[JobRow], rows: Sequence[JobRow], trouble: Exce
     left = sum(row["status"] not in ("completed", "failed") for row in rows)
     problems += troubles(trouble)
     if left:
-        problems.append(f"{left} of {len(rows)} jobs are not finished; the same command goes on with them")
+        problems.append(f"{left} of {len(rows)} jobs are not finished; repeat the command to resume them")
     if not problems:
         return None
-    refused = all(row["failure"] and row["failure"]["exit_status"] == RequestError.exit_status for row in failed)
-    return RequestError(*problems) if refused and not left and trouble is None else RunError(*problems)
+    rejected = all(row["failure"] and row["failure"]["exit_status"] == RequestError.exit_status for row in failed)
+    return RequestError(*problems) if rejected and not left and trouble is None else RunError(*problems)
 
 
 def troubles(trouble: Exception | None) -> list[str]:
-    """Return the lines of what went wrong beside the jobs."""
+    """Return the lines of a failure of the launcher or of the sweep's files."""
     if trouble is None or isinstance(trouble, CellstateError):
         return list(trouble.problems) if trouble else []
     first = (str(trouble).splitlines() or [""])[0]
-    kind = "" if type(trouble) is RuntimeError and first else f"{type(trouble).__name__}: "  # which says nothing
+    kind = "" if type(trouble) is RuntimeError and first else f"{type(trouble).__name__}: "  # an uninformative name
     return [f"the launcher failed ({kind}{first})"]
 
 
 def interrupted(rows: Sequence[JobRow]) -> str:
-    """Return what to say of a sweep that was stopped."""
+    """Return the message for a sweep that was stopped."""
     done = sum(row["status"] == "completed" for row in rows)
-    begun = sum(row["status"] == "interrupted" for row in rows)
+    started = sum(row["status"] == "interrupted" for row in rows)
     theirs = sum(row["status"] == "running" for row in rows)
-    also = (f", {begun} begun" if begun else "") + (f", {theirs} still run by another command" if theirs else "")
-    return f"interrupted with {done} of {len(rows)} jobs complete{also}; the same command goes on"
+    also = (f", {started} started" if started else "") + (f", {theirs} running in another command" if theirs else "")
+    return f"interrupted with {done} of {len(rows)} jobs complete{also}; repeat the command to resume"

@@ -1,9 +1,8 @@
-"""The folder of a sweep: which jobs it has, who works on which, and what became of them.
+"""The folder of a sweep: its jobs, the processes that work on them, and their results.
 
-``sweep.json`` lists the jobs. What became of a job is read from its run folder, so that the list is right again after
-any kill; it is written anew whenever a job begins or ends, by the process that worked on it, and from the run folders
-where it was lost. Processes that write at the same time wait for each other, on one machine and, where the file system
-knows locks, on several.
+``sweep.json`` lists the jobs. The status of a job is read from its run folder, so that the list is correct after any
+crash; the process that runs a job rewrites the list when the job starts or ends. A lost list is rebuilt from the run
+folders. Concurrent writers wait for each other, on one machine and, if the file system supports locks, on several.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from cellstate.runs.lock import Lock, exclusively, is_held
 from cellstate.runs.writing import write_whole
 from cellstate.sweep import results
 from cellstate.sweep.adoption import adopt, trains
+from cellstate.sweep.disambiguation import disambiguate
 from cellstate.sweep.identity import Job
 from cellstate.sweep.tables import write_tables
-from cellstate.sweep.telling_apart import tell_apart
 
 LISTED = frozenset({"folder", "key", "group", "words", "overrides", "repeat", "status", "failure", "changed"})
 STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending")
@@ -35,7 +34,7 @@ STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending"
 
 @dataclass
 class Claim:
-    """The right to work on a job, for as long as this process holds it."""
+    """The exclusive right of this process to work on a job."""
 
     row: dict[str, Any]
     lock: Lock
@@ -43,23 +42,15 @@ class Claim:
 
 
 class ListError(RequestError):
-    """``sweep.json`` is not what a sweep writes."""
+    """``sweep.json`` is invalid."""
 
 
 class SweepFolder:
-    """``outputs/sweeps/NAME/``.
-
-    Args:
-        path: the folder; it is made where it is not there.
-        named_by: the key of the config that says so.
-
-    Raises:
-        RequestError: no folder can be made there.
-    """
+    """``outputs/sweeps/NAME/``, created if missing; ``named_by`` is the key that errors refer to."""
 
     def __init__(self, path: Path, named_by: str = "sweep.name") -> None:
         self.path = path
-        self._locks = path / ".locks"  # a file a job that is being worked on
+        self._locks = path / ".locks"  # a file for each job that is being worked on
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,48 +61,48 @@ class SweepFolder:
     def plan(
         self, jobs: Iterable[Job], command: Sequence[str], by: str | None = None, *, forget: bool = False
     ) -> list[dict[str, Any]]:
-        """Add jobs to the list, those that it lacks; return the rows of all these jobs.
+        """Add jobs that are not listed yet; return the rows of all these jobs.
 
         Args:
-            jobs: all that the command consists of now.
+            jobs: of the command.
             command: its words.
-            by: a name that no other command has.
-            forget: take from the list what earlier commands were refused: jobs that failed and have no folder.
+            by: unique name of the command.
+            forget: remove jobs of earlier commands that were rejected, which failed and have no folder.
         """
         wanted = {job.key: job for job in jobs}
 
         def add(content: dict[str, Any]) -> None:
             if forget:
-                content["jobs"] = [row for row in content["jobs"] if row["key"] in wanted or not self._refused(row)]
+                content["jobs"] = [row for row in content["jobs"] if row["key"] in wanted or not self._rejected(row)]
             known = {row["key"] for row in content["jobs"]}
             content["jobs"] += [results.new_row(job.row()) for key, job in wanted.items() if key not in known]
             for row in content["jobs"]:
                 if row["key"] in wanted:
                     row["by"] = by
-                    if row.pop("adopted", False):  # the command knows better what it is called than its folder does
+                    if row.pop("adopted", False):  # the command's names are more accurate than those of the folder
                         row.update({**wanted[row["key"]].row(), "folder": row["folder"]})
-            tell_apart(content["jobs"], lambda row: self._trains(row, wanted))
+            disambiguate(content["jobs"], lambda row: self._trains(row, wanted))
             if list(command) not in content["commands"]:
                 content["commands"].append(list(command))
 
         return [row for row in self._change(add)["jobs"] if row["key"] in wanted]
 
     def _trains(self, row: Mapping[str, Any], wanted: Mapping[str, Job]) -> dict[str, Any] | None:
-        """Return what of a job's config decides on the training; None where neither command nor folder says so."""
+        """Return the part of a job's config that affects training, from the command or its folder; None if unknown."""
         job = wanted.get(row["key"])
         if job is None or job.trains is None:
             return trains(self.path / row["folder"])
         return job.trains
 
-    def _refused(self, row: Mapping[str, Any]) -> bool:
-        """Say whether a job failed before it had a folder, in a command that is over."""
+    def _rejected(self, row: Mapping[str, Any]) -> bool:
+        """Whether a job failed before it had a folder, in a command that has ended."""
         if self._observe(dict(row)) != "failed" or (self.path / row["folder"] / "manifest.json").exists():
             return False
         return row.get("by") is None or not is_held(self._command_file(row["by"]))
 
     @contextmanager
-    def attended(self, by: str) -> Iterator[None]:
-        """Let other commands know that this one goes on."""
+    def registered(self, by: str) -> Iterator[None]:
+        """Mark a command as running for other commands."""
         file = self._command_file(by)
         lock = Lock(file)
         try:
@@ -124,14 +115,14 @@ class SweepFolder:
         return self._locks / f"command-{by}"
 
     def refresh(self) -> dict[str, Any]:
-        """Read again what became of the jobs, write it, and return the content of ``sweep.json``."""
+        """Update the status of all jobs, and return the content of ``sweep.json``."""
         return self._change(lambda _: None)
 
     def read(self) -> dict[str, Any]:
-        """Return the content of ``sweep.json`` as it was last written.
+        """Return the content of ``sweep.json`` as last written.
 
         Raises:
-            ListError: it is not what a sweep writes.
+            ListError: its content is invalid.
             RequestError: it cannot be read.
         """
         file = self.path / "sweep.json"
@@ -141,20 +132,20 @@ class SweepFolder:
                 raise TypeError("jobs and commands should be lists")
             for row in content["jobs"]:
                 if not row.keys() >= LISTED or Path(row["folder"]).name != row["folder"]:
-                    raise TypeError("a job lacks what each of them has")
+                    raise TypeError("a job lacks required keys")
         except FileNotFoundError:
             return self._empty()
         except OSError as error:
-            raise RequestError(f"{file}: cannot be read ({error.strerror}); mend its permissions") from error
+            raise RequestError(f"{file}: cannot be read ({error.strerror}); fix its permissions") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ListError(f"{file}: cannot be read as the list of a sweep's jobs ({error})") from error
+            raise ListError(f"{file}: is not a valid list of a sweep's jobs ({error})") from error
         return content
 
     def _empty(self) -> dict[str, Any]:
         return {"name": self.path.name, "created": _now(), "updated": None, "commands": [], "jobs": []}
 
     def observe(self, keys: Collection[str]) -> list[dict[str, Any]]:
-        """Return the rows of jobs as their folders are now, without writing anything."""
+        """Return the current rows of jobs, without writing anything."""
         with (self.path / LOCK).open("a") as file, exclusively(file):
             rows = [row for row in self.read()["jobs"] if row["key"] in keys]
             for row in rows:
@@ -162,24 +153,19 @@ class SweepFolder:
         return rows
 
     def note(self, name: str, value: Any) -> dict[str, Any]:
-        """Keep something of the sweep as a whole beside the list; return the content of ``sweep.json``."""
+        """Store a value in ``sweep.json`` next to the list of jobs; return its content."""
         return self._change(lambda content: content.update({name: value}))
 
     # ------------------------------------------------------------------ one job
 
     def take(self, name: str, by: str) -> Claim | None:
-        """Take a job to work on; None where it is complete, another process works on it, or ``by`` was told to stop.
-
-        Args:
-            name: the job's folder.
-            by: the command that asks.
-        """
+        """Claim a job; None if it is complete, claimed by another process, or ``by`` was asked to stop."""
         taken: Claim | None = None
 
         def begin(content: dict[str, Any]) -> None:
             nonlocal taken
             row = next((row for row in content["jobs"] if row["folder"] == name), None)
-            if row is None:  # the list was removed meanwhile; whoever planned the job finds that it was not begun
+            if row is None:  # the list was removed; the command will find that the job was not started
                 return
             if self._stop_file(by).exists() or self._observe(row) in ("completed", "running"):
                 return
@@ -191,12 +177,12 @@ class SweepFolder:
         self._change(begin)
         return taken
 
-    def conclude(self, claim: Claim, error: Exception | None = None) -> None:
-        """Give a job back, and note what made it fail if something did."""
+    def release(self, claim: Claim, error: Exception | None = None) -> None:
+        """Release a job, and record its failure, if any."""
 
         def end(content: dict[str, Any]) -> None:
             row = next((row for row in content["jobs"] if row["key"] == claim.row["key"]), None)
-            if row is None:  # the list was removed meanwhile, and the job has no folder by which it is found again
+            if row is None:  # the list was removed, and the job may have no folder from which to recover it
                 row = claim.row
                 content["jobs"].append(row)
             row["failure"] = None if error is None else failure(error)
@@ -207,8 +193,8 @@ class SweepFolder:
 
     # ------------------------------------------------------------------ stopping
 
-    def tell_to_stop(self, by: str) -> list[int]:
-        """Have no more jobs begun for a command; return the processes of this machine that work on one for it."""
+    def request_stop(self, by: str) -> list[int]:
+        """Prevent further jobs of a command from starting; return the processes of this machine that run its jobs."""
         with (self.path / LOCK).open("a") as file, exclusively(file):
             self._stop_file(by).touch()
             working = []
@@ -219,8 +205,8 @@ class SweepFolder:
                         working.append(holder["process"])
         return working
 
-    def forget_stop(self, by: str) -> None:
-        """Clear away what ``tell_to_stop`` left."""
+    def clear_stop(self, by: str) -> None:
+        """Undo ``request_stop``."""
         self._stop_file(by).unlink(missing_ok=True)
 
     def _stop_file(self, by: str) -> Path:
@@ -229,7 +215,7 @@ class SweepFolder:
     # ------------------------------------------------------------------ reading and writing
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Change the list while no other process does, bring it up to date, and write it."""
+        """Change, update and write the list under an exclusive lock."""
         with (self.path / LOCK).open("a") as file, exclusively(file):
             content = self._read_or_rebuild()
             adopt(self.path, content)
@@ -245,29 +231,29 @@ class SweepFolder:
         return content
 
     def _read_or_rebuild(self) -> dict[str, Any]:
-        """Return the content of ``sweep.json``, of which nothing is left where it is broken; that is put aside."""
+        """Return the content of ``sweep.json``; if it is broken, rename it and return an empty one."""
         try:
             return self.read()
         except ListError as error:
             names = (f"sweep.json.broken-{number}" for number in itertools.count(1))
             aside = next(name for name in names if not (self.path / name).exists())
             (self.path / "sweep.json").rename(self.path / aside)
-            warn(f"{error}; it is {aside} now, and is written anew")
+            warn(f"{error}; renamed it to {aside} and rebuilt it from the run folders")
             return self._empty()
 
     def _observe(self, row: dict[str, Any]) -> str:
-        """Bring a row up to date with the job's run folder; return its status."""
+        """Update a row from the job's run folder; return its status."""
         folder = self.path / row["folder"]
         changed = _changed(folder / "manifest.json")
         if row["status"] == "completed" and row["changed"] == changed is not None:
-            return row["status"]  # of a large sweep, most are: they need not be read again
+            return row["status"]  # need not be read again
         held = is_held(self._locks / row["key"])
         row.update(results.of_run(folder, held or is_held(folder / LOCK), row["failure"]), changed=changed)
         return row["status"]
 
 
 def completed_keys(path: Path) -> set[str]:
-    """Return the hashes of the jobs that are complete by the list in a sweep's folder; none where there is no list."""
+    """Return the hashes of the completed jobs in a sweep's ``sweep.json``; empty without a valid file."""
     try:
         rows = json.loads((path / "sweep.json").read_text(encoding="utf-8"))["jobs"]
         return {row["key"] for row in rows if row["status"] == "completed"}
@@ -276,21 +262,24 @@ def completed_keys(path: Path) -> set[str]:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return why a job failed, as the list keeps it."""
+    """Return the failure of a job, in the format of ``sweep.json``."""
     if isinstance(error, CellstateError):
         found = {"problems": list(error.problems), "exit_status": error.exit_status}
         return {**found, "passing": True} if isinstance(error, NotWrittenError) else found
-    return {"problems": [f"{type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows where"], "exit_status": 1}
+    return {
+        "problems": [f"{type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows the traceback"],
+        "exit_status": 1,
+    }
 
 
 def count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many jobs have which status, of those statuses that occur."""
+    """Return the number of jobs of each status that occurs."""
     found = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     return {status: number for status, number in found.items() if number}
 
 
 def _changed(file: Path) -> int | None:
-    """Return the time of a file's last change in nanoseconds, None where there is none."""
+    """Return the modification time of a file in nanoseconds; None if it does not exist."""
     try:
         return file.stat().st_mtime_ns
     except OSError:

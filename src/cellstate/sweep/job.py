@@ -1,4 +1,4 @@
-"""Running one job of a sweep, in the process that the launcher chose for it."""
+"""Run one job of a sweep in the process chosen by the launcher."""
 
 from __future__ import annotations
 
@@ -32,22 +32,23 @@ TrainFunction = Callable[[DictConfig], object]
 
 
 class SweepTask:
-    """What a launcher runs for each job: the job is begun, gone on with, or left alone, and its end is noted.
+    """The function that a launcher calls for each job: starts, resumes or skips it, and records its result.
 
-    Nothing that goes wrong in a job leaves it, so that the others go on; Ctrl-C does where the sweep runs in the very
-    process of its command. It is sent to other processes and machines, so it holds plain values and ``task`` alone.
+    Exceptions of a job are recorded and not raised, so that other jobs continue; only Ctrl-C is raised, if the sweep
+    runs in the process of its command. It is pickled for other processes and machines, so it contains only plain
+    values and ``task``.
 
     Args:
-        task: trains one run in the folder that Hydra says, as the command does outside of a sweep.
+        task: trains one run in Hydra's output folder, as outside of a sweep.
         command: the words of the command line.
-        verbose: let jobs print what they print outside of a sweep.
-        full_error: print the traceback of what goes wrong.
+        verbose: let jobs print their usual output.
+        full_error: print tracebacks.
     """
 
     def __init__(self, task: TrainFunction, command: Sequence[str], *, verbose: bool, full_error: bool) -> None:
         self.task, self.command, self.verbose, self.full_error = task, list(command), verbose, full_error
         self.process = os.getpid()
-        self.by = f"{socket.gethostname()}-{self.process}-{secrets.token_hex(4)}"  # a name that no other command has
+        self.by = f"{socket.gethostname()}-{self.process}-{secrets.token_hex(4)}"  # unique for each command
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job."""
@@ -55,37 +56,37 @@ class SweepTask:
         folder = Path(HydraConfig.get().runtime.output_dir)
         sweep = SweepFolder(folder.parent)
         try:
-            with self.heeding() as signals, warnings_as_lines():  # in this process too, if it is another one
+            with self.handling_signals() as signals, warnings_as_lines():  # in worker processes too
                 claim = sweep.take(folder.name, self.by)
                 if claim is not None:
                     self.attempt(config, sweep, claim, signals)
         finally:
-            discard_unclaimed(folder)  # which Hydra made, also for a job that was refused or needed nothing
+            discard_unclaimed(folder)  # created by Hydra even for a rejected or skipped job
 
     def attempt(self, config: DictConfig, sweep: SweepFolder, claim: Claim, signals: Signals) -> None:
-        """Work on a job, and give it back whatever happens."""
+        """Work on a job, and always release it."""
         failure: Exception | None = None
         try:
-            with signals.obeyed():
+            with signals.active():
                 self.work(config, sweep.path / claim.row["folder"], claim.row["key"])
-        except (BusyError, PrunedError):  # busy: by `cellstate train run=FOLDER`, which takes no part in the sweep
+        except (BusyError, PrunedError):  # busy: `cellstate train run=FOLDER` is resuming it outside of the sweep
             pass
         except Exception as error:
             failure = error
             if self.full_error:
                 traceback.print_exception(error)
         finally:
-            sweep.conclude(claim, failure)
+            sweep.release(claim, failure)
 
     def work(self, config: DictConfig, folder: Path, key: str) -> None:
-        """Train a new run in ``folder``, or go on with the one that it holds."""
+        """Train a new run in ``folder``, or resume the existing one."""
         config.quiet = not self.verbose
         if not (folder / "manifest.json").exists():
             self.task(config)
-        elif (folder / "checkpoints" / "last.ckpt").exists() or began(folder, key):
+        elif (folder / "checkpoints" / "last.ckpt").exists() or started(folder, key):
             from cellstate.training.resume import resume  # torch is loaded here
 
-            # The config is that of the command: the hash says that the folder's is the same.
+            # The config is that of the command: by the hash, the folder's is the same.
             of_one_run(config, HydraConfig.get().runtime.choices.get("experiment"))
             resume(shortest(folder), quiet=config.quiet, config=config)
         else:
@@ -93,53 +94,53 @@ class SweepTask:
             self.task(config)
 
     @contextmanager
-    def heeding(self) -> Iterator[Signals]:
-        """In a process that works for the command, have Ctrl-C and SIGTERM end the job, and not the process.
+    def handling_signals(self) -> Iterator[Signals]:
+        """In a worker process, let Ctrl-C and SIGTERM end the job instead of the process.
 
-        The launcher would take the death of a process for a failure of all. Once training has begun, it takes the
-        signals itself, saves, and passes them on as KeyboardInterrupt. Between two jobs they mean nothing: the command
-        has told which jobs are not to be begun.
+        The launcher would treat the death of a process as a failure of all jobs. During training, the trainer handles
+        the signals, saves, and raises KeyboardInterrupt. Between two jobs they are ignored, as the command has already
+        recorded that no more jobs may be started.
         """
         signals = Signals()
         if os.getpid() == self.process or threading.current_thread() is not threading.main_thread():
             yield signals
             return
-        sys.argv = self.command  # what the manifest of the run tells of
+        sys.argv = self.command  # recorded in the manifest of the run
         for number in SIGNALS:
             signal.signal(number, signals.note)
         try:
             yield signals
-        except KeyboardInterrupt as interruption:  # of which the list of jobs tells
-            if isinstance(interruption.__cause__, SystemExit):  # by a launcher that takes the job off this machine
+        except KeyboardInterrupt as interruption:  # recorded in sweep.json
+            if isinstance(interruption.__cause__, SystemExit):  # from a launcher that moves the job to another machine
                 raise interruption.__cause__ from None
 
 
 class Signals:
-    """Signals to stop: obeyed while a job is worked on, noted while it is taken and given back."""
+    """Signals to stop: raised while a job is trained, deferred while it is claimed and released."""
 
     def __init__(self) -> None:
-        self._noted = self._obeyed = False
+        self._pending = self._active = False
 
     def note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Take a signal."""
-        self._noted = True
-        if self._obeyed:
+        """Handle a signal."""
+        self._pending = True
+        if self._active:
             raise KeyboardInterrupt
 
     @contextmanager
-    def obeyed(self) -> Iterator[None]:
-        """Obey them from now on, those that came before as well."""
-        self._obeyed = True
+    def active(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt for signals in the body, and for earlier ones."""
+        self._active = True
         try:
-            if self._noted:
+            if self._pending:
                 raise KeyboardInterrupt
             yield
         finally:
-            self._obeyed = False
+            self._active = False
 
 
-def began(folder: Path, key: str) -> bool:
-    """Say whether a run folder holds all that a run begins with; one that was killed just then may not."""
+def started(folder: Path, key: str) -> bool:
+    """Whether a run folder is complete enough to resume; a run killed during start-up may not be."""
     try:
         read_manifest(folder)
         values = read_yaml(folder / "config.yaml")
@@ -149,11 +150,7 @@ def began(folder: Path, key: str) -> bool:
 
 
 def set_aside(folder: Path) -> Path:
-    """Move away what is left of a run that was killed as it began, and return where to.
-
-    Raises:
-        BusyError: another process is working on it.
-    """
+    """Move the folder of a run that was killed during start-up away, and return its new path."""
     Lock(folder / LOCK).release()
     place = folder.parent / ".begun"
     place.mkdir(exist_ok=True)

@@ -1,39 +1,33 @@
-"""What a sweep's jobs reached, and what the repetitions of one experiment reached together."""
+"""Results of a sweep's jobs, and statistics over the repetitions of an experiment."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellstate.metrics.statistics import summarise
+from cellstate.report.sweep.reading import read_json
 
 SCORES = ("val", "test")
-# What a row says of a completed job, from its metrics.json, and of any other.
+# Fields of a row that a completed job fills from its metrics.json.
 UNKNOWN = {"val": {}, "test": {}, "best": None, "parameters": None, "epochs": None, "steps": None, "seconds": None}
 
 
 def new_row(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of a job that nothing was done for."""
+    """Return the row of a job that has not been started."""
     return {**job, "status": "pending", "reason": None, "failure": None, "changed": None, "resumed": 0, **UNKNOWN}
 
 
 def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what a row says of a job's run.
-
-    Args:
-        folder: its run folder, which may not be there.
-        held: whether a process is working on it.
-        failure: what the last attempt failed with, as the row keeps it.
-    """
-    manifest = _read(folder / "manifest.json")
+    """Return the fields of a row that describe a job's run."""
+    manifest = read_json(folder / "manifest.json")
     facts = {"reason": None, "resumed": len(manifest.get("resumed", [])), **UNKNOWN}
     if held:
         return {**facts, "status": "running"}
     if manifest.get("status") == "completed":
-        metrics = {**UNKNOWN, **_read(folder / "metrics.json")}
+        metrics = {**UNKNOWN, **read_json(folder / "metrics.json")}
         return {**facts, "status": "completed", **{name: finite(metrics[name]) for name in UNKNOWN}}
     if failure:
         return {**facts, "status": "failed", "reason": "; ".join(failure["problems"])}
@@ -46,10 +40,10 @@ def of_run(folder: Path, held: bool, failure: Mapping[str, Any] | None) -> dict[
 
 
 def groups(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a group for all jobs that differ in their repetition alone, with the statistics of what they reached.
+    """Return a group for all jobs that differ only in their repetition, with statistics of their results.
 
-    Each has ``overrides`` (without those that repeat), ``jobs`` (their folders), ``n`` (how many are complete),
-    ``missing`` (repetitions that other groups have and that are neither complete nor running here), ``parameters``,
+    Each has ``overrides`` (without seeds and folds), ``jobs`` (their folders), ``n`` (number of complete jobs),
+    ``missing`` (repetitions of other groups that are neither complete nor running here), ``parameters``,
     ``seconds`` of training, and for each split metric -> mean, std, low, high, n.
     """
     together: dict[str, list[Mapping[str, Any]]] = {}
@@ -64,9 +58,7 @@ def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Ma
     sizes = {row["parameters"] for row in done}
     return {
         "group": key,
-        "overrides": {
-            name: value for name, value in members[0]["overrides"].items() if name not in members[0]["repeat"]
-        },
+        "overrides": {key: value for key, value in members[0]["overrides"].items() if key not in members[0]["repeat"]},
         "jobs": [row["folder"] for row in members],
         "n": len(done),
         "missing": [repeat for repeat in expected if repeat not in there],
@@ -77,7 +69,7 @@ def _group(key: str, members: Sequence[Mapping[str, Any]], expected: Sequence[Ma
 
 
 def _expected(members: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return all repetitions of the sweep that are of the same kind as those of a group."""
+    """Return all repetitions in the sweep with the same keys as those of a group."""
     kinds = [set(row["repeat"]) for row in members]
     found: list[Mapping[str, Any]] = []
     for row in rows:
@@ -97,16 +89,7 @@ def _summary(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def finite(value: Any) -> Any:
-    """Return a value of a JSON file with null for numbers that JSON does not have."""
+    """Return a value for a JSON file, with null for NaN and infinity."""
     if isinstance(value, Mapping):
         return {key: finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; nothing where it is not there, or half of it is."""
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

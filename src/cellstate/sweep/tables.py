@@ -1,4 +1,4 @@
-"""``sweep.csv``, a row a job, and ``groups.csv``, a row for all repetitions of an experiment."""
+"""``sweep.csv``, a row per job, and ``groups.csv``, a row for all repetitions of an experiment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from cellstate.sweep.results import SCORES
 
 
 def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write both files, each as a whole.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write both files."""
     write_table(folder / "sweep.csv", [dict(_job_cells(row)) for row in content["jobs"]])
     write_table(folder / "groups.csv", [dict(_group_cells(group)) for group in content["groups"]])
 
@@ -45,11 +41,7 @@ def _group_cells(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file as a whole; a row may lack columns that others have.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write a CSV file atomically; rows may lack columns."""
 
     def write(draft: Path) -> None:
         with draft.open("w", newline="") as file:
@@ -61,7 +53,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the columns of all rows; those that some rows lack stand where the others have them."""
+    """Return the columns of all rows, each in its place among the columns of its row."""
     columns: list[str] = []
     for row in rows:
         place = 0

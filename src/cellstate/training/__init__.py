@@ -1,1 +1,1 @@
-"""Training: from a config to a result, resuming, and what a run prints."""
+"""Training: running a config, resuming a run, and printing its results."""

@@ -1,4 +1,4 @@
-"""Building what the settings of a run name: data, model, callbacks, loggers, trainer."""
+"""Build the parts of a run from its settings: data, model, callbacks, loggers, trainer."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from lightning.pytorch.profilers import Profiler
 from cellstate import checkpoint
 from cellstate.callbacks import GradientNorm, Progress
 from cellstate.data import SequenceData
-from cellstate.debug import Preset
 from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel, refuse_oversized
+from cellstate.model.ensemble import ensemble_of
 from cellstate.training.settings import Part, Settings
 
 
 def build_data(settings: Settings) -> SequenceData:
-    """Return the data, read or generated."""
+    """Return the datamodule, with its data read or generated."""
     data = settings.data.build()
     try:
         _ = data.spec
     except MemoryError as error:
-        raise RequestError(f"data: it does not fit into memory ({error}); ask for less of it") from error
+        raise RequestError(f"data: out of memory ({error}); reduce the size of the data") from error
     return data
 
 
 def model_builder(settings: Settings, data: SequenceData) -> Callable[[], SequenceModel]:
-    """Return what makes the untrained model; every size that follows from the data comes from ``data.spec``."""
+    """Return a factory of the untrained model; ``data.spec`` provides the sizes that follow from the data."""
     optimization = {"optimizer": settings.optimizer.factory()}
     if settings.scheduler is not None:
         optimization["scheduler"] = settings.scheduler.factory()
-    return partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
+    build = partial(settings.model.factory(), data.spec, settings.backbone.factory(), **optimization)
+    return partial(ensemble_of, build, settings.ensemble)
 
 
 def build_model(settings: Settings, data: SequenceData) -> SequenceModel:
@@ -48,7 +49,7 @@ def build_model(settings: Settings, data: SequenceData) -> SequenceModel:
     try:
         refuse_oversized(build)
         model = build()
-    except ValueError as error:  # the backbone's own words about arguments that contradict each other
+    except ValueError as error:  # raised by the backbone for contradictory arguments
         raise RequestError(f"backbone: {error}") from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not re.search("memory|overflow", str(error)):
@@ -59,10 +60,10 @@ def build_model(settings: Settings, data: SequenceData) -> SequenceModel:
 
 
 def check_optimizer(optimizer: Part, parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Hold the optimiser's values against what it takes itself, such as a learning rate that is not below 0.
+    """Check the optimiser's arguments by constructing it, such as a learning rate that must not be negative.
 
     Raises:
-        RequestError: the optimiser's own words.
+        RequestError: the optimiser rejects its arguments.
     """
     try:
         optimizer.factory()(parameters)
@@ -70,15 +71,10 @@ def check_optimizer(optimizer: Part, parameters: Iterable[torch.nn.Parameter]) -
         raise RequestError(f"optimizer: {error}") from error
 
 
-def build_preset(settings: Settings) -> Preset:
-    """Return the preset of ``debug=NAME``, else the one that adds nothing."""
-    return Preset() if settings.debug is None else settings.debug.build()
-
-
 def build_trainer(
     settings: Settings, folder: Path, callbacks: list[L.Callback], profiler: Profiler | None = None
 ) -> L.Trainer:
-    """Return Lightning's Trainer with the configured callbacks and loggers beside cellstate's own."""
+    """Return Lightning's Trainer with the configured callbacks and loggers and cellstate's own."""
     chosen = [part.build() for part in settings.callbacks.values()]
     if settings.quiet:
         chosen = [callback for callback in chosen if not isinstance(callback, Progress)]
@@ -89,12 +85,11 @@ def build_trainer(
     nodes, profiling = (settings.trainer.values.get(key) for key in ("num_nodes", "profiler"))
     if here is not None and nodes not in (None, 1):
         raise RequestError(
-            f"trainer.num_nodes={nodes}: the processes of several machines are started by torchrun "
-            "or srun; docs/processes.md shows both"
+            f"trainer.num_nodes={nodes}: start multi-node training with torchrun or srun, see docs/processes.md"
         )
     try:
         trainer = settings.trainer.build(
-            # Checkpoints come last: what refuses a step has spoken before they are written.
+            # Checkpoints come last: callbacks that reject a step raise before they are written.
             callbacks=[*chosen, *callbacks],
             logger=loggers or False,
             default_root_dir=str(folder),
@@ -104,7 +99,7 @@ def build_trainer(
     except Exception as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         if "No supported gpu backend" in reason:
-            reason = "there is no GPU here; choose trainer=cpu, or trainer=default, which takes what there is"
+            reason = "no GPU is available; use trainer=cpu, or trainer=default for automatic selection"
         raise RequestError(f"trainer: {reason}") from error
     return check_number(trainer, "trainer.devices")
 
@@ -113,7 +108,7 @@ def build_loggers(settings: Settings) -> list[Logger]:
     """Return the configured loggers.
 
     Raises:
-        RequestError: one needs a package that is not installed, or does not take what it was given.
+        RequestError: a package is not installed, or an argument is invalid.
     """
     loggers = []
     for name, part in settings.loggers.items():

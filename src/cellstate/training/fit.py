@@ -1,4 +1,4 @@
-"""Fitting: from the newest checkpoint on, if there is one, until the last weights are scored and kept."""
+"""Fit the model, resuming from the newest checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cellstate.runs.watching import PrunedError
 
 
 def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Checkpoints, history: History) -> None:
-    """Train; what was trained after the last validation, where time or steps ended the run, is scored and kept too."""
+    """Train, and validate and save steps after the last validation, if time or steps ended the training."""
     newest = keeper.newest()
     if newest == keeper.previous_path and keeper.last_path.exists() and trainer.is_global_zero:
         warn(f"{keeper.last_path} is damaged; resuming from {newest}")
@@ -42,23 +42,23 @@ def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Ch
 
 @contextmanager
 def passing_on_interruption(trainer: L.Trainer, keeper: Checkpoints) -> Iterator[None]:
-    """Pass Ctrl-C on as such, saying where it struck: Lightning ends the process on it, and stays deaf to the next."""
+    """Raise KeyboardInterrupt with a message on Ctrl-C, and restore the handler that Lightning replaced."""
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         yield
     except (Stopped, SystemExit) as error:
-        if isinstance(error, Stopped) and keeper.stop.given_up is not None:
-            raise PrunedError(keeper.stop.given_up) from error
-        held = keeper.last_path if keeper.last_path.exists() else None
+        if isinstance(error, Stopped) and keeper.stop.pruned is not None:
+            raise PrunedError(keeper.stop.pruned) from error
+        saved = keeper.last_path if keeper.last_path.exists() else None
         raise KeyboardInterrupt(
             f"interrupted at step {trainer.global_step} (epoch {trainer.current_epoch})"
-            + (f"; {held} holds what was reached; {way_on(held.parent.parent)}" if held else "")
+            + (f"; saved in {saved}; {resume_hint(saved.parent.parent)}" if saved else "")
         ) from error
     finally:
-        if threading.current_thread() is threading.main_thread():  # no other may set signal handlers
+        if threading.current_thread() is threading.main_thread():  # only the main thread may set signal handlers
             signal.signal(signal.SIGINT, on_interrupt)
 
 
-def way_on(folder: Path) -> str:
-    """Return in words how a run is resumed."""
+def resume_hint(folder: Path) -> str:
+    """Return the hint on how to resume a run."""
     return f"resume with: cellstate train run={shortest(folder)}"

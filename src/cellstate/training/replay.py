@@ -1,4 +1,4 @@
-"""Scoring a run that was just made again from its checkpoint alone, as ``cellstate evaluate`` does."""
+"""Verify a new run by evaluating its checkpoint, as ``cellstate evaluate`` does."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from cellstate.training.run import Run
 
 
 def evaluate_again(run: Run) -> Evaluation:
-    """Score the validation split again from the best checkpoint of a run that was just made, as ``evaluate`` does.
+    """Score the validation split again from the best checkpoint of a new run.
 
     Raises:
-        RunError: a score is another.
+        RunError: a score differs.
     """
     again = evaluate(run.checkpoint, test=False, trust=own_packages(run.config))
     if again.differing:
         name, recorded, now = again.differing[0]
         raise RunError(
-            f"{run.checkpoint}: scored again from the checkpoint alone, {name} is {now!r}, and was {recorded!r} in the "
-            "run; the likeliest reason is a part of the model that its state_dict does not hold"
+            f"{run.checkpoint}: evaluated from the checkpoint, {name} is {now!r} instead of {recorded!r}; most "
+            "likely a part of the model is missing from its state_dict"
         )
     return again
 
 
 def own_packages(config: Mapping[str, Any]) -> list[str]:
-    """Return the packages besides cellstate whose classes a config of this very command names, and so runs anyway."""
+    """Return the packages of user-defined classes in this command's own config, which it has already run."""
     targets = [str(config[part].get("_target_")) for part in ("data", "model", "backbone")]
     return sorted({target.partition(".")[0] for target in targets} - {"cellstate"})

@@ -35,42 +35,42 @@ from cellstate.runs.stopping import StopRequest
 from cellstate.runs.watching import present_watcher
 from cellstate.scoring.scores import look, metrics_of, references
 from cellstate.training import summary
-from cellstate.training.build import build_data, build_model, build_preset, build_trainer
-from cellstate.training.fit import fit, passing_on_interruption, way_on
+from cellstate.training.build import build_data, build_model, build_trainer
+from cellstate.training.fit import fit, passing_on_interruption, resume_hint
 from cellstate.training.settings import Settings, resolve
 
 
 @dataclass
 class Run:
-    """What a finished run leaves in memory; the same lies in its folder."""
+    """A finished run in memory; the same content is in its folder."""
 
     folder: Path
     metrics: dict[str, Any]  # the content of metrics.json
-    history: list[dict[str, float]]  # a row an epoch, as metrics.csv
+    history: list[dict[str, float]]  # one row per validation, as in metrics.csv
     model: SequenceModel  # with the weights of the best checkpoint
     data: SequenceData
     config: dict[str, Any]
-    looks: int | None = None  # how often this data's test split had been scored by then; None where it was not
+    looks: int | None = None  # how often the test split of this data has been scored; None if it was not
 
     @property
     def checkpoint(self) -> Path:
-        """The best checkpoint, which holds all it takes to evaluate and to predict."""
+        """The best checkpoint, which is sufficient to evaluate and to predict."""
         return self.folder / "checkpoints" / "best.ckpt"
 
 
 def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
-    """Train one model on one data set, test it, and leave everything in ``folder``.
+    """Train one model on one data set, test it, and write the results to ``folder``.
 
     Args:
         config: the composed config.
-        folder: the run's own.
-        again: resume the run that ``folder`` holds from its newest checkpoint, as if it had never stopped.
+        folder: the run folder.
+        again: resume the run in ``folder`` from its newest checkpoint, with the result of an uninterrupted run.
 
     Raises:
-        RequestError: the config or the data cannot be used; nothing was written.
-        RunError: the training diverged, or the disk is full; the folder says so.
-        PrunedError: the search gave it up; ``checkpoints/last.ckpt`` holds what was reached.
-        KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` holds what was reached.
+        RequestError: the config or the data is invalid; nothing was written.
+        RunError: the training diverged, or the disk is full; recorded in ``manifest.json``.
+        PrunedError: the search pruned it; ``checkpoints/last.ckpt`` has its state.
+        KeyboardInterrupt: the user stopped it; ``checkpoints/last.ckpt`` has its state.
     """
     began = time.monotonic()
     settings = resolve(config)
@@ -85,12 +85,12 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
             publish(job, metrics, claimed)
         if settings.report and job.trainer.is_global_zero:
             write_report(folder, metrics, job.history.rows, job.data, tested.model)
-        job.tracking.conclude(metrics, lambda: report.tables(metrics, job.history.rows, job.data, tested.model))
+        job.tracking.finish(metrics, lambda: report.tables(metrics, job.history.rows, job.data, tested.model))
     if job.speaks:
         if job.preset.scores_splits:
             looks = None if tested.looks is None else spoken(tested.looks, job.ledger.path)
-            summary.conclude(metrics, job.data, tested.model, folder, looks)
-        job.tracking.tell()
+            summary.print_results(metrics, job.data, tested.model, folder, looks)
+        job.tracking.print_places()
     return Run(folder, metrics, job.history.rows, tested.model, job.data, job.record["config"], tested.looks)
 
 
@@ -99,10 +99,10 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
 
 @dataclass
 class Job:
-    """All that a run works with, built and checked; nothing of it was written yet.
+    """The parts of a run, built and checked before anything is written.
 
     Attributes:
-        record: what cellstate keeps in every checkpoint of the run, beside Lightning's own state.
+        record: cellstate's part of every checkpoint of the run.
         again: whether the run is resumed.
     """
 
@@ -122,7 +122,7 @@ class Job:
 
     @property
     def speaks(self) -> bool:
-        """Whether this process prints what is trained and the table of results."""
+        """Whether this process prints the summary of the model and the table of results."""
         return not self.settings.quiet and self.trainer.is_global_zero
 
 
@@ -130,21 +130,23 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
     """Build data, model, callbacks, loggers and trainer.
 
     Raises:
-        RequestError: some part cannot be built, or the parts do not fit each other.
+        RequestError: a part cannot be built, or parts are incompatible.
     """
-    preset = build_preset(settings)
+    preset: Preset = settings.debug.build() if settings.debug else Preset()
     data = build_data(settings)
     if not settings.test:
         data.lock_test()
     model = build_model(settings, data)
+    model.fit_closed_form(data)
     record = recorded_facts(settings, data, model, preset)
-    check_monitors(settings.waiting(), known_metrics(settings, record["reference"], model, data))
+    check_monitors(settings.monitoring(), known_metrics(settings, record["reference"], model, data))
     preset.prepare(data)
     stop = StopRequest()
     keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
     history = History(folder / "metrics.csv")
     tracking = Tracking(history, keeper.monitor)
-    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watchers(history, stop)]
+    watching = [Watched(watcher, history, stop)] if (watcher := present_watcher()) else []
+    callbacks = [*preset.callbacks(), history, FiniteLoss(), keeper, tracking, *watching]
     trainer = build_trainer(settings, folder, callbacks, preset.profiler())
     preset.check(trainer, again=again)
     ledger = Ledger(settings.ledger)
@@ -154,7 +156,7 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
 
 
 def recorded_facts(settings: Settings, data: SequenceData, model: SequenceModel, preset: Preset) -> dict[str, Any]:
-    """Return what cellstate keeps in every checkpoint of a run, beside Lightning's own state."""
+    """Return cellstate's part of every checkpoint of a run."""
     return {
         "config": settings.recorded,
         "spec": data.spec.as_dict(),
@@ -169,21 +171,15 @@ def recorded_facts(settings: Settings, data: SequenceData, model: SequenceModel,
 def known_metrics(
     settings: Settings, reference: Mapping[str, Any], model: SequenceModel, data: SequenceData
 ) -> set[str]:
-    """Return the metrics that the run will have; the network is asked only about those that no reference names."""
+    """Return the metrics that the run will have; the network is evaluated only if references do not cover them."""
     known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
-    wanted = monitors(settings.waiting())
+    wanted = monitors(settings.monitoring())
     return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
-
-
-def watchers(history: History, stop: StopRequest) -> list[L.Callback]:
-    """Return what reports each validation to a search, if one watches this run."""
-    watcher = present_watcher()
-    return [] if watcher is None else [Watched(watcher, history, stop)]
 
 
 @contextmanager
 def in_progress(job: Job) -> Iterator[RunFolder]:
-    """Claim the run folder, start the other processes, listen for signals, record how it ends."""
+    """Claim the run folder, start the other processes, handle signals, and record how the run ends."""
     claimed = claim(job)
     work = {"config": job.record["config"], "folder": str(job.folder.resolve()), "again": job.again}
     with ExitStack() as stack:
@@ -191,20 +187,20 @@ def in_progress(job: Job) -> Iterator[RunFolder]:
         stack.enter_context(job.stop.listening())
         stack.enter_context(job.tracking.recording(job.trainer, claimed, job.record, resumed=job.again))
         stack.enter_context(passing_on_interruption(job.trainer, job.keeper))
-        stack.enter_context(together(job.trainer, take_part, work, f"; {way_on(job.folder)}"))
+        stack.enter_context(together(job.trainer, take_part, work, f"; {resume_hint(job.folder)}"))
         yield claimed
 
 
 def take_part(config: dict[str, Any], folder: str, again: bool) -> None:
-    """Do the part of a process that the first one of a run started (``distributed.launcher``)."""
+    """Run in a process that the first process started (see ``distributed.launcher``)."""
     run(OmegaConf.create({**config, "quiet": True, "logger": {}}), Path(folder), again=again)
 
 
 def claim(job: Job) -> RunFolder:
-    """Claim the run folder, or take it over again; of several processes the first one does."""
+    """Claim the run folder, or reclaim it to resume; only the first process does."""
     folder, record = job.folder, job.record
     if not job.trainer.is_global_zero:
-        discard_unclaimed(folder)  # where each process was started by its own command line, each has made one
+        discard_unclaimed(folder)  # each process creates one if it was started by its own command line
         return Bystander(folder)
     config, data = record["config"], {"data": record["fingerprint"]}
     if job.again:
@@ -225,12 +221,11 @@ def claim(job: Job) -> RunFolder:
 
 @dataclass(frozen=True)
 class Tested:
-    """The model with its best weights and its scores.
+    """The model with the best weights and its scores.
 
     Attributes:
-        looks: how often this data's test split had been evaluated by then; None where it was not, or another process
-            knows.
-        seconds: what the test took.
+        looks: how often the test split of this data has been evaluated; None if it was not, or in other processes.
+        seconds: duration of the test.
     """
 
     model: SequenceModel
@@ -239,7 +234,7 @@ class Tested:
 
 
 def test(job: Job) -> Tested:
-    """Load the best weights, score the test split if there is one to score, and record that in the best checkpoint."""
+    """Load the best weights, score the test split if it is available, and record the scores in the checkpoint."""
     began = time.monotonic()
     keeper, trainer = job.keeper, job.trainer
     if not keeper.best_path.exists():
@@ -265,21 +260,21 @@ def test(job: Job) -> Tested:
 
 
 def tester_of(job: Job) -> tuple[L.Trainer, SequenceModel]:
-    """Return trainer and model to test with: those of the training, but whole ones where that has cut them in pieces.
+    """Return trainer and model for the test: those of the training, or unsharded ones after FSDP.
 
-    Weights that are sharded among processes cannot take those of a file, nor predict in one process alone.
+    Sharded weights cannot be loaded from a file, nor used for prediction in a single process.
     """
     if not isinstance(job.trainer.strategy, FSDPStrategy):
         return job.trainer, job.model
-    whole = job.settings.with_strategy("ddp")
-    return build_trainer(whole, job.folder, []), build_model(whole, job.data)
+    unsharded = job.settings.with_strategy("ddp")
+    return build_trainer(unsharded, job.folder, []), build_model(unsharded, job.data)
 
 
 # ------------------------------------------------------------------ publish
 
 
 def collect(job: Job, tested: Tested, *, seconds: float) -> dict[str, Any]:
-    """Return the content of ``metrics.json``; ``seconds`` are those of everything."""
+    """Return the content of ``metrics.json``; ``seconds`` is the total duration."""
     taken = {"fit": job.history.seconds, "test": tested.seconds, "total": seconds}
     metrics = {
         "experiment": job.settings.experiment,
@@ -299,15 +294,15 @@ def collect(job: Job, tested: Tested, *, seconds: float) -> dict[str, Any]:
 
 
 def publish(job: Job, metrics: dict[str, Any], claimed: RunFolder) -> None:
-    """Write ``metrics.json``, with which the run is complete."""
+    """Write ``metrics.json``, which completes the run."""
     claimed.write_json("metrics.json", metrics)
     if job.trainer.is_global_zero:
-        job.keeper.previous_path.unlink(missing_ok=True)  # nothing resumes from it again
-    job.preset.conclude(job.folder, quiet=not job.speaks)
+        job.keeper.previous_path.unlink(missing_ok=True)  # not needed to resume any more
+    job.preset.finish(job.folder, quiet=not job.speaks)
 
 
 def write_report(folder: Path, *parts: Any) -> None:
-    """Write figures and page of a run that is complete; whatever goes wrong there is told, and loses nothing."""
+    """Write figures and page of a completed run; errors become warnings."""
     try:
         report.write(folder, *parts)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The settings of one run: typed and resolved once, so that nothing below has to read the config."""
+"""The settings of one run: typed and resolved once, so that no other code reads the config."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from cellstate.config.compose import lock_in_sweep
 
 @dataclass(frozen=True)
 class Part:
-    """A section of a config: the class that it names, and the arguments that it gives.
+    """A section of a config: a class and its arguments.
 
     Attributes:
-        values: the section as plain values, ``_target_`` among them.
+        values: the section as plain values, including ``_target_``.
     """
 
     values: Mapping[str, Any]
@@ -32,39 +32,41 @@ class Part:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keys of the section without Hydra's own."""
+        """The keys of the section without Hydra's."""
         return {key: value for key, value in self.values.items() if not key.startswith("_")}
 
     def factory(self) -> Callable[..., Any]:
-        """Return the class with its arguments filled in, to be called with those that only the code knows."""
+        """Return the class with its arguments bound, to be called with the remaining ones."""
         return partial(get_object(self.target), **self.arguments)
 
     def build(self, **more: Any) -> Any:
-        """Return an instance, as Hydra makes it."""
+        """Return an instance, created by Hydra."""
         return instantiate(dict(self.values), **more)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one run was asked for.
+    """The settings of one run.
 
     Attributes:
         experiment: its name, the first part of the run folder's path.
-        seed: of everything that is drawn.
-        data, model, backbone, optimizer, trainer: what is built.
-        scheduler: of the learning rate; None keeps it constant.
-        debug: the preset of ``debug=NAME``; None for a run whose scores are results.
+        seed: of all random numbers.
+        ensemble: number of networks that are trained together and averaged.
+        data, model, backbone, optimizer, trainer: the parts to build.
+        scheduler: learning rate schedule; None: constant.
+        debug: the preset of ``debug=NAME``; None for a regular run.
         checkpoint: arguments of the callback that writes checkpoints.
-        callbacks, loggers: by the names that the config gives them.
+        callbacks, loggers: by their names in the config.
         test: False leaves the test split locked.
-        ledger: where each evaluation of a test split is logged.
+        ledger: file that records each evaluation on a test split.
         report: whether the run writes its page.
-        quiet: print neither what is trained nor the table of results.
-        recorded: the whole config as checkpoint and ``config.yaml`` keep it, with absolute paths.
+        quiet: print neither the summary of the model nor the table of results.
+        recorded: the complete config as stored in checkpoints and ``config.yaml``, with absolute paths.
     """
 
     experiment: str
     seed: int
+    ensemble: int
     data: Part
     model: Part
     backbone: Part
@@ -88,6 +90,7 @@ class Settings:
         return cls(
             experiment=values["experiment"],
             seed=values["seed"],
+            ensemble=values.get("ensemble", 1),
             data=Part(values["data"]),
             model=Part(values["model"]),
             backbone=Part(values["backbone"]),
@@ -105,14 +108,14 @@ class Settings:
             recorded=recorded(config),
         )
 
-    def waiting(self) -> dict[str, Mapping[str, Any]]:
-        """Return the sections that may wait for a metric, by their keys in the config."""
+    def monitoring(self) -> dict[str, Mapping[str, Any]]:
+        """Return the sections that may monitor a metric, by their keys in the config."""
         schedule = {} if self.scheduler is None else {"scheduler": self.scheduler.values}
         callbacks = {f"callbacks.{name}": part.values for name, part in self.callbacks.items()}
         return {"checkpoint": self.checkpoint, **callbacks, **schedule}
 
     def with_strategy(self, strategy: str) -> Settings:
-        """Return the same settings, without loggers, for a trainer of another strategy."""
+        """Return the same settings with another strategy and without loggers."""
         return replace(self, trainer=Part({**self.trainer.values, "strategy": strategy}), loggers={})
 
 
@@ -121,7 +124,7 @@ def _part(section: Mapping[str, Any] | None) -> Part | None:
 
 
 def resolve(config: DictConfig) -> Settings:
-    """Check a composed config, lock the test split where a sweep runs it, and return its settings.
+    """Check a composed config, lock the test split within a sweep, and return its settings.
 
     Raises:
         RequestError: one line for each problem of the config.

@@ -1,4 +1,4 @@
-"""What a run says of itself on the screen: what is trained before, one table of results after."""
+"""Terminal output of a run: a summary before training, a table of results after it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from cellstate.metrics.table import metric_of
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.training.settings import Settings
 
-# What each preset of debug= is for.
+# Purpose of each preset of debug=.
 PURPOSE = {
-    "fast": "one batch of each split, to see that all of it runs",
-    "overfit": "one training batch by heart, to see that it can learn",
-    "profile": "some steps, to see where their time goes",
+    "fast": "one batch of each split, to check that everything runs",
+    "overfit": "overfit one training batch, to check that the model can learn",
+    "profile": "profile some steps, to find where their time is spent",
 }
 
 
 def announce(settings: Settings, data: SequenceData, model: SequenceModel, folder: Path) -> None:
-    """Print what is about to be trained."""
+    """Print the summary before training."""
     console = Console(stderr=True, highlight=False)
     backbone = settings.backbone.values
     direction = "bidirectional " if backbone.get("bidirectional") else ""
@@ -37,23 +37,23 @@ def announce(settings: Settings, data: SequenceData, model: SequenceModel, folde
     console.print(
         f"[bold]{settings.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {settings.seed}"
     )
-    for fact in data.prepared.facts:
+    for fact in (*data.prepared.facts, *model.facts()):
         console.print(f"  {fact}", soft_wrap=True, markup=False)
     if preset := debugged(settings.recorded):
         purpose = PURPOSE.get(preset, "for debugging")
-        console.print(f"  debug={preset}: {purpose}; no result", soft_wrap=True, markup=False)
+        console.print(f"  debug={preset}: {purpose}; not a result", soft_wrap=True, markup=False)
     console.print(f"  -> {folder}", soft_wrap=True, markup=False)
 
 
-def conclude(
+def print_results(
     metrics: Mapping[str, Any], data: SequenceData, model: SequenceModel, folder: Path, looks: str | None = None
 ) -> None:
-    """Print the table of results, what its numbers mean, how often the test split was looked at, where all lies."""
+    """Print the table of results, the meaning of its metrics, the use of the test split, and the paths."""
     console = Console(highlight=False)
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
-        why = "The test split is locked" if data.test_locked else "There is no test split"
-        console.print(f"{why}: these are validation scores, which also chose the checkpoint.", soft_wrap=True)
+        why = "The test split is locked" if data.test_locked else "The data has no test split"
+        console.print(f"{why}: these are validation scores, which also selected the checkpoint.", soft_wrap=True)
     for name in shown_metrics(metrics[data.reported_split]):
         metric = metric_of(name)
         if metric.meaning and metric.in_tables:
@@ -65,7 +65,7 @@ def conclude(
     seconds, best = metrics["seconds"], metrics["best"]
     steps, epochs = ("s" if metrics[key] != 1 else "" for key in ("steps", "epochs"))
     console.print(
-        f"\n{metrics['steps']:,} step{steps}, {metrics['epochs']} whole epoch{epochs}, "
+        f"\n{metrics['steps']:,} step{steps}, {metrics['epochs']} epoch{epochs} "
         f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
     )
     if looks is not None:
@@ -75,25 +75,27 @@ def conclude(
     console.print(
         f"          {page}metrics.json (this table), metrics.csv (learning curves), checkpoints/", soft_wrap=True
     )
-    again = "Test:     " if data.test_locked else "Again:    "
+    verb = "Test:     " if data.test_locked else "Evaluate: "
     console.print(
-        f"{again}cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
+        f"{verb}cellstate evaluate checkpoint={folder / 'checkpoints' / 'best.ckpt'}", soft_wrap=True, markup=False
     )
 
 
 def result_table(metrics: Mapping[str, Any], split: str) -> Table:
-    """Return a row for the result on ``split``, the validation, the optimum and each reference; a column a metric."""
+    """Return a table of metrics, with a row for ``split``, the validation split, and each reference."""
     reference: Mapping[str, Mapping[str, float]] = metrics["reference"]
     shown = shown_metrics(metrics[split])
     preset = (metrics.get("debug") or {}).get("preset")
-    told = f", debug={preset}: no result" if preset else ""
-    title = escape(f"{metrics['experiment']}, seed {metrics['seed']}{told}")  # names may come from a checkpoint
+    note = f", debug={preset}: not a result" if preset else ""
+    title = escape(
+        f"{metrics['experiment']}, seed {metrics['seed']}{note}"
+    )  # names may come from an untrusted checkpoint
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in shown:
         table.add_column(
             escape(metric.replace("_accuracy", " accuracy")), justify="right"
-        )  # which wraps where it is narrow
+        )  # wraps in a narrow terminal
     for part in dict.fromkeys((split, "val")):
         if metrics[part]:
             cells = [number(metrics[part].get(metric)) for metric in shown]

@@ -1,4 +1,4 @@
-"""Recurrent networks from their equations, with backward passes derived by hand; weights convert both ways."""
+"""Recurrent networks from their equations, with hand-derived backward passes; weights convert both ways."""
 
 from cellstate.backbone.transparent.conversion import fast, to_torch, transparent
 from cellstate.backbone.transparent.layer import Layer

@@ -1,9 +1,9 @@
-"""Weights from torch's networks to the transparent ones and back, so that any trained network can be opened.
+"""Conversion of weights between torch's networks and the transparent ones, to inspect any trained network.
 
-torch adds two biases to each gate. The equations have one, their sum; of a GRU's candidate both, as one of them stands
-within the reset. So a network of torch that is taken over and given back has other biases and the same outputs, and a
-transparent one comes back as it was, to the bit. Trained on, the two part ways: each of torch's two biases gets the
-gradient of their sum, so that a step of Adam moves the sum twice as far.
+torch adds two biases to each gate. The equations have one, their sum; the candidate of a GRU has both, as one of them
+is multiplied by the reset gate. So a round trip of a torch network changes biases but not outputs, and that of a
+transparent network is exact. Further training differs: each of torch's two biases gets the gradient of their sum, so a
+step of Adam moves the sum twice as far.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ KINDS: tuple[tuple[type[nn.RNNBase], type[Recurrent], type[Transparent]], ...] =
 
 
 def fast(network: nn.RNNBase | Recurrent | Transparent) -> Recurrent:
-    """Return the same network as cellstate's backbone over torch's kernels, with weights of its own.
+    """Return a copy of the network as a backbone on torch's kernels.
 
     Args:
-        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` of any layers and directions, with biases or without, or a
-            backbone. Without biases they are zeros. ``batch_first`` is of no matter: backbones take ``(B, T, F)``.
+        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` of any layers and directions, with or without biases (then
+            zeros), or a backbone. ``batch_first`` is ignored: backbones take ``(B, T, F)``.
 
     Raises:
-        ValueError: the network has projections (``proj_size``), which cellstate's have not, or is none of these.
+        ValueError: the network has projections (``proj_size``), which are not supported, or is of another type.
     """
     for plain, kernel, transparent in KINDS:
         if isinstance(network, (plain, kernel, transparent)):
@@ -45,37 +45,36 @@ def fast(network: nn.RNNBase | Recurrent | Transparent) -> Recurrent:
                 _copy(result.network, source)
             return result.train(network.training)
     raise ValueError(
-        f"a {type(network).__name__} is no recurrent network that can be converted; give an nn.LSTM, nn.GRU or nn.RNN, "
-        "or a backbone of cellstate"
+        f"a {type(network).__name__} cannot be converted; give an nn.LSTM, nn.GRU or nn.RNN, or a backbone of cellstate"
     )
 
 
 def transparent(network: nn.RNNBase | Recurrent | Transparent) -> Transparent:
-    """Return the same network computed from its equations, with weights of its own.
+    """Return a copy of the network that is computed from its equations.
 
     Args:
-        network: as ``fast`` takes it.
+        network: as in ``fast``.
 
     Raises:
-        ValueError: as ``fast`` does.
+        ValueError: as in ``fast``.
     """
     source = fast(network)
     cls = next(own for _, kernel, own in KINDS if isinstance(source, kernel))
     result = _blank(cls, source.network)
     for layer, weights in zip(result.layers, source.network.all_weights, strict=True):
-        layer.take_over(*weights)
+        layer.load_torch(*weights)
     return result.train(network.training)
 
 
 def to_torch(network: Recurrent | Transparent, *, batch_first: bool = True) -> nn.RNNBase:
-    """Return the same network as a plain ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, with weights of its own.
+    """Return a copy of the network as a plain ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``.
 
     Args:
         network: a backbone.
         batch_first: whether it takes ``(B, T, F)``, as backbones do, or ``(T, B, F)``.
 
     Raises:
-        ValueError: the backbone is no recurrent network of these.
+        ValueError: the backbone is of another type.
     """
     plain = fast(network).network
     plain.batch_first = batch_first
@@ -83,7 +82,7 @@ def to_torch(network: Recurrent | Transparent, *, batch_first: bool = True) -> n
 
 
 def _blank(cls: type[Network], source: Any) -> Network:
-    """Return a network of a class of ours, of the sizes, the type and the device of another one."""
+    """Return an uninitialised network of a class, with the sizes, dtype and device of another one."""
     if getattr(source, "proj_size", 0):
         raise ValueError(
             f"proj_size={source.proj_size}: networks with projections cannot be converted; train one with proj_size=0"
@@ -92,7 +91,7 @@ def _blank(cls: type[Network], source: Any) -> Network:
     if issubclass(cls, (RNN, TransparentRNN)):
         options["nonlinearity"] = source.nonlinearity
     parameter = next(source.parameters())
-    with torch.device("meta"):  # what is drawn at first would be written over: nothing is, and no generator moves
+    with torch.device("meta"):  # no initialisation, which would be overwritten and advance the generator
         sizes = source.input_size, source.hidden_size, source.num_layers
         built: Any = cls(*sizes, source.bidirectional, source.dropout, **options)  # type: ignore[call-arg]
     return built.to(parameter.dtype).to_empty(device=parameter.device)
@@ -100,7 +99,7 @@ def _blank(cls: type[Network], source: Any) -> Network:
 
 @torch.no_grad()
 def _copy(target: nn.RNNBase, source: nn.RNNBase) -> None:
-    """Copy the parameters of torch's network; biases that it does not have are zero."""
+    """Copy the parameters of a torch network; missing biases are zero."""
     given = dict(source.named_parameters())
     for name, parameter in target.named_parameters():
         parameter.copy_(given[name]) if name in given else parameter.zero_()
@@ -108,7 +107,7 @@ def _copy(target: nn.RNNBase, source: nn.RNNBase) -> None:
 
 @torch.no_grad()
 def _write(target: nn.RNNBase, source: Transparent) -> None:
-    """Copy the parameters of a transparent network into torch's."""
+    """Copy the parameters of a transparent network into a torch network."""
     for weights, layer in zip(target.all_weights, source.layers, strict=True):
-        for parameter, value in zip(weights, layer.as_torch_has_them(), strict=True):
+        for parameter, value in zip(weights, layer.torch_parameters(), strict=True):
             parameter.copy_(value)

@@ -1,26 +1,26 @@
 """The gated recurrent unit from its equations, forward and backward.
 
-Cho et al. (2014), in the form that torch and cuDNN compute, in which the reset gate acts after the product with U_n.
+Cho et al. (2014), in the form of torch and cuDNN, in which the reset gate is applied after the product with U_n.
 With the logistic function s and elementwise products:
 
-    r_t = s(W_r x_t + U_r h_{t-1} + b_r)            reset gate: what of the past the candidate sees
-    z_t = s(W_z x_t + U_z h_{t-1} + b_z)            update gate: what is kept
-    m_t = U_n h_{t-1} + b_hn                        the past, as the candidate would see it
+    r_t = s(W_r x_t + U_r h_{t-1} + b_r)            reset gate: share of the past in the candidate
+    z_t = s(W_z x_t + U_z h_{t-1} + b_z)            update gate: share of the state that is kept
+    m_t = U_n h_{t-1} + b_hn                        the past, before the reset gate
     n_t = tanh(W_n x_t + b_n + r_t * m_t)           candidate
     h_t = (1 - z_t) * n_t + z_t * h_{t-1}           hidden state, and output
 
-**Backwards.** With e_t = dL/dh_t by the output at t alone, and delta for whole derivatives, as in ``lstm``; h_t acts on
-L by its output, through r, z and m at t + 1, and through the last term of h_{t+1}:
+**Backward.** With e_t the gradient of h_t through the output at t only, and delta for total derivatives, as in
+``lstm``; h_t affects L through its output, through r, z and m at t + 1, and through the last term of h_{t+1}:
 
     delta_h_t = e_t + delta_h_{t+1} * z_{t+1} + U_r' delta_r_{t+1} + U_z' delta_z_{t+1} + U_n' delta_m_{t+1}
 
-    delta_n_t = delta_h_t * (1 - z_t) (1 - n_t^2)                       by the argument of tanh
+    delta_n_t = delta_h_t * (1 - z_t) (1 - n_t^2)                       of the argument of tanh
     delta_m_t = delta_n_t * r_t
     delta_r_t = delta_n_t * m_t * r_t (1 - r_t)
     delta_z_t = delta_h_t * (h_{t-1} - n_t) * z_t (1 - z_t)
 
-All four are delta_h_t times something known beforehand for all steps. The weight gradients are products at the end:
-dL/dU_n = sum_t delta_m_t h_{t-1}' and dL/db_hn = sum_t delta_m_t, but dL/dW_n = sum_t delta_n_t x_t' and
+All four are delta_h_t times factors that can be computed for all steps at once. The weight gradients are products at
+the end: dL/dU_n = sum_t delta_m_t h_{t-1}' and dL/db_hn = sum_t delta_m_t, but dL/dW_n = sum_t delta_n_t x_t' and
 dL/db_n = sum_t delta_n_t, which is why this network needs two biases for n; r and z have one.
 """
 
@@ -37,11 +37,11 @@ from cellstate.backbone.padding import SATURATE
 from cellstate.backbone.transparent.layer import Layer, State, derived_once, sequence_gradients
 from cellstate.backbone.transparent.lstm import begin, sigmoid_backward, tanh_backward
 
-ORDER = ("r", "z", "n")  # the gates in our buffers, as in torch's
+ORDER = ("r", "z", "n")  # order of the gates in buffers, as in torch
 
 
 class Stacked(NamedTuple):
-    """The weights of all gates in one matrix each, from top to bottom in ``ORDER``."""
+    """The weights of all gates, stacked in ``ORDER``."""
 
     W: Tensor  # (3H, F)
     U: Tensor  # (3H, H)
@@ -50,7 +50,7 @@ class Stacked(NamedTuple):
 
     @classmethod
     def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
-        """Return a layer of torch, whose gates stand in the same order."""
+        """Convert a torch layer, whose gates are in the same order."""
         sums = bias_hh.clone()
         size = len(sums) // 3
         sums[2 * size :] = 0
@@ -58,9 +58,9 @@ class Stacked(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """All that a pass over ``T`` steps went through; time first."""
+    """All intermediate values of a pass over ``T`` steps, time first."""
 
-    gates: Tensor  # (T, B, 3H), r, z and the candidate n, side by side
+    gates: Tensor  # (T, B, 3H), r, z and the candidate n
     hidden: Tensor  # (T + 1, B, H), h_0 ... h_T
     past: Tensor  # (T, B, H), m_t
 
@@ -71,17 +71,17 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class Deltas:
-    """The derivatives of the loss with respect to all that a pass went through; time first."""
+    """The derivatives of the loss with respect to the values of a pass, time first."""
 
     hidden: Tensor  # (T + 1, B, H), dL/dh_0 ... dL/dh_T
-    gates: Tensor  # (T, B, 3H), of the arguments of r and z, and of m: what U is the weight of
+    gates: Tensor  # (T, B, 3H), of the arguments of r and z, and of m: the terms with U
     candidate: Tensor  # (T, B, H), of the argument of n
 
 
 def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor | None = None) -> Trace:
     """Run the equations over ``inputs (T, B, F)`` from ``start = (h_0,)``, ``(B, H)``; see ``Layer.forward``.
 
-    On padding z is 1, so that h stays what it was, to the bit, and no gradient passes but that of h, unchanged.
+    On padding z is 1, so that h is preserved exactly, and only the gradient of h passes, unchanged.
     """
     steps, rows, _ = inputs.shape
     size = start[0].shape[-1]
@@ -103,7 +103,7 @@ def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor
 
 
 def retrace(inputs: Tensor, hidden: Tensor, weights: Stacked, padding: Tensor | None = None) -> Trace:
-    """Return the trace of a pass whose hidden states h_0 ... h_T ``(T + 1, B, H)`` are known; see ``lstm.retrace``."""
+    """Return the trace of a pass with known hidden states h_0 ... h_T ``(T + 1, B, H)``; see ``lstm.retrace``."""
     steps, rows, size = len(inputs), *hidden.shape[1:]
     gates = torch.addmm(weights.b, inputs.reshape(steps * rows, -1), weights.W.t())
     before = hidden[:-1].flatten(0, 1)
@@ -118,16 +118,16 @@ def retrace(inputs: Tensor, hidden: Tensor, weights: Stacked, padding: Tensor | 
 
 
 def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final: tuple[Tensor | None, ...]) -> Deltas:
-    """Run the derivation above from t = T to 1.
+    """Compute the derivatives above from t = T to 1.
 
     Args:
-        trace: what ``forward_pass`` gave.
+        trace: of ``forward_pass``.
         recurrent: U, ``(3H, H)``, in ``ORDER``.
-        outputs: e_t, ``(T, B, H)``; None where the outputs have no part in the loss.
+        outputs: e_t, ``(T, B, H)``; None if the loss does not depend on the outputs.
         final: the gradient of h_T, ``(B, H)``, or None.
     """
     r, z, n = trace.gates.chunk(3, dim=-1)
-    # What delta_h is multiplied with, of all steps at once.
+    # The factors of delta_h for all steps.
     by_n = tanh_backward(1 - z, n)  # (1 - z_t) (1 - n_t^2)
     factors = torch.empty_like(trace.gates)
     by_r, by_z, by_m = factors.chunk(3, dim=-1)
@@ -140,7 +140,7 @@ def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final
     begin(all_hidden, outputs, final[0])
     hidden, gates, z = all_hidden.unbind(), deltas.unbind(), z.unbind()
     slab, factor_slab = (tensor.view(steps, rows, 3, size).unbind() for tensor in (deltas, factors))
-    for t in range(steps - 1, -1, -1):  # delta_h_t stands at t + 1, as 0 is the start
+    for t in range(steps - 1, -1, -1):  # delta_h_t is at index t + 1, as 0 is the start
         torch.mul(hidden[t + 1].unsqueeze(1), factor_slab[t], out=slab[t])  # delta_r_t, delta_z_t, delta_m_t
         hidden[t].addcmul_(hidden[t + 1], z[t])  # delta_h_{t-1} = e_{t-1} + delta_h_t * z_t
         hidden[t].addmm_(gates[t], recurrent)  #     + sum of U' delta_t
@@ -148,7 +148,7 @@ def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final
 
 
 class GRUFunction(torch.autograd.Function):
-    """The equations as one operation with a derivative of its own: nothing in it is differentiated by torch.
+    """The equations as one operation with a custom derivative, without torch's automatic differentiation.
 
     ``apply(inputs, h_0, padding, *W, *U, *b, b_hn)``, the weights in ``ORDER``; returns outputs ``(T, B, H)`` and h_T.
     """
@@ -165,14 +165,14 @@ class GRUFunction(torch.autograd.Function):
     @staticmethod
     @derived_once
     def backward(ctx: Any, outputs: Tensor | None, h: Tensor | None) -> Any:
-        """See ``backward_pass``; gradients of the gradients are refused."""
+        """See ``backward_pass``; double differentiation is rejected."""
         inputs, weight, recurrent, *saved = ctx.saved_tensors
         trace = Trace(*saved)
         delta = backward_pass(trace, recurrent, outputs, (h,))
         _, d_recurrent = sequence_gradients(delta.gates, trace.hidden[:-1], recurrent, wanted=False)
         past = delta.gates.chunk(3, dim=-1)[2]
         d_b_hn = past.sum((0, 1))
-        past.copy_(delta.candidate)  # from here on n, and not m: what W is the weight of
+        past.copy_(delta.candidate)  # from here on n instead of m: the terms with W
         d_inputs, d_weight = sequence_gradients(delta.gates, inputs, weight, wanted=ctx.needs_input_grad[0])
         stacked = d_weight, d_recurrent, delta.gates.sum((0, 1))
         return d_inputs, delta.hidden[0], None, *(part for whole in stacked for part in whole.chunk(3)), d_b_hn
@@ -196,16 +196,16 @@ class GRULayer(Layer):
         return outputs, (h,)
 
     @torch.no_grad()
-    def take_over(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:
-        """Take the values of a layer of torch; of the biases of r and z only the sum counts, those of n stay two."""
+    def load_torch(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:
+        """Copy the weights of a torch layer; of the biases of r and z only the sum matters, n has two."""
         sums, own = bias_hh.clone(), bias_hh[2 * self.hidden_size :]
         sums[2 * self.hidden_size :] = 0
-        super().take_over(weight_ih, weight_hh, bias_ih, sums)
+        super().load_torch(weight_ih, weight_hh, bias_ih, sums)
         self.b_hn.copy_(own)
 
     @torch.no_grad()
-    def as_torch_has_them(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``weight_ih, weight_hh, bias_ih, bias_hh``; ``bias_hh`` is zero but for n."""
-        *others, bias_hh = super().as_torch_has_them()
+    def torch_parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return ``weight_ih, weight_hh, bias_ih, bias_hh``; where ``bias_hh`` is zero except for n."""
+        *others, bias_hh = super().torch_parameters()
         bias_hh[2 * self.hidden_size :] = self.b_hn
         return others[0], others[1], others[2], bias_hh

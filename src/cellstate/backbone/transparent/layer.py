@@ -1,4 +1,4 @@
-"""What the layers share: parameters a gate, under the gate's own name, and what they are called in torch."""
+"""Base class of the layers: parameters named by gate, and their conversion from and to torch's layout."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ State = tuple[Tensor, ...]
 
 
 def derived_once(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a backward pass that is written by hand refuse gradients of its own, which torch would take for zero."""
+    """Make a hand-written backward pass reject double differentiation, which torch would treat as zero."""
 
     @wraps(backward)
     def checked(ctx: Any, *gradients: Tensor | None) -> Any:
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError(
-                "the transparent networks have a first derivative, written by hand, and no second: leave out "
-                "create_graph=True, or take the same network over torch's kernels (cellstate.backbone.transparent.fast)"
+                "the transparent networks have hand-written first derivatives and no second ones: remove "
+                "create_graph=True, or use the same network on torch's kernels (cellstate.backbone.transparent.fast)"
             )
         return backward(ctx, *gradients)
 
@@ -32,12 +32,12 @@ class Layer(nn.Module, ABC):
     """One layer in one direction: ``W_g (H, F)``, ``U_g (H, H)`` and ``b_g (H,)`` for every gate g.
 
     Args:
-        input_size: F, features a step.
+        input_size: F, features per step.
         hidden_size: H, units.
     """
 
     gates: tuple[str, ...]
-    """The letters of the gates, in the order in which torch stacks them."""
+    """The letters of the gates, in torch's order."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -52,36 +52,36 @@ class Layer(nn.Module, ABC):
         """Run over ``inputs (T, B, F)``, time first, from ``state``, tensors ``(B, H)``.
 
         Args:
-            inputs: what the layer reads.
-            state: where it starts.
-            padding: ``(T, B)`` bool, true where a step is none; it follows each row's valid steps.
+            inputs: of the layer.
+            state: the initial state.
+            padding: ``(T, B)`` bool, true on padding, which follows each row's valid steps.
 
         Returns:
-            Outputs ``(T, B, H)``, of which those on the padding mean nothing and must get no gradient, and the state
-            after step T; where there is padding, its first tensor, h, means nothing, and the others are those after
-            each row's last valid step.
+            Outputs ``(T, B, H)``, which on padding are meaningless and must get no gradient, and the state after step
+            T; with padding, its first tensor, h, is meaningless, and the others are those after each row's last valid
+            step.
         """
 
     def family(self, letter: str, gates: Iterable[str] | None = None) -> list[Tensor]:
-        """Return the parameters ``W``, ``U`` or ``b`` of these gates, in their order; of all in torch's where None."""
+        """Return the parameters ``W``, ``U`` or ``b`` of these gates, in their order; None: of all in torch's order."""
         return [getattr(self, f"{letter}_{gate}") for gate in gates or self.gates]
 
     @torch.no_grad()
-    def take_over(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:
-        """Take over a layer of torch, weights ``(gates * H, ...)``; of its two biases only the sum counts."""
+    def load_torch(self, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> None:
+        """Copy the weights ``(gates * H, ...)`` of a torch layer; of its two biases only the sum matters."""
         for letter, stacked in (("W", weight_ih), ("U", weight_hh), ("b", bias_ih + bias_hh)):
             for own, given in zip(self.family(letter), stacked.split(self.hidden_size), strict=True):
                 own.copy_(given)
 
     @torch.no_grad()
-    def as_torch_has_them(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``weight_ih, weight_hh, bias_ih, bias_hh`` of the same layer in torch; ``bias_hh`` is zero."""
+    def torch_parameters(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return ``weight_ih, weight_hh, bias_ih, bias_hh`` of the same layer in torch; where ``bias_hh`` is zero."""
         bias = torch.cat(self.family("b"))
         return torch.cat(self.family("W")), torch.cat(self.family("U")), bias, torch.zeros_like(bias)
 
 
 def sequence_gradients(delta: Tensor, inputs: Tensor, weight: Tensor, *, wanted: bool) -> tuple[Tensor | None, Tensor]:
-    """Return the gradients of ``inputs (T, B, F)`` (None if not ``wanted``) and of ``weight (G, F)``, each one product.
+    """Return the gradients of ``inputs (T, B, F)`` (None if not ``wanted``) and ``weight (G, F)``, one product each.
 
     With a_t = W x_t + ... and delta_t = dL/da_t, ``(T, B, G)``:
 

@@ -3,38 +3,38 @@
 Hochreiter & Schmidhuber (1997) with the forget gate of Gers, Schmidhuber & Cummins (2000). With the input x_t, the
 state (h, c), the logistic function s and elementwise products:
 
-    f_t = s(W_f x_t + U_f h_{t-1} + b_f)            forget gate: what is kept of the cell
-    i_t = s(W_i x_t + U_i h_{t-1} + b_i)            input gate: what is written into it
-    o_t = s(W_o x_t + U_o h_{t-1} + b_o)            output gate: what is shown of it
-    g_t = tanh(W_c x_t + U_c h_{t-1} + b_c)         candidate: what would be written
+    f_t = s(W_f x_t + U_f h_{t-1} + b_f)            forget gate: share of the cell that is kept
+    i_t = s(W_i x_t + U_i h_{t-1} + b_i)            input gate: share of the candidate that is written
+    o_t = s(W_o x_t + U_o h_{t-1} + b_o)            output gate: share of the cell that is output
+    g_t = tanh(W_c x_t + U_c h_{t-1} + b_c)         candidate: new content of the cell
     c_t = f_t * c_{t-1} + i_t * g_t                 cell state
     h_t = o_t * tanh(c_t)                           hidden state, and output
 
-**Backwards.** Let L be the loss, e_t = dL/dh_t as it comes from above, by the output at t alone, and write
+**Backward.** Let L be the loss, e_t the gradient of h_t through the output at t only, and write
 
     delta_h_t = dL/dh_t      delta_c_t = dL/dc_t      delta_a_t = dL/da_t, a the four arguments of s and tanh
 
-for the whole derivatives, in which all later steps are contained. h_t acts on L by its output and through the four
-arguments at t + 1; c_t by h_t and through c_{t+1}:
+for the total derivatives, which include all later steps. h_t affects L through its output and the four arguments at
+t + 1; c_t through h_t and c_{t+1}:
 
     delta_h_t = e_t + U_f' delta_f_{t+1} + U_i' delta_i_{t+1} + U_o' delta_o_{t+1} + U_c' delta_g_{t+1}
     delta_c_t = delta_h_t * o_t (1 - tanh(c_t)^2) + delta_c_{t+1} * f_{t+1}
 
-beginning with the gradients of the final h_T and c_T, added at t = T. With s' = s (1 - s) and tanh' = 1 - tanh^2:
+starting with the gradients of the final h_T and c_T, added at t = T. With s' = s (1 - s) and tanh' = 1 - tanh^2:
 
     delta_o_t = delta_h_t * tanh(c_t) * o_t (1 - o_t)
     delta_f_t = delta_c_t * c_{t-1}   * f_t (1 - f_t)
     delta_i_t = delta_c_t * g_t       * i_t (1 - i_t)
     delta_g_t = delta_c_t * i_t       * (1 - g_t^2)
 
-In each line all but the first factor is known beforehand, for all steps at once; in the loop over time remain one
-matrix product and four elementwise operations. The rest are sums over time, each one product at the end:
+In each line all factors but the first can be computed for all steps at once; one matrix product and four elementwise
+operations remain in the loop over time. The weight gradients are sums over time, one product each at the end:
 
     dL/dW_f = sum_t delta_f_t x_t'      dL/dU_f = sum_t delta_f_t h_{t-1}'      dL/db_f = sum_t delta_f_t
 
 and so on for i, o and c; dL/dx_t = W_f' delta_f_t + W_i' delta_i_t + W_o' delta_o_t + W_c' delta_g_t. The term
 delta_c_{t+1} * f_{t+1} is the constant error carousel: along it a gradient passes k steps with the factor
-f_{t+1} ... f_{t+k}, whatever the weights.
+f_{t+1} ... f_{t+k}, independent of the weights.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ from cellstate.backbone.autocast import at_autocast_precision
 from cellstate.backbone.padding import SATURATE
 from cellstate.backbone.transparent.layer import Layer, State, derived_once, sequence_gradients
 
-NARROW = 512  # rows times units, up to which a step of a scan costs hardly more than the call
-ORDER = ("o", "f", "i", "c")  # the gates in our buffers: a slab o, f, i under one sigmoid, and f, i, c behind delta_c
+NARROW = 512  # rows times units up to which a step of a scan is dominated by call overhead
+ORDER = ("o", "f", "i", "c")  # order of the gates in buffers: o, f, i share a sigmoid, and f, i, c the factor delta_c
 
-# sigmoid_backward(a, s) = a * s (1 - s) and tanh_backward(a, t) = a * (1 - t^2): torch's names for these two products
+# sigmoid_backward(a, s) = a * s (1 - s) and tanh_backward(a, t) = a * (1 - t^2)in torch
 sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
 
 class Stacked(NamedTuple):
-    """The weights of all gates in one matrix each, from top to bottom in ``ORDER``."""
+    """The weights of all gates, stacked in ``ORDER``."""
 
     W: Tensor  # (4H, F)
     U: Tensor  # (4H, H)
@@ -65,15 +65,15 @@ class Stacked(NamedTuple):
 
     @classmethod
     def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
-        """Return a layer of torch, whose gates stand as input, forget, candidate, output."""
+        """Convert a torch layer, whose gates are ordered input, forget, candidate, output."""
         parts = [tensor.chunk(4) for tensor in (weight_ih, weight_hh, bias_ih + bias_hh)]
         return cls(*(torch.cat((o, f, i, g)) for i, f, g, o in parts))
 
 
 class Trace(NamedTuple):
-    """All that a pass over ``T`` steps went through; time first."""
+    """All intermediate values of a pass over ``T`` steps, time first."""
 
-    gates: Tensor  # (T, B, 4H), o, f, i and the candidate g, side by side
+    gates: Tensor  # (T, B, 4H), o, f, i and the candidate g
     hidden: Tensor  # (T + 1, B, H), h_0 ... h_T
     cell: Tensor  # (T + 1, B, H), c_0 ... c_T
     squashed: Tensor  # (T, B, H), tanh(c_1) ... tanh(c_T)
@@ -85,7 +85,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class Deltas:
-    """The derivatives of the loss with respect to all that a pass went through; time first."""
+    """The derivatives of the loss with respect to the values of a pass, time first."""
 
     hidden: Tensor  # (T + 1, B, H), dL/dh_0 ... dL/dh_T
     cell: Tensor  # (T + 1, B, H), dL/dc_0 ... dL/dc_T
@@ -95,7 +95,7 @@ class Deltas:
 def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor | None = None) -> Trace:
     """Run the equations over ``inputs (T, B, F)`` from ``start = (h_0, c_0)``, each ``(B, H)``; see ``Layer.forward``.
 
-    On padding the forget gate is 1 and the input gate 0, so that c stays what it was; see ``freeze``.
+    On padding the forget gate is 1 and the input gate 0, so that c is preserved; see ``freeze``.
     """
     steps, rows, _ = inputs.shape
     size = start[0].shape[-1]
@@ -120,17 +120,17 @@ def forward_pass(inputs: Tensor, start: State, weights: Stacked, padding: Tensor
 
 
 def retrace(inputs: Tensor, hidden: Tensor, cell: Tensor, weights: Stacked, padding: Tensor | None = None) -> Trace:
-    """Return the trace of a pass whose hidden states are known, as a fast layer's own outputs are.
+    """Return the trace of a pass with known hidden states, such as the outputs of a fast layer.
 
-    With every h_{t-1} at hand no gate waits for the one before: the arguments of all gates are one sum of products,
-    and what is left of the recurrence is c_t = f_t * c_{t-1} + i_t * g_t, one operation a step.
+    With all h_{t-1} known, the arguments of all gates are a sum of two products, and the only recurrence is
+    c_t = f_t * c_{t-1} + i_t * g_t, one operation per step.
 
     Args:
         inputs: ``(T, B, F)``.
         hidden: ``(T + 1, B, H)``, h_0 ... h_T.
         cell: c_0, ``(B, H)``.
         weights: in ``ORDER``.
-        padding: as ``forward_pass`` takes it.
+        padding: as in ``forward_pass``.
     """
     steps, rows, size = len(inputs), *cell.shape
     gates = torch.addmm(weights.b, inputs.reshape(steps * rows, -1), weights.W.t())
@@ -145,15 +145,15 @@ def retrace(inputs: Tensor, hidden: Tensor, cell: Tensor, weights: Stacked, padd
 
 
 def scan(kept: Tensor, written: Tensor, start: Tensor) -> Tensor:
-    """Return c_1 ... c_T of c_t = f_t * c_{t-1} + w_t, ``(T, B, H)``, from c_0 ``(B, H)``.
+    """Return c_1 ... c_T with c_t = f_t * c_{t-1} + w_t, ``(T, B, H)``, from c_0 ``(B, H)``.
 
-    Time is cut into about sqrt(T) blocks. All blocks are walked side by side, each from zero, along with what it keeps
-    of where it began; then they are joined, one after the other:
+    Time is divided into about sqrt(T) blocks. All blocks are computed in parallel, each from zero, with the products of
+    their gates; then they are joined sequentially:
 
         c_t = c_t from zero + (f_{first of its block} ... f_t) * c_{end of the block before}
 
-    These products of gates only shrink, so that nothing is divided and nothing overflows. It takes 3 sqrt(T) operations
-    in the place of T, which counts where the network is narrow and a step costs no more than the call.
+    The products of gates do not grow, so there is no division and no overflow. It takes 3 sqrt(T) operations instead of
+    T, which is faster for narrow networks, where a step is dominated by call overhead.
     """
     steps, rows, size = written.shape
     block = max(1, round(steps**0.5)) if rows * size <= NARROW else steps
@@ -175,9 +175,9 @@ def scan(kept: Tensor, written: Tensor, start: Tensor) -> Tensor:
 
 
 def freeze(arguments: Tensor, padding: Tensor) -> None:
-    """Have f = 1 and i = 0 on padding ``(T, B)``, by the arguments of all gates ``(T, B, 4H)``, in place.
+    """Set f = 1 and i = 0 on padding ``(T, B)`` through the arguments of all gates ``(T, B, 4H)``, in place.
 
-    Then c_t = c_{t-1} to the bit, and s' = 0 in both: no gradient passes there but that of c, unchanged.
+    Then c_t = c_{t-1} exactly, and s' = 0 in both: only the gradient of c passes, unchanged.
     """
     _, forget, write, _ = arguments.chunk(4, dim=-1)
     forget.masked_fill_(padding.unsqueeze(-1), SATURATE)
@@ -185,17 +185,17 @@ def freeze(arguments: Tensor, padding: Tensor) -> None:
 
 
 def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final: tuple[Tensor | None, ...]) -> Deltas:
-    """Run the derivation above from t = T to 1.
+    """Compute the derivatives above from t = T to 1.
 
     Args:
-        trace: what ``forward_pass`` gave.
+        trace: of ``forward_pass``.
         recurrent: U, ``(4H, H)``, in ``ORDER``.
-        outputs: e_t, ``(T, B, H)``; None where the outputs have no part in the loss.
+        outputs: e_t, ``(T, B, H)``; None if the loss does not depend on the outputs.
         final: the gradients of h_T and c_T, ``(B, H)`` each, or None.
     """
     o, f, i, g = trace.gates.chunk(4, dim=-1)
     delta = Deltas(torch.empty_like(trace.hidden), torch.empty_like(trace.cell), torch.empty_like(trace.gates))
-    # What delta_h and delta_c are multiplied with, of all steps at once; the parts of the gates stand in ORDER.
+    # The factors of delta_h and delta_c for all steps; the gates are in ORDER.
     factors = torch.empty_like(trace.gates)
     by_o, by_f, by_i, by_g = factors.chunk(4, dim=-1)
     sigmoid_backward(trace.squashed, o, grad_input=by_o)  # tanh(c_t) * o_t (1 - o_t)
@@ -210,7 +210,7 @@ def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final
     hidden, cell = delta.hidden.unbind(), delta.cell.unbind()
     slab, factor_slab = (tensor[..., size:].view(steps, rows, 3, size).unbind() for tensor in (delta.gates, factors))
     delta_o, by_o, f, shown, gates = (x.unbind() for x in (delta.gates[..., :size], by_o, f, shown, delta.gates))
-    for t in range(steps - 1, -1, -1):  # delta_h_t and delta_c_t stand at t + 1, as 0 is the start
+    for t in range(steps - 1, -1, -1):  # delta_h_t and delta_c_t are at index t + 1, as 0 is the start
         cell[t + 1].addcmul_(hidden[t + 1], shown[t])  # delta_c_t += delta_h_t * o_t (1 - tanh(c_t)^2)
         torch.mul(hidden[t + 1], by_o[t], out=delta_o[t])  # delta_o_t
         torch.mul(cell[t + 1].unsqueeze(1), factor_slab[t], out=slab[t])  # delta_f_t, delta_i_t, delta_g_t
@@ -220,7 +220,7 @@ def backward_pass(trace: Trace, recurrent: Tensor, outputs: Tensor | None, final
 
 
 def begin(delta: Tensor, outputs: Tensor | None, final: Tensor | None) -> None:
-    """Fill ``delta (T + 1, B, H)`` with what is known before time is walked back: e_t, and the final state's."""
+    """Initialise ``delta (T + 1, B, H)`` with e_t and the gradient of the final state."""
     if outputs is None:
         delta.zero_()
     else:
@@ -231,7 +231,7 @@ def begin(delta: Tensor, outputs: Tensor | None, final: Tensor | None) -> None:
 
 
 class LSTMFunction(torch.autograd.Function):
-    """The equations as one operation with a derivative of its own: nothing in it is differentiated by torch.
+    """The equations as one operation with a custom derivative, without torch's automatic differentiation.
 
     ``apply(inputs, h_0, c_0, padding, *W, *U, *b)``, the weights in ``ORDER``; returns outputs ``(T, B, H)``, h_T, c_T.
     """
@@ -248,7 +248,7 @@ class LSTMFunction(torch.autograd.Function):
     @staticmethod
     @derived_once
     def backward(ctx: Any, outputs: Tensor | None, h: Tensor | None, c: Tensor | None) -> Any:
-        """See ``backward_pass``; gradients of the gradients are refused."""
+        """See ``backward_pass``; double differentiation is rejected."""
         inputs, weight, recurrent, *saved = ctx.saved_tensors
         trace = Trace(*saved)
         delta = backward_pass(trace, recurrent, outputs, (h, c))

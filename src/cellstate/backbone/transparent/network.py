@@ -1,4 +1,4 @@
-"""Layers and directions of the transparent networks: what is the same whatever the equations are."""
+"""Layers and directions of the transparent networks, independent of the equations."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from cellstate.config.types import Layers, PositiveInt, Probability
 
 
 class Transparent(Backbone):
-    """A recurrent network that is computed from its equations, forward and backward, layer by layer.
+    """A recurrent network computed from its equations, forward and backward, layer by layer.
 
-    ``network`` holds a ``Layer`` for each layer and direction, under the endings of torch's names: ``l0``,
-    ``l0_reverse``, ``l1`` ... So the forget gate's input weights of the first layer are ``network.l0.W_f``.
+    ``network`` contains a ``Layer`` for each layer and direction, with the suffixes of torch's names: ``l0``,
+    ``l0_reverse``, ``l1`` ... For example, ``network.l0.W_f`` are the input weights of the first forget gate.
     """
 
     def __init__(self, fast: Recurrent, layer: Callable[[int, int], Layer]) -> None:
-        """Take over sizes and weights of the ``fast`` network, so that the same seed draws the same in both."""
+        """Copy sizes and weights of the ``fast`` network, so that both are initialised alike for a seed."""
         super().__init__()
         self.input_size, self.output_size, self.state_size = fast.input_size, fast.output_size, fast.state_size
         self.bidirectional, self.directions = fast.bidirectional, fast.directions
@@ -41,12 +41,12 @@ class Transparent(Backbone):
             depth, way = divmod(number, self.directions)
             width = self.input_size if depth == 0 else self.output_size
             built = layer(width, self.hidden_size).to(weights[0])
-            built.take_over(*weights)
+            built.load_torch(*weights)
             self.network[f"l{depth}{'_reverse' if way else ''}"] = built
 
     @property
     def layers(self) -> list[Layer]:
-        """Layers from bottom to top, of each the forward direction, then, if there is one, the backward direction."""
+        """Layers from bottom to top, each with its forward and, if there is one, its backward direction."""
         return [layer for layer in self.network.values() if isinstance(layer, Layer)]
 
     def initial_state(self, batch_size: int) -> State:
@@ -89,7 +89,7 @@ class Transparent(Backbone):
 def run_direction(
     layer: Layer, inputs: Tensor, start: State, padding: Padding | None, way: int
 ) -> tuple[Tensor, State]:
-    """Run one layer over ``inputs (B, T, F)``, zero on the padding, from its end where ``way`` is 1.
+    """Run one layer over ``inputs (B, T, F)``, zero on the padding, backward if ``way`` is 1.
 
     Returns outputs ``(B, T, H)``, zero on the padding, and each row's final state, tensors ``(B, H)``.
     """
@@ -106,7 +106,7 @@ def run_direction(
 
 
 class TransparentRNN(Transparent):
-    """The simple recurrent network from its equation; see ``transparent.rnn``. Arguments as those of ``RNN``."""
+    """The simple recurrent network from its equation; see ``transparent.rnn``. Arguments as in ``RNN``."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class TransparentRNN(Transparent):
 
 
 class TransparentGRU(Transparent):
-    """The gated recurrent unit from its equations; see ``transparent.gru``. Arguments as those of ``GRU``."""
+    """The gated recurrent unit from its equations; see ``transparent.gru``. Arguments as in ``GRU``."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class TransparentGRU(Transparent):
 
 
 class TransparentLSTM(Transparent):
-    """Long short-term memory from its equations; see ``transparent.lstm``. Arguments as those of ``LSTM``."""
+    """Long short-term memory from its equations; see ``transparent.lstm``. Arguments as in ``LSTM``."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class TransparentLSTM(Transparent):
         recurrent_init: RecurrentInit = "orthogonal",
         chrono_steps: PositiveInt | None = None,
     ) -> None:
-        """Raise ValueError if ``chrono_steps`` is below 3, or is given beside a ``forget_bias`` of one's own."""
+        """Raise ValueError if ``chrono_steps`` is below 3, or is given with a ``forget_bias``."""
         fast = LSTM(
             input_size, hidden_size, num_layers, bidirectional, dropout, forget_bias, recurrent_init, chrono_steps
         )

@@ -4,15 +4,15 @@ Elman (1990), with phi = tanh or relu:
 
     h_t = phi(W_h x_t + U_h h_{t-1} + b_h)
 
-**Backwards.** With e_t = dL/dh_t by the output at t alone and delta for whole derivatives, as in ``lstm``, phi' being
-1 - h_t^2 for tanh, and 1 where h_t > 0, else 0, for relu:
+**Backward.** With e_t the gradient of h_t through the output at t only and delta for total derivatives, as in ``lstm``,
+and phi' = 1 - h_t^2 for tanh, or 1 if h_t > 0 else 0 for relu:
 
     delta_h_t = e_t + U_h' delta_a_{t+1}            delta_a_t = delta_h_t * phi'_t
 
     dL/dW_h = sum_t delta_a_t x_t'      dL/dU_h = sum_t delta_a_t h_{t-1}'      dL/db_h = sum_t delta_a_t
 
 Over k steps a gradient is multiplied by k factors U' diag(phi'): it vanishes or explodes with the singular values of U
-(Bengio et al. 1994; Pascanu et al. 2013). There is no term as the LSTM's, which passes it on as it is.
+(Bengio et al. 1994; Pascanu et al. 2013). There is no term like the LSTM's that passes it on unchanged.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Stacked(NamedTuple):
 
     @classmethod
     def of_torch(cls, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Stacked:
-        """Return a layer of torch."""
+        """Convert a torch layer."""
         return cls(weight_ih, weight_hh, bias_ih + bias_hh)
 
 
 class Trace(NamedTuple):
-    """All that a pass over ``T`` steps went through; time first."""
+    """All intermediate values of a pass over ``T`` steps, time first."""
 
     hidden: Tensor  # (T + 1, B, H), h_0 ... h_T
 
 
 @dataclass(frozen=True)
 class Deltas:
-    """The derivatives of the loss with respect to all that a pass went through; time first."""
+    """The derivatives of the loss with respect to the values of a pass, time first."""
 
     hidden: Tensor  # (T + 1, B, H), dL/dh_0 ... dL/dh_T
     gates: Tensor  # (T, B, H), dL/da_t
@@ -62,7 +62,7 @@ def forward_pass(
 ) -> Trace:
     """Run the equation over ``inputs (T, B, F)`` from ``start = (h_0,)``, ``(B, H)``; see ``Layer.forward``.
 
-    On padding h is 0: with relu it could grow beyond all numbers there.
+    On padding h is 0: with relu it could overflow there.
     """
     steps, rows, _ = inputs.shape
     hidden = inputs.new_empty(steps + 1, *start[0].shape)
@@ -86,15 +86,15 @@ def backward_pass(
     phi: Nonlinearity,
     padding: Tensor | None = None,
 ) -> Deltas:
-    """Run the derivation above from t = T to 1.
+    """Compute the derivatives above from t = T to 1.
 
     Args:
-        trace: what ``forward_pass`` gave.
+        trace: of ``forward_pass``.
         recurrent: U, ``(H, H)``.
-        outputs: e_t, ``(T, B, H)``; None where the outputs have no part in the loss.
+        outputs: e_t, ``(T, B, H)``; None if the loss does not depend on the outputs.
         final: the gradient of h_T, ``(B, H)``, or None.
         phi: the nonlinearity.
-        padding: as ``forward_pass`` got it.
+        padding: as in ``forward_pass``.
     """
     values = trace.hidden[1:]
     factors = 1 - values * values if phi == "tanh" else (values > 0).to(values.dtype)  # phi'_t
@@ -103,14 +103,14 @@ def backward_pass(
     delta = Deltas(torch.empty_like(trace.hidden), torch.empty_like(values))
     begin(delta.hidden, outputs, final[0])
     hidden, by, gates = delta.hidden.unbind(), factors.unbind(), delta.gates.unbind()
-    for t in range(len(values) - 1, -1, -1):  # delta_h_t stands at t + 1, as 0 is the start
+    for t in range(len(values) - 1, -1, -1):  # delta_h_t is at index t + 1, as 0 is the start
         torch.mul(hidden[t + 1], by[t], out=gates[t])  # delta_a_t = delta_h_t * phi'_t
         hidden[t].addmm_(gates[t], recurrent)  # delta_h_{t-1} = e_{t-1} + U' delta_a_t
     return delta
 
 
 class RNNFunction(torch.autograd.Function):
-    """The equation as one operation with a derivative of its own: nothing in it is differentiated by torch.
+    """The equation as one operation with a custom derivative, without torch's automatic differentiation.
 
     ``apply(inputs, h_0, padding, phi, W, U, b)``; returns outputs ``(T, B, H)`` and h_T.
     """
@@ -130,7 +130,7 @@ class RNNFunction(torch.autograd.Function):
     @staticmethod
     @derived_once
     def backward(ctx: Any, outputs: Tensor | None, h: Tensor | None) -> Any:
-        """See ``backward_pass``; gradients of the gradients are refused."""
+        """See ``backward_pass``; double differentiation is rejected."""
         inputs, weight, recurrent, padding, *saved = ctx.saved_tensors
         trace = Trace(*saved)
         delta = backward_pass(trace, recurrent, outputs, (h,), ctx.phi, padding)

@@ -57,7 +57,7 @@ class SeriesData(WindowedData):
             several short series), and for the public ETT files their conventional split.
         short: treatment of series that are shorter than a window: ``pad``, ``error`` or ``skip``; see ``WindowedData``.
         classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
-        batch_size: windows per batch.
+        batch_size: windows per batch; None uses 64, or 256 for many windows of series whose levels differ.
         seed: determines the order of the training windows.
     """
 
@@ -82,7 +82,7 @@ class SeriesData(WindowedData):
         split: Split | None = None,
         short: Short | None = None,
         classical: bool = False,
-        batch_size: PositiveInt = 64,
+        batch_size: PositiveInt | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(

@@ -25,7 +25,7 @@ from cellstate.errors import RequestError
 from cellstate.metrics.chains import Steps, chain_scores
 from cellstate.metrics.tokens import IGNORED, token_scores
 
-LARGEST = 2**33  # bytes of a padded split: padding of very unequal lengths can exceed the memory
+LARGEST = 2**33  # bytes of a padded split: padding of unequal lengths can exceed the memory
 Indices = NDArray[np.int64]
 
 # Without a file: sequences of unequal length from a second-order Markov chain.

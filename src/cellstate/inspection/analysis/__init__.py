@@ -1,7 +1,4 @@
-"""What a trained network does inside: gates and states, the flow of gradients, memory, and what a forecast can see.
-
-Reads networks and checkpoints; nothing below imports it.
-"""
+"""Analyses of a trained network: gates and states, gradient flow, memory, receptive fields and interpretable units."""
 
 from cellstate.inspection.analysis.captured import Captured, capture, influence_on
 from cellstate.inspection.analysis.characters import Characters, Following, follow, properties, properties_at

@@ -1,4 +1,4 @@
-"""From a trained model and a batch to what the analyses take: its network's states, its gradient, its memory."""
+"""Capture the inputs, outputs and gradients of a model's backbone for the analyses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cellstate.data.batch import Batch
     from cellstate.model import SequenceModel
 
-# Of what a model says its outputs are, see ``model.inspector.PredictionKind``.
+# by ``model.inspector.PredictionKind``
 DIVERGENCES: dict[str, Divergence] = {
     "categorical": categorical_divergence,
     "normal": gaussian_divergence,
@@ -35,41 +35,36 @@ DIVERGENCES: dict[str, Divergence] = {
 
 @dataclass(frozen=True)
 class Captured:
-    """One pass of a model over a batch, seen from its backbone."""
+    """One pass of a model's backbone over a batch."""
 
     backbone: Backbone
-    inputs: Tensor  # (B, T, F), what the backbone read: embedded symbols, segments of a window ...
+    inputs: Tensor  # (B, T, F), of the backbone: embedded symbols, segments of a window ...
     state: State | None
     lengths: Tensor | None
-    outputs: Tensor  # (B, T, D), what it gave
-    gradient: Tensor  # (B, T, D), dL/d outputs of the model's own loss on the batch
+    outputs: Tensor  # (B, T, D), of the backbone
+    gradient: Tensor  # (B, T, D), dL/d outputs of the model's loss on the batch
     loss: float
-    output: Any  # what the model made of it
 
     def states(self) -> States:
-        """Return all gates and states of the backbone in that pass.
-
-        Raises:
-            ValueError: the backbone is no recurrent network that can be opened.
-        """
+        """Return all gates and states of the backbone in that pass."""
         return open_states(self.backbone, self.inputs, self.state, self.lengths, self.outputs)
 
     def gradient_flow(self) -> GradientFlow:
-        """Return how the gradient of the model's loss flows back through the backbone."""
+        """Return the gradient of the model's loss at all steps of the backbone."""
         return gradient_flow(self.states(), self.gradient)
 
 
 def capture(model: SequenceModel, batch: Batch) -> Captured:
-    """Run a model over a batch as in evaluation, every row from the initial state, and differentiate its loss.
+    """Run a model on a batch in evaluation mode, every row from the initial state, and differentiate its loss.
 
-    The loss is the model's own, a mean over samples or tokens: the gradient of each row carries that factor.
+    The loss is a mean over samples or tokens, so that the gradient of each row includes that factor.
 
     Args:
-        model: any model with one call of its backbone a pass.
+        model: any model that calls its backbone once per pass.
         batch: of its data, on its device.
 
     Raises:
-        ValueError: the backbone was called more than once, or never.
+        ValueError: the backbone was not called exactly once.
     """
     calls: list[tuple[tuple[Any, ...], dict[str, Any], Tensor]] = []
 
@@ -80,11 +75,11 @@ def capture(model: SequenceModel, batch: Batch) -> Captured:
     hook = backbone.register_forward_hook(record, with_kwargs=True)
     try:
         with evaluating(model), torch.enable_grad():
-            given = batch._replace(reset=None)  # no state is carried, and none is left behind
+            given = batch._replace(reset=None)  # without carried state
             output = model.compute_output(given)
             loss = model.loss(output, given)
             if len(calls) != 1:
-                raise ValueError(f"the model called its backbone {len(calls)} times in a pass; once is understood")
+                raise ValueError(f"the model called its backbone {len(calls)} times in a pass; expected once")
             args, options, outputs = calls[0]
             (gradient,) = torch.autograd.grad(loss, outputs)
     finally:
@@ -98,28 +93,27 @@ def capture(model: SequenceModel, batch: Batch) -> Captured:
         outputs=outputs.detach(),
         gradient=gradient.detach(),
         loss=float(loss.detach()),
-        output=output.detach(),
     )
 
 
 def influence_on(
     model: SequenceModel, batch: Batch, lags: Sequence[int] | None = None, *, replacements: int = 1, seed: int = 0
 ) -> MemoryCurve:
-    """Return by how much a model's last prediction changes where one input step is replaced; see ``influence``.
+    """Return how much a model's last prediction changes when one input step is replaced; see ``influence``.
 
-    The prediction is the classes' distribution, that of the next symbol or state after the last step, or the forecast:
-    a normal distribution where the head gives one, else values with a variance of 1, in units of the training split's
-    standard deviation (of the quantile head: the quantiles, each so).
+    The prediction is the distribution of the classes, or of the next symbol or state after the last step, or the
+    forecast: a normal distribution if the head outputs one, else values (or quantiles) with a variance of 1, in units
+    of the training split's standard deviation.
 
     Args:
         model: a trained model.
         batch: of its data, on its device; the delay is counted from each row's last valid step.
         lags: delays, in steps; None: ``default_lags``.
-        replacements: other sequences to take from, one after the other.
-        seed: which these are.
+        replacements: number of other sequences to take each step from.
+        seed: of their choice.
 
     Raises:
-        ValueError: the model does not say what it predicts, there are fewer than 2 sequences, or a delay is too long.
+        ValueError: the inspector has no ``prediction_kind``, fewer than 2 sequences, or a delay that is too long.
     """
     lengths, inspector = batch.lengths, model.inspector
     with evaluating(model):
@@ -130,14 +124,8 @@ def influence_on(
 
 
 def divergence_of(model: SequenceModel) -> Divergence:
-    """Return how far two outputs of a model lie apart.
-
-    Raises:
-        ValueError: the model does not say what its outputs are.
-    """
+    """Return the divergence between two outputs of a model."""
     kind = model.inspector.prediction_kind
     if kind is None:
-        raise ValueError(
-            f"a {type(model).__name__} does not say what it predicts: its inspector has no prediction_kind"
-        )
+        raise ValueError(f"the inspector of {type(model).__name__} has no prediction_kind")
     return DIVERGENCES[kind]

@@ -1,16 +1,15 @@
-"""Which units of a character model follow something that a reader can name, such as the position in the line.
+"""Interpretable units of a character model: those that track a property of the text, such as the position in the line.
 
 After Karpathy, Johnson & Fei-Fei, "Visualizing and understanding recurrent networks" (2015), who found such units by
-looking. Here they are measured: how well a unit's value after reading a character tells a property of that character's
-place, as |2 AUC - 1| (the rank-biserial correlation) for what is so or not, and as |Spearman's rho| for what is
-counted. Both are 0 where the unit tells nothing and 1 where it tells all.
+visual inspection. Here a score measures how well a unit's value after a character encodes a property of that position:
+|2 AUC - 1| (the rank-biserial correlation) for binary properties, |Spearman's rho| for counts. Both are from 0 to 1.
 
-Among hundreds of units some do so by chance, and all that read characters tell something of them, trained or not. So a
-unit is named only where it passes two bounds, each of which holds for all units and properties at once:
+Among hundreds of units some correlate by chance, and the units of any network that reads characters, trained or not,
+encode some properties. So a unit is listed only if it exceeds two bounds, each for all units and properties together:
 
-- **chance**: what the best unit reaches on the properties of other pieces of text, in 95 of 100 shuffles;
-- **untrained**: what the best unit of one more network of the same shape that was never trained exceeds, for any
-  property, in 1 of 20 cases, as 19 of them tell.
+- **chance**: the best unit's score on the properties of other pieces of text, in 95 of 100 shuffles;
+- **untrained**: the score that the best unit of another untrained network of the same shape exceeds, for any property,
+  in 1 of 20 cases, estimated from 19 of them.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from cellstate.backbone.transparent import fast
 from cellstate.inspection.analysis.states import States, open_states
 
 SHUFFLES = 100
-UNTRAINED = 19  # networks of the same shape: one more stands out most of all 20 in 1 of 20 cases
+UNTRAINED = 19  # networks of the same shape: another one is the most extreme of all 20 in 1 of 20 cases
 LEVEL = 0.95
-WARM = 16  # steps of each piece that are read and do not count: the network knows nothing yet
-BEFORE = 4000  # characters that are looked through for an open quote, the beginning of the line and the like
+WARM = 16  # first steps of each piece, which are not scored: the state has no context yet
+BEFORE = 4000  # preceding characters that are searched for an open quote, the start of the line and so on
 OPEN, CLOSE = "([{", ")]}"
 
 
-# ---------------------------------------------------------------------- what a reader sees
+# ---------------------------------------------------------------------- properties of a text
 
 
 def properties(text: str) -> dict[str, np.ndarray]:
-    """Return property -> its value at each character of a text, ``(N,)``: bool, or int where it is counted.
+    """Return property -> value at each character of a text, ``(N,)``: bool, or int for counts.
 
-    Quotes and brackets are closed by a blank line at the latest, as one that is never closed would be open for ever.
+    A blank line closes all quotes and brackets, so that an unmatched one does not stay open to the end.
     """
     line = word = depth = 0
     quoted, blank = False, True
@@ -69,7 +68,7 @@ def properties(text: str) -> dict[str, np.ndarray]:
 
 
 def properties_at(text: str, starts: Sequence[int], steps: int) -> dict[str, np.ndarray]:
-    """Return the properties of pieces of a text, ``(B, steps)`` each, as one knows them who has read what is before."""
+    """Return the properties of pieces of a text, ``(B, steps)`` each, given the text before them."""
     parts = []
     for start in starts:
         first = max(0, start - BEFORE)
@@ -78,23 +77,23 @@ def properties_at(text: str, starts: Sequence[int], steps: int) -> dict[str, np.
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-# ---------------------------------------------------------------------- which units follow it
+# ---------------------------------------------------------------------- scores of the units
 
 
 @dataclass(frozen=True)
 class Following:
-    """One unit that follows a property."""
+    """One unit that tracks a property."""
 
     state: str  # l0.h, l1.c ...
     unit: int
     what: str  # the property
     strength: float  # |2 AUC - 1| or |rho|
-    sign: int  # 1: high where the property is, or grows; -1: low
-    counted: bool  # whether the property is counted: strength is |rho|
+    sign: int  # 1: high where the property is true or large; -1: low
+    counted: bool  # whether the property is a count: strength is |rho|
 
     @property
     def score(self) -> str:
-        """Return the measure as it is usually given: AUC, or rho."""
+        """The usual measure: AUC, or rho."""
         if self.counted:
             return f"rho {self.sign * self.strength:+.2f}".replace("-", "−")
         return f"AUC {(1 + self.strength) / 2:.3f}"
@@ -102,23 +101,23 @@ class Following:
 
 @dataclass(frozen=True)
 class Characters:
-    """How well all units follow all properties, and which pass the bounds."""
+    """The scores of all units for all properties, and their bounds."""
 
     states: tuple[str, ...]  # of each column: l0.h ...
     units: tuple[int, ...]  # of each column
     what: tuple[str, ...]  # the properties that vary in this text
     strength: np.ndarray  # (P, U), signed
-    chance: float  # what no unit reaches by chance, for any property, in 95 of 100 cases
-    untrained: np.ndarray  # (P,), what the best unit of an untrained network may reach
+    chance: float  # bound for all units and properties in 95 of 100 shuffles
+    untrained: np.ndarray  # (P,), bound for the best unit of an untrained network
     counted: tuple[bool, ...]  # (P,)
 
     @property
     def bound(self) -> np.ndarray:
-        """What a unit must exceed, ``(P,)``."""
+        """The larger of the two bounds, ``(P,)``."""
         return np.maximum(self.untrained, self.chance)
 
     def following(self, most: int = 3) -> list[Following]:
-        """Return the units that follow a property, at most so many of each, the best first."""
+        """Return the units that track a property, at most ``most`` for each, the best first."""
         found = []
         for place, what in enumerate(self.what):
             row = np.abs(self.strength[place])
@@ -141,18 +140,18 @@ def follow(
     """Return which units of a network follow which properties of a text.
 
     Args:
-        network: a recurrent network, as ``open_states`` takes it.
-        embed: from tokens ``(B, T)`` to what the network reads, ``(B, T, F)``.
+        network: a recurrent network, as for ``open_states``.
+        embed: from tokens ``(B, T)`` to the network's inputs, ``(B, T, F)``.
         tokens: pieces of a text that it was not trained on, ``(B, T)``.
-        marks: what ``properties_at`` gave for these pieces; those that hardly vary in them are left out.
+        marks: from ``properties_at`` for these pieces; properties that rarely vary are left out.
         seed: of shuffles and untrained networks.
 
     Raises:
-        ValueError: there are fewer than 4 pieces, or they are too short.
+        ValueError: fewer than 4 pieces, or pieces that are too short.
     """
     rows, steps = tokens.shape
     if rows < 4 or steps <= WARM:
-        raise ValueError(f"give 4 or more pieces of more than {WARM} characters, not {rows} of {steps}")
+        raise ValueError(f"at least 4 pieces of more than {WARM} characters are needed, got {rows} of {steps}")
     shown = {name: values[:, WARM:] for name, values in marks.items()}
     shown = {name: values for name, values in shown.items() if varies(values)}
     with torch.no_grad():
@@ -174,13 +173,13 @@ def follow(
 
 
 def varies(values: np.ndarray) -> bool:
-    """Say whether no value of a property holds at more than 99 of 100 places: else there is little to tell."""
+    """Whether no value of a property makes up more than 99 % of its values."""
     commonest = np.unique(values, return_counts=True)[1].max() / values.size
     return bool(commonest <= 0.99)
 
 
 def ranked(states: States) -> tuple[list[tuple[str, int]], Tensor]:
-    """Return state and unit of each column, and the ranks of its values after ``WARM``, ``(N, U)``, standardised."""
+    """Return state and unit of each column, and the standardised ranks of its values after ``WARM``, ``(N, U)``."""
     columns, parts = [], []
     for layer in states.layers:
         for name in ("h", "c"):
@@ -192,7 +191,7 @@ def ranked(states: States) -> tuple[list[tuple[str, int]], Tensor]:
 
 
 def standardised(values: Tensor) -> Tensor:
-    """Return the ranks of each column ``(N, U)``, mean 0 and length 1; of equal values their mean rank."""
+    """Return the ranks of each column ``(N, U)`` with mean 0 and length 1; ties get their mean rank."""
     found = np.empty(tuple(values.shape), np.float32)
     for number, column in enumerate(values.t().cpu().numpy()):
         _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
@@ -205,7 +204,7 @@ def standardised(values: Tensor) -> Tensor:
 def _strengths(ranks: Tensor, marks: dict[str, np.ndarray]) -> np.ndarray:
     """Return 2 AUC - 1, or rho, of each property and column, ``(P, U)``.
 
-    With standardised ranks r (length 1) of N values, those of n places where the property is so have the mean
+    With standardised ranks r (length 1) of N values, those of the n places where the property is true have the mean
 
         mean r = (AUC - 1/2) (N - n) / L,   L the length of the ranks before: sqrt((N^3 - N) / 12) without ties.
     """
@@ -224,7 +223,7 @@ def _strengths(ranks: Tensor, marks: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _others(marks: dict[str, np.ndarray], rows: int, generator: torch.Generator) -> dict[str, np.ndarray]:
-    """Return the properties of other pieces in the place of each piece's own: all at once, as they belong together."""
+    """Return the properties with pieces shuffled, all properties together as they are correlated."""
     order = torch.randperm(rows, generator=generator)
     other = torch.empty_like(order)
     other[order] = order.roll(1)
@@ -232,10 +231,10 @@ def _others(marks: dict[str, np.ndarray], rows: int, generator: torch.Generator)
 
 
 def _untrained(network: Any, inputs: Tensor, seed: int) -> list[Tensor]:
-    """Return the ranks of networks of the same shape whose weights are drawn anew, as are the embedded symbols.
+    """Return the ranks of networks of the same shape with random weights and randomly rotated embeddings.
 
-    The symbols' vectors are turned by a random orthogonal matrix: they keep their lengths and angles, and what the
-    first layer sees of them has nothing to do with what was learnt.
+    A random orthogonal matrix keeps the lengths and angles of the symbols' vectors, but makes them independent of
+    what was learnt.
     """
     quick = fast(network)
     kind: Any = type(quick)
@@ -252,21 +251,19 @@ def _untrained(network: Any, inputs: Tensor, seed: int) -> list[Tensor]:
     return found
 
 
-def prediction_bound(reached: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Return what one more untrained network exceeds for any property with a probability of at most ``1 - level``.
+def prediction_bound(reached: np.ndarray) -> np.ndarray:
+    """Return the bounds that another untrained network exceeds for any property with probability ``1 - LEVEL`` at most.
 
-    For each network, how far its best unit stands out for any property among the other networks, in their standard
-    deviations:
+    For each network, the largest deviation of its best unit from those of the other networks, in standard deviations:
 
         t_i = max over properties p of (z_ip - mean of the others) / (deviation of the others * sqrt(1 + 1 / (K - 1)))
 
-    One more network is as likely as any of the K to have the largest t, whatever its distribution: with K = 19, the
-    largest t_i is exceeded in 1 of 20 cases. The bound of a property lies that many deviations above its mean. z is
-    Fisher's, in which a strength near 1 has room.
+    Another network is as likely as any of the K to have the largest t, whatever its distribution: with K = 19, the
+    largest t_i is exceeded in 1 of 20 cases. The bound of a property is that many deviations above its mean. z is
+    Fisher's transform, which is unbounded.
 
     Args:
-        reached: strength of the best unit of each network and property, ``(K, P)``.
-        level: of all properties together; K must be ``level / (1 - level)`` or more.
+        reached: strength of the best unit of each network and property, ``(K, P)``; K >= 19, as LEVEL is 0.95.
     """
     count, properties = reached.shape
     if not properties:
@@ -277,5 +274,5 @@ def prediction_bound(reached: np.ndarray, level: float = LEVEL) -> np.ndarray:
         others = np.delete(z, number, axis=0)
         spread = np.maximum(others.std(0, ddof=1), 1e-9) * math.sqrt(1 + 1 / (count - 1))
         apart.append(float(((z[number] - others.mean(0)) / spread).max()))
-    t = sorted(apart)[min(count, math.ceil(level * (count + 1) - 1e-9)) - 1]
+    t = sorted(apart)[min(count, math.ceil(LEVEL * (count + 1) - 1e-9)) - 1]
     return np.tanh(z.mean(0) + t * z.std(0, ddof=1) * math.sqrt(1 + 1 / count))

@@ -1,16 +1,16 @@
 """How the gradient of a loss flows back through time, and where it vanishes or explodes.
 
-For every step and layer, dL/dh_t and dL/dc_t as whole derivatives, in which all that comes after t is contained: what
-backpropagation through time hands on (Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013).
-They come from the backward passes that ``cellstate.backbone.transparent`` derives, walked over the traces of the fast
-layers; of a backbone of the user's own from autograd, a step at a time.
+For every step and layer, the total derivatives dL/dh_t and dL/dc_t, including all paths through later steps, as
+computed by backpropagation through time (Hochreiter 1991; Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio
+2013). They come from the backward passes derived in ``cellstate.backbone.transparent``, applied to the traces of the
+fast layers; for a user-defined backbone from autograd, step by step.
 
-Beside them the carry path: what of dL/dc_t reaches c_t from c_T along the cells alone,
+The carry path is the part of the gradient that passes from c_T to c_t directly along the cells,
 
     dc_T / dc_t = f_{t+1} * ... * f_T,   log of it = sum of log f_s over s = t + 1 ... T
 
-which no weight enters but by the gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000). A GRU has the same in h, with
-its update gate z.
+in which weights appear only through the gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000). A GRU has the same
+path in h, with its update gate z.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ import torch
 from torch import Tensor
 
 from cellstate.backbone.transparent import gru, lstm, rnn
-from cellstate.inspection.analysis import own
+from cellstate.inspection.analysis import custom
 from cellstate.inspection.analysis.states import Direction, LayerStates, States
 
-STRAIGHT = 0.9  # share of the variance of the log norms that a line explains, from which on its slope sums them up
-LEVEL = math.log(2)  # largest distance from it, nats, where they are as good as on it: within a factor of 2
+STRAIGHT = 0.9  # smallest R^2 of a line through the log norms for which its slope is reported
+LEVEL = math.log(2)  # or largest distance from the line, nats: within a factor of 2
 
 
 @dataclass(frozen=True)
 class LineFit:
-    """A straight line through the logs of the gradient's norms, against steps back."""
+    """A line fitted to the logs of the gradient's norms, against steps back."""
 
-    slope: float  # nats, with each step back; NaN of fewer than two steps
-    r2: float  # share of the variance that it explains; NaN where there is none
-    apart: float  # the largest distance of a log norm from it, nats
-    low: float  # logs of the least and the largest norm, means over the sequences
+    slope: float  # nats per step back; NaN with fewer than two steps
+    r2: float  # share of explained variance; NaN if the variance is 0
+    apart: float  # largest distance of a log norm from the line, nats
+    low: float  # logs of the smallest and the largest norm, means over the sequences
     high: float
 
     @property
     def straight(self) -> bool:
-        """Whether the slope sums the norms up: R^2 is 0.9 or more, or no norm is off the line by a factor of 2."""
+        """Whether the slope describes the norms: R^2 >= 0.9, or all norms within a factor of 2 of the line."""
         return self.r2 >= STRAIGHT or self.apart <= LEVEL
 
 
@@ -52,7 +52,7 @@ class LineFit:
 class LayerFlow:
     """The gradients of one layer in one direction, in the order of the inputs; zero on padding.
 
-    Where the layer reads from the end, "back" is towards the end: its gradient at t came from the steps before t.
+    For a backward layer, "back" is towards the end: its gradient at t comes from the steps before t.
     """
 
     name: str  # l0, l0_reverse ...
@@ -60,39 +60,35 @@ class LayerFlow:
     direction: Direction
     valid: Tensor  # (B, T) bool
     hidden: Tensor  # (B, T, H), dL/dh_t
-    cell: Tensor | None  # (B, T, H), dL/dc_t; None where there is no cell state
-    carry: Tensor | None  # (B, T, H), sum of the logs of the gates that keep, after t; None where there are none
+    cell: Tensor | None  # (B, T, H), dL/dc_t; None without cell state
+    carry: Tensor | None  # (B, T, H), sum of the logs of the forget or update gates after t; None without them
 
     def norms(self, part: str = "hidden") -> Tensor:
-        """Return the 2-norms over the units of ``hidden`` or ``cell``, ``(B, T)``; NaN on padding.
-
-        Raises:
-            ValueError: the network has no cell state.
-        """
+        """Return the 2-norms over the units of ``hidden`` or ``cell``, ``(B, T)``; NaN on padding."""
         gradient = self.hidden if part == "hidden" else self.cell
         if gradient is None:
             raise ValueError(f"{self.name} has no {part} state")
         return gradient.double().norm(dim=-1).masked_fill(~self.valid, torch.nan)
 
     def mean_log_norm(self, part: str = "hidden") -> Tensor:
-        """Return the mean over the sequences of the log of ``norms``, ``(T,)``; NaN where none reaches.
+        """Return the mean over the sequences of the log of ``norms``, ``(T,)``; NaN without sequences.
 
-        A norm of 0, as of steps that the loss does not depend on, gives -inf. Sequences whose norm is 0 at all steps,
-        as where a loss is at its least already, are left out.
+        A norm of 0, at steps that the loss does not depend on, gives -inf. Sequences whose norm is 0 at all steps,
+        for example at the minimum of the loss, are left out.
         """
         logs = self.norms(part).log()
         return logs[(logs > -torch.inf).any(1)].nanmean(0)
 
     def slope(self, part: str = "hidden", first: int = 0, last: int | None = None) -> float:
-        """Return by how much the log of the norm grows with each step back, fitted to steps ``first`` ... ``last``.
+        """Return the change of the log norm per step back, fitted to steps ``first`` ... ``last``.
 
-        Negative: the gradient vanishes, positive: it explodes. Of a linear network it tends to the log of the spectral
-        radius of U. Steps that no gradient reaches are left out; NaN where fewer than two are left.
+        Negative: the gradient vanishes, positive: it explodes. For a linear network it tends to the log of the spectral
+        radius of U. Steps with zero gradient are left out; NaN if fewer than two remain.
         """
         return self.fit(part, first, last).slope
 
     def fit(self, part: str = "hidden", first: int = 0, last: int | None = None) -> LineFit:
-        """Return that line, and how near to it the norms are: a gradient that falls and rises again has no slope."""
+        """Return that line with its goodness of fit."""
         logs = self.mean_log_norm(part).cpu().numpy()
         steps = np.arange(len(logs))
         stop = len(logs) if last is None else last + 1
@@ -131,11 +127,11 @@ class GradientFlow:
 
 @torch.no_grad()
 def gradient_flow(states: States, outputs: Tensor) -> GradientFlow:
-    """Walk a gradient back through all layers.
+    """Backpropagate a gradient through all layers.
 
     Args:
-        states: what ``open_states`` gave.
-        outputs: dL/d outputs of the network, ``(B, T, D)``; what stands on padding does not count.
+        states: from ``open_states``.
+        outputs: dL/d outputs of the network, ``(B, T, D)``; ignored on padding.
     """
     top = states.layers[-1].layer
     flows: list[LayerFlow] = []
@@ -154,7 +150,7 @@ def loss_flow(network: Callable[[Tensor], Tensor], states: States) -> GradientFl
 
     Args:
         network: from outputs ``(B, T, D)`` to the loss ``()``.
-        states: what ``open_states`` gave.
+        states: from ``open_states``.
     """
     with torch.enable_grad():
         outputs = states.outputs.detach().clone().requires_grad_()
@@ -163,7 +159,7 @@ def loss_flow(network: Callable[[Tensor], Tensor], states: States) -> GradientFl
 
 
 def carry_path(keeping: Tensor) -> Tensor:
-    """Return the sum of log f over all steps after each, ``(T, B, H)``, of gates ``(T, B, H)``, in reading order."""
+    """Return the sum of log f over all later steps, ``(T, B, H)``, for gates ``(T, B, H)``, in reading order."""
     logs = keeping.log()
     later = torch.zeros_like(logs)
     later[:-1] = logs[1:].flip(0).cumsum(0).flip(0)
@@ -171,13 +167,13 @@ def carry_path(keeping: Tensor) -> Tensor:
 
 
 def _walk(states: LayerStates, outputs: Tensor) -> tuple[LayerFlow, Tensor]:
-    """Return the flow of one layer and direction, and the gradient of what it reads, ``(B, T, F)``."""
+    """Return the flow of one layer and direction, and the gradient of its inputs, ``(B, T, F)``."""
     if states.padding is not None:
         outputs = states.padding.clear(outputs)
     given: Any = states.in_reading_order(outputs)
     trace, weights, cell, keeping = states.trace, states.weights, None, None
-    if states.kind == "own":
-        hidden, below = own.backward_pass(weights, states.inputs, given, states.mask)
+    if states.kind == "custom":
+        hidden, below = custom.backward_pass(weights, states.inputs, given, states.mask)
     elif states.kind == "lstm":
         delta = lstm.backward_pass(trace, weights.U, given, (None, None))
         hidden, below, cell, keeping = delta.hidden[1:], delta.gates @ weights.W, delta.cell[1:], trace.gate("f")

@@ -1,19 +1,18 @@
 """How far back a network remembers, and how far back its predictions depend on the input.
 
-Three curves over the delay k, each with one number to sum it up, the half-memory length:
+Three curves over the delay k, each summarised by its half-memory length:
 
-- ``recall``: what of x_{t-k} a linear readout finds in the state at t; its accuracy for symbols, its R^2 for numbers,
-  on sequences that it was not fitted on. For numbers it is the memory function of Jaeger ("Short term memory in echo
-  state networks", 2001). It says what is *there*.
-- ``prediction_recall``: how often the prediction at t *is* the symbol of t - k: what is recalled, without a probe.
-- ``influence``: by how much the prediction changes where x_{t-k} is replaced by what another sequence has there, as a
-  Kullback-Leibler divergence. It says what is *used*.
+- ``recall``: how well a linear readout of the state at t predicts x_{t-k}; accuracy for symbols, R^2 for numbers, on
+  sequences that it was not fitted on. For numbers it is the memory function of Jaeger ("Short term memory in echo
+  state networks", 2001). It measures the information that is *present*.
+- ``prediction_recall``: how often the prediction at t *is* the symbol at t - k; needs no probe.
+- ``influence``: how much the prediction changes when x_{t-k} is replaced by that of another sequence, as a
+  Kullback-Leibler divergence. It measures the information that is *used*.
 
 **Half-memory length**: the longest delay at which at least half of the curve's peak is left, both above chance. Between
-two delays that were measured, what is above chance is taken to fall (or rise) by the same factor with each step: exact
-for a curve that decays as a^k, and N - 1 for a register that holds the newest N inputs (delays 0 ... N - 1), as what is
-not above chance counts as nothing. ``MemoryCurve.line`` is the curve so continued, on which the length lies. Its
-interval is that of a bootstrap over sequences.
+two measured delays the part above chance is interpolated exponentially: exact for a curve that decays as a^k, and N - 1
+for a register of the newest N inputs (delays 0 ... N - 1), as values within chance count as 0. ``MemoryCurve.line`` is
+the interpolated curve. The interval is from a bootstrap over sequences.
 """
 
 from __future__ import annotations
@@ -30,15 +29,16 @@ from cellstate.inspection.analysis.readout import LinearReadouts, majority_score
 
 Divergence = Callable[[Tensor, Tensor], Tensor]
 DRAWS = 500  # of the bootstrap
-SHUFFLES = 40  # of the sequences, to see what chance gives
+SHUFFLES = 40  # of the sequences, to estimate chance
 LEVEL = 0.95
+RIDGE = 1e-6  # penalty of the readouts, relative to the variance of the states
 
 
 @dataclass(frozen=True)
 class HalfMemory:
-    """The half-memory length, in steps, and its interval; None where nothing is remembered at any delay asked for.
+    """The half-memory length, in steps, and its interval; None if no delay is above chance.
 
-    ``censored``: half of the peak is still there at the longest delay asked for, so that the length is at least this.
+    ``censored``: at least half of the peak is left at the longest delay, so that this is a lower bound.
     """
 
     steps: float | None
@@ -53,53 +53,48 @@ class MemoryCurve:
 
     what: str  # accuracy, R^2 or KL (nats)
     lags: np.ndarray  # (K,), delays in steps, increasing
-    gains: np.ndarray  # (N, K), of each sequence that counts
+    gains: np.ndarray  # (N, K), of each sequence
     weights: np.ndarray  # (N, K)
-    chance: np.ndarray  # (K,), what a state that knows nothing gives
-    chance_high: float  # above chance, what it exceeds at none of the delays in 95 of 100 cases
+    chance: np.ndarray  # (K,), expected value without memory
+    chance_high: float  # bound on the excess over chance, at all delays, in 95 of 100 cases without memory
 
     @property
     def values(self) -> np.ndarray:
-        """The measure at each delay, ``(K,)``; NaN where no sequence is long enough."""
+        """The measure at each delay, ``(K,)``; NaN if no sequence is long enough."""
         return _ratio(self.gains.sum(0), self.weights.sum(0))
 
     @property
     def above_chance(self) -> np.ndarray:
-        """The measure less chance, 0 where it is within what chance gives, ``(K,)``."""
+        """The measure minus chance, 0 where not significant, ``(K,)``."""
         return _above(self.values, self.chance, self.chance_high)
 
     @property
     def within_chance(self) -> bool:
-        """Whether nothing is remembered, as far as these sequences tell."""
+        """Whether no delay is significantly above chance."""
         return not self.above_chance.any()
 
-    def interval(self, level: float = LEVEL, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Return the bounds of ``values`` by a bootstrap over sequences, ``(K,)`` each."""
         tail = (1 - level) / 2
-        low, high = np.nanquantile(self._draws(seed), [tail, 1 - tail], axis=0)
+        low, high = np.nanquantile(self._draws(), [tail, 1 - tail], axis=0)
         return low, high
 
-    def half_memory(self, level: float = LEVEL, seed: int = 0) -> HalfMemory:
+    def half_memory(self) -> HalfMemory:
         """Return the half-memory length and its interval."""
         steps = half_length(self.lags, self.above_chance)
         if steps is None:
             return HalfMemory(None, None, None, censored=False)
-        drawn = [
-            half_length(self.lags, _above(values, self.chance, self.chance_high)) or 0.0 for values in self._draws(seed)
-        ]
-        tail = (1 - level) / 2
+        drawn = [half_length(self.lags, _above(one, self.chance, self.chance_high)) or 0.0 for one in self._draws()]
+        tail = (1 - LEVEL) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return HalfMemory(steps, float(low), float(high), censored=bool(steps >= self.lags[-1]))
 
     def line(self, points: int = 24) -> tuple[np.ndarray, np.ndarray]:
-        """Return delays and values of the curve also between those measured, as the half-memory length takes it.
+        """Return delays and values of the interpolated curve, on which the half-memory length is defined.
 
-        Above chance by a at one delay and by b at the next, it is above it by ``a^(1 - s) b^s`` a share s of the way
-        on. Where one of the two is not above chance there is no such way: the curve falls right behind the last delay
-        that is, and rises right before the first. Half of its peak is left where the half-memory length says.
-
-        Args:
-            points: from one delay to the next.
+        With a above chance at one delay and b at the next, it is ``a^(1 - s) b^s`` above chance at a share s of the
+        way. If one of the two is not above chance, the curve is a step: it drops right after the last delay that is,
+        and rises right before the first.
         """
         values, above = self.values, self.above_chance
         shares = np.linspace(0, 1, points + 1)[1:]
@@ -122,22 +117,22 @@ class MemoryCurve:
         return np.concatenate(lags).astype(float), np.concatenate(found)
 
     def half_level(self, steps: float) -> float:
-        """Return the value of the curve at its half-memory length: chance there, and half of the peak above it."""
+        """Return the value of the curve at its half-memory length: chance plus half of the peak above it."""
         chance = float(np.interp(steps, self.lags, self.chance))
         return chance + float(self.above_chance.max()) / 2
 
-    def _draws(self, seed: int) -> np.ndarray:
-        """Return the measure over sequences that are drawn with replacement, ``(DRAWS, K)``."""
+    def _draws(self) -> np.ndarray:
+        """Return the measure of bootstrap samples of the sequences, ``(DRAWS, K)``."""
         count = len(self.gains)
-        times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=DRAWS)
+        times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=DRAWS)
         return _ratio(times @ self.gains, times @ self.weights)
 
 
 def half_length(lags: np.ndarray, remembered: np.ndarray) -> float | None:
-    """Return the longest delay at which half of the peak is left; None if all is 0.
+    """Return the longest delay at which half of the peak is left; None if all values are 0.
 
-    Between delays the logarithm goes straight: with ``a`` at one delay and ``b`` at the next, half of the peak p is
-    left a share ``log(2 a / p) / log(a / b)`` of the way on.
+    The logarithm is interpolated linearly: with ``a`` at one delay and ``b`` at the next, half of the peak p is reached
+    at a share ``log(2 a / p) / log(a / b)`` of the way.
     """
     remembered = np.nan_to_num(remembered)
     half = remembered.max(initial=0.0) / 2
@@ -152,13 +147,13 @@ def half_length(lags: np.ndarray, remembered: np.ndarray) -> float | None:
 
 
 def default_lags(steps: int, most: int = 32) -> list[int]:
-    """Return delays from 0 to ``steps - 1``: all up to ``most``, else as many, closer together where they are short."""
+    """Return up to ``most`` delays from 0 to ``steps - 1``: all of them, or geometrically spaced."""
     if steps <= most:
         return list(range(steps))
     return sorted({round(lag) for lag in np.geomspace(1, steps, most + 8) - 1})
 
 
-# ---------------------------------------------------------------------- what is there
+# ---------------------------------------------------------------------- recall
 
 
 def recall(
@@ -167,35 +162,33 @@ def recall(
     lags: Sequence[int] | None = None,
     *,
     valid: Tensor | None = None,
-    ridge: float = 1e-6,
     shuffles: int = SHUFFLES,
     seed: int = 0,
 ) -> MemoryCurve:
-    """Return how well the input of ``k`` steps before is read off the state, by a linear readout for each delay.
+    """Return how well the input ``k`` steps before is predicted from the state, by a linear readout for each delay.
 
-    Half of the sequences, drawn by ``seed``, are for fitting, the others for the curve. It is ridge regression on
-    standardised states; of symbols on one column each, of which the largest is the answer.
+    The readouts are fitted on half of the sequences, drawn with ``seed``, and scored on the others. They are ridge
+    regressions on standardised states; for symbols, on one-hot targets, of which the largest is the prediction.
 
     Args:
-        states: ``(B, T, D)``, such as the outputs of a backbone, or h and c of a layer side by side.
-        items: what is to be recalled, ``(B, T)`` integer symbols, or ``(B, T)`` or ``(B, T, F)`` numbers.
+        states: ``(B, T, D)``, such as the outputs of a backbone, or h and c of a layer concatenated.
+        items: to recall, ``(B, T)`` integer symbols, or ``(B, T)`` or ``(B, T, F)`` numbers.
         lags: delays, in steps; None: ``default_lags`` of half of T.
-        valid: ``(B, T)`` bool, steps that count; None: all. Leave out first steps where states still rise from zero, as
-            what they have in common with the time is no memory.
-        ridge: penalty on the weights, as a share of the states' variance. Below it, a memory that is exact but as faint
-            as that is no memory.
-        shuffles: how often the sequences are shuffled to see what chance gives.
-        seed: of the split into halves and of the shuffles that say what chance gives.
+        valid: ``(B, T)`` bool, steps to use; None: all. Exclude first steps in which states still rise from zero, as
+            their correlation with time is not memory.
+
+        shuffles: number of shuffles of the sequences to estimate chance.
+        seed: of the split into halves and of the shuffles.
 
     Raises:
-        ValueError: there are fewer than 4 sequences, or a delay is longer than all of them.
+        ValueError: fewer than 4 sequences, or a delay that is too long.
     """
     rows, steps, _ = states.shape
     delays = sorted(default_lags(steps // 2) if lags is None else lags)
     if rows < 4:
-        raise ValueError(f"recall is measured on sequences that it was not fitted on: give 4 or more, not {rows}")
+        raise ValueError(f"recall needs at least 4 sequences, half of them for fitting, got {rows}")
     if delays[0] < 0 or delays[-1] >= steps:
-        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {steps} steps")
+        raise ValueError(f"delays must be from 0 to {steps - 1} in sequences of {steps} steps, got {delays}")
     symbols = not items.is_floating_point()
     targets = (torch.nn.functional.one_hot(items.long()) if symbols else items).double().reshape(rows, steps, -1)
     counts = torch.ones(rows, steps, dtype=torch.bool, device=states.device) if valid is None else valid
@@ -204,44 +197,42 @@ def recall(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(rows, generator=generator).to(states.device)
     fitting, testing = order[: rows // 2], order[rows // 2 :]
-    probe = LinearReadouts(states, used, fitting, testing, ridge)
+    probe = LinearReadouts(states, used, fitting, testing, RIDGE)
     gains, weights = probe.scores(targets, delays, symbols)
     shuffled = []
-    for _ in range(shuffles):  # the sequences of others in the place of their own
+    for _ in range(shuffles):  # each sequence gets the targets of another one
         fake = targets.clone()
         for part in (fitting, testing):
             fake[part] = targets[part[torch.randperm(len(part), generator=generator).to(part.device)]]
         shuffled.append(_ratio(*(part.sum(0) for part in probe.scores(fake, delays, symbols))))
     chance = majority_scores(targets, used, fitting, testing, delays) if symbols else np.zeros(len(delays))
-    above = np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)
-    return MemoryCurve(
-        "accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, max(0.0, float(above))
-    )
+    above = max(0.0, float(np.quantile((np.stack(shuffled) - chance).max(1), LEVEL)))
+    return MemoryCurve("accuracy" if symbols else "R^2", np.array(delays), gains, weights, chance, above)
 
 
 def prediction_recall(
     predicted: Tensor, items: Tensor, lags: Sequence[int], *, valid: Tensor | None = None, seed: int = 0
 ) -> MemoryCurve:
-    """Return how often the prediction at t is the symbol of t - k, over all sequences.
+    """Return how often the prediction at t is the symbol at t - k, over all sequences.
 
-    Chance is what the predictions have in common with the symbols of other sequences.
+    Chance is the agreement of the predictions with the symbols of other sequences.
 
     Args:
-        predicted: ``(B, T)``, integer symbols, such as the likeliest of a model's output at each step.
-        items: ``(B, T)``, the symbols that were read.
+        predicted: ``(B, T)``, integer symbols, such as the most likely one at each step.
+        items: ``(B, T)``, the input symbols.
         lags: delays, in steps.
         valid: ``(B, T)`` bool, steps whose predictions count; None: all.
-        seed: of the shuffles that say what chance gives.
+        seed: of the shuffles to estimate chance.
 
     Raises:
-        ValueError: there are fewer than 2 sequences, or a delay is longer than all of them.
+        ValueError: fewer than 2 sequences, or a delay that is too long.
     """
     rows, steps = items.shape
     delays = sorted(lags)
     if rows < 2:
-        raise ValueError("chance is measured by the symbols of other sequences: give 2 or more")
+        raise ValueError("at least 2 sequences are needed, as chance is estimated from the symbols of others")
     if delays[0] < 0 or delays[-1] >= steps:
-        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {steps} steps")
+        raise ValueError(f"delays must be from 0 to {steps - 1} in sequences of {steps} steps, got {delays}")
     counts = torch.ones_like(items, dtype=torch.bool) if valid is None else valid
 
     def scores(symbols: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -264,7 +255,7 @@ def prediction_recall(
     return MemoryCurve("accuracy", np.array(delays), *scores(items), chance, max(0.0, above))
 
 
-# ---------------------------------------------------------------------- what is used
+# ---------------------------------------------------------------------- influence
 
 
 @torch.no_grad()
@@ -278,9 +269,9 @@ def influence(
     replacements: int = 1,
     seed: int = 0,
 ) -> MemoryCurve:
-    """Return by how much the last prediction changes where the input of ``k`` steps before it is replaced.
+    """Return how much the last prediction changes when the input ``k`` steps before it is replaced.
 
-    The replacement is what another sequence has at that step, so that it stays one that occurs there.
+    The replacement is the input of another sequence at that step, which keeps the marginal distribution.
 
     Args:
         predict: from inputs to the prediction after each sequence's last step, ``(B, ...)``: logits, or numbers.
@@ -288,20 +279,20 @@ def influence(
         lags: delays, counted from each sequence's last step, 0; None: ``default_lags`` of T.
         divergence: between two predictions, ``(B, ...)`` each, to ``(B,)``; None: ``categorical_divergence``.
         lengths: valid steps of each row, ``(B,)``; None: all.
-        replacements: other sequences to take from, one after the other.
-        seed: which these are.
+        replacements: number of other sequences to take each step from.
+        seed: of their choice.
 
     Raises:
-        ValueError: there are fewer than 2 sequences, or a delay is longer than all of them.
+        ValueError: fewer than 2 sequences, or a delay that is too long.
     """
     rows, steps = inputs.shape[:2]
     stops = torch.full((rows,), steps, device=inputs.device) if lengths is None else lengths.to(inputs.device)
     longest = int(stops.max())
     delays = sorted(default_lags(longest) if lags is None else lags)
     if rows < 2:
-        raise ValueError("a step is replaced by that of another sequence: give 2 or more")
+        raise ValueError("at least 2 sequences are needed, as a step is replaced by that of another one")
     if delays[0] < 0 or delays[-1] >= longest:
-        raise ValueError(f"a delay of {delays[-1]} does not lie within sequences of {longest} steps")
+        raise ValueError(f"delays must be from 0 to {longest - 1} in sequences of {longest} steps, got {delays}")
     compare = categorical_divergence if divergence is None else divergence
     before = predict(inputs)
     generator, each = torch.Generator().manual_seed(seed), torch.arange(rows, device=inputs.device)
@@ -322,15 +313,15 @@ def influence(
 
 
 def categorical_divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Return KL(before || after) of distributions over classes by their logits ``(B, V)``, nats, ``(B,)``."""
+    """Return KL(before || after) of categorical distributions given by logits ``(B, V)``, nats, ``(B,)``."""
     first, second = before.double().log_softmax(-1), after.double().log_softmax(-1)
     return (first.exp() * (first - second)).sum(-1)
 
 
 def point_divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Return |before - after|^2 / 2, ``(B,)``: KL of normal distributions of variance 1 about two predictions.
+    """Return |before - after|^2 / 2, ``(B,)``: KL of normal distributions of variance 1 around two predictions.
 
-    For values in units of the training split's standard deviation, as models give them.
+    Values are in units of the training split's standard deviation, as in models' outputs.
     """
     return (before.double() - after.double()).square().reshape(len(before), -1).sum(-1) / 2
 
@@ -343,19 +334,20 @@ def gaussian_divergence(before: Tensor, after: Tensor) -> Tensor:
 
 
 def divergence_in_words(divergence: Divergence | None) -> str:
-    """Return what a divergence is, as a caption says it."""
-    said = {
-        None: "that of the probabilities of the classes, before and after",
-        categorical_divergence: "that of the probabilities of the classes, before and after",
-        point_divergence: "half of the squared distance between the prediction before and after, summed over all its "
-        "numbers: that of two normal distributions of variance 1 about them",
-        gaussian_divergence: "that of the predicted normal distributions, before and after, summed over all numbers",
-    }
-    return said.get(divergence, "the one that was given")
+    """Return the description of a divergence for a caption."""
+    classes = "KL divergence between the class probabilities before and after"
+    return {
+        None: classes,
+        categorical_divergence: classes,
+        point_divergence: "half of the squared distance between the predictions before and after, summed over their "
+        "values (KL divergence of normal distributions of variance 1)",
+        gaussian_divergence: "KL divergence between the predicted normal distributions before and after, summed over "
+        "all values",
+    }.get(divergence, "the given divergence")
 
 
 def _derangement(rows: int, generator: torch.Generator) -> Tensor:
-    """Return an order of the rows in which none stands at its own place."""
+    """Return a random permutation of the rows without fixed points."""
     order = torch.randperm(rows, generator=generator)
     result = torch.empty_like(order)
     result[order] = order.roll(1)

@@ -1,4 +1,4 @@
-"""Linear readouts of states, for the curve of what can be recalled from them."""
+"""Linear readouts of states, for the recall curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class LinearReadouts:
-    """Linear readouts of the same states for any targets: the normal equations are factorised once."""
+    """Linear readouts of the same states for any targets; the normal equations are factorised once."""
 
     def __init__(self, states: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, ridge: float) -> None:
         self.used, self.fitting, self.testing = used, fitting, testing
@@ -28,16 +28,16 @@ class LinearReadouts:
         gains, weights = [], []
         count = self.used[self.testing].double()
         for lag in delays:
-            moved = torch.roll(targets, lag, dims=1)  # the steps where it would wrap are not used
+            moved = torch.roll(targets, lag, dims=1)  # the steps that wrap around are not used
             known = moved[self.fitting][self.used[self.fitting]]
             offset = known.mean(0)
             readout = torch.cholesky_solve(self.design.T @ (known - offset), self.factor)
-            told, truth = self.states[self.testing] @ readout + offset, moved[self.testing]
+            read, truth = self.states[self.testing] @ readout + offset, moved[self.testing]
             if symbols:
-                gain, weight = (told.argmax(-1) == truth.argmax(-1)).double() * count, count
+                gain, weight = (read.argmax(-1) == truth.argmax(-1)).double() * count, count
             else:
                 spread = (truth - offset).square().sum(-1) * count
-                gain, weight = spread - (truth - told).square().sum(-1) * count, spread
+                gain, weight = spread - (truth - read).square().sum(-1) * count, spread
             gains.append(gain.sum(1))
             weights.append(weight.sum(1))
         return torch.stack(gains, 1).cpu().numpy(), torch.stack(weights, 1).cpu().numpy()
@@ -46,7 +46,7 @@ class LinearReadouts:
 def majority_scores(
     targets: Tensor, used: Tensor, fitting: Tensor, testing: Tensor, delays: Sequence[int]
 ) -> np.ndarray:
-    """Return how often the commonest symbol of the fitting sequences is right on the others, at each delay."""
+    """Return the accuracy of the fitting sequences' most frequent symbol on the others, at each delay."""
     found = []
     for lag in delays:
         moved = torch.roll(targets, lag, dims=1)

@@ -1,8 +1,8 @@
-"""Which inputs a forecast can see: the Jacobian of every step to come with respect to every step that was read.
+"""Which inputs a forecast can see: the Jacobian of every forecast step with respect to every input step.
 
-A forecasting head that slices the last outputs of a recurrent network hides the newest inputs from its first steps: the
-output from which step j is read was computed before they came. And a window that is cut wrongly shows what is yet to
-be forecast. Both leave good-looking losses; here they are errors.
+A forecasting head that slices the last outputs of a recurrent network hides the newest inputs from its first steps, as
+the output from which step j is read was computed before them. A window that is cut incorrectly leaks the future. Both
+can have good losses; here they are errors.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ class ReceptiveFieldError(ValueError):
 class ReceptiveField:
     """How strongly each step of a forecast depends on each step of the input.
 
-    ``strength (horizon, S)`` is the largest |derivative| over sequences and features; a step that is not seen has
-    exactly 0. The first ``known`` of the S steps are those that have been read at the time of the forecast, the others
-    are the future.
+    ``strength (horizon, S)`` is the largest |derivative| over sequences and features, exactly 0 for an unseen step.
+    The first ``known`` of the S steps are known at the time of the forecast, the others are the future.
     """
 
     strength: Tensor
@@ -40,7 +39,7 @@ class ReceptiveField:
 
     @property
     def mask(self) -> Tensor:
-        """Which input each step sees, ``(horizon, S)`` bool."""
+        """Inputs that each step sees, ``(horizon, S)`` bool."""
         return self.strength > 0
 
     @property
@@ -50,14 +49,14 @@ class ReceptiveField:
 
     @property
     def leaking(self) -> list[tuple[int, int]]:
-        """Pairs of a step of the forecast and a step of the future that it sees, both from 1."""
+        """Pairs of a forecast step and a future step that it sees, both from 1."""
         return [(row + 1, step + 1) for row, step in torch.nonzero(self.mask[:, self.known :]).tolist()]
 
     def check(self) -> None:
-        """Do nothing where all is well.
+        """Check the field.
 
         Raises:
-            ReceptiveFieldError: names the steps that do not see the newest input, and those that see the future.
+            ReceptiveFieldError: lists the steps that do not see the newest input, and those that see the future.
         """
         problems = []
         if self.blind:
@@ -66,13 +65,13 @@ class ReceptiveField:
             problems.append(
                 f"forecast steps {_listed(self.blind)} of {len(self.strength)} do not see the newest input, step "
                 f"{self.known} (the newest that step {self.blind[0]} sees is {newest}): "
-                "read the whole horizon off the state after the last step"
+                "compute the entire horizon from the state after the last step"
             )
         if self.leaking:
             steps = sorted({step for step, _ in self.leaking})
             row, ahead = self.leaking[0]
             problems.append(
-                f"forecast steps {_listed(steps)} see the future: step {row} depends on what comes {ahead} "
+                f"forecast steps {_listed(steps)} see the future: step {row} depends on the value {ahead} "
                 f"step{'s' if ahead > 1 else ''} after the newest input"
             )
         if problems:
@@ -82,13 +81,13 @@ class ReceptiveField:
 def receptive_field(forecast: Callable[[Tensor], Tensor], inputs: Tensor, known: int | None = None) -> ReceptiveField:
     """Return the receptive field of any differentiable forecast.
 
-    Each step is differentiated along a random direction over what it forecasts, so that no two of its numbers cancel.
+    Each step is differentiated along a random direction over its outputs, so that they do not cancel.
 
     Args:
-        forecast: from ``(N, S, F)`` to ``(N, horizon, ...)``, each sequence by itself. Double precision keeps a
-            derivative that has passed hundreds of steps from becoming 0.
+        forecast: from ``(N, S, F)`` to ``(N, horizon, ...)``, each sequence independently. Use double precision, in
+            which derivatives through hundreds of steps do not underflow.
         inputs: some sequences ``(B, S, F)``.
-        known: how many of the S steps have been read at the time of the forecast; None: all.
+        known: number of the S steps that are known at the time of the forecast; None: all.
     """
     with torch.no_grad():
         horizon = forecast(inputs[:1]).shape[1]
@@ -104,17 +103,17 @@ def receptive_field(forecast: Callable[[Tensor], Tensor], inputs: Tensor, known:
 
 
 def head_field(model: SequenceModel, windows: Tensor) -> ReceptiveField | None:
-    """Return what each step of a forecast sees of the *normalised* window, through embedding, backbone and head.
+    """Return the receptive field in the *normalised* window, through embedding, backbone and head.
 
-    A window that is normalised by its last value brings that value into every step, whatever the head is. So the
-    derivative is taken behind the normalisation, where the network must see it itself.
+    Normalisation by the last value makes every step depend on that value, whatever the head does. So the derivative is
+    taken after the normalisation.
 
     Args:
-        model: it is run in double precision and without dropout, and left as it was.
-        windows: ``(B, window, C + F)``, scaled as batches are.
+        model: run in double precision and without dropout, and restored afterwards.
+        windows: ``(B, window, C + F)``, scaled as in batches.
 
     Returns:
-        The field; None where the model forecasts nothing.
+        The field; None if the model is not a forecaster.
     """
     with _in_double(model):
         found = model.inspector.behind_normalisation(windows.double())
@@ -122,26 +121,26 @@ def head_field(model: SequenceModel, windows: Tensor) -> ReceptiveField | None:
 
 
 def data_field(model: nn.Module, samples: WindowSamples, count: int = 4) -> ReceptiveField:
-    """Return what a forecast sees of the *series*, from the first row of a window to the last that is forecast.
+    """Return the receptive field in the *series*, from the first row of a window to the end of the horizon.
 
-    The derivative goes through the batches that the data makes: where one shows values that are yet to come, it tells.
-    Covariates that are known ahead are no part of it.
+    The derivative passes through the construction of batches, and so reveals leakage there. Covariates that are known
+    in advance are excluded.
 
     Args:
-        model: a forecaster; it is run in double precision and without dropout, and left as it was.
+        model: a forecaster; run in double precision and without dropout, and restored afterwards.
         samples: such as ``data.prepared.splits["val"]``.
-        count: windows to look at, spread over the samples.
+        count: number of windows, evenly spaced over the samples.
     """
     chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples)), device=samples.starts.device).long()
     span = torch.arange(-samples.window, samples.horizon, device=samples.starts.device)
     rows = samples.starts[chosen].unsqueeze(1) + span
 
     def forecast(series: Tensor) -> Tensor:
-        """Forecast from stretches of series ``(N, window + horizon, C)``, each put in its own place."""
+        """Forecast from segments ``(N, window + horizon, C)``, each inserted at its place in the series."""
         results = []
-        for number, stretch in enumerate(series):
+        for number, segment in enumerate(series):
             where = rows[number % len(chosen)]
-            values = samples.values.double().index_put((where,), stretch)
+            values = samples.values.double().index_put((where,), segment)
             covariates = None if samples.covariates is None else samples.covariates.double()
             moved = type(samples)(values, samples.starts, samples.window, samples.horizon, covariates)
             results.append(model(moved.batch(chosen[number % len(chosen)].view(1)).inputs))
@@ -152,16 +151,16 @@ def data_field(model: nn.Module, samples: WindowSamples, count: int = 4) -> Rece
 
 
 def check_forecaster(model: SequenceModel, samples: WindowSamples, count: int = 4) -> ReceptiveField:
-    """Return the field of the head, having checked that every step sees the newest input and none sees the future.
+    """Check that every step sees the newest input and none sees the future, and return the field of the head.
 
     Raises:
-        ReceptiveFieldError: it is not so.
-        ValueError: the model forecasts nothing.
+        ReceptiveFieldError: the check fails.
+        ValueError: the model is not a forecaster.
     """
     chosen = torch.linspace(0, len(samples) - 1, min(count, len(samples)), device=samples.starts.device).long()
     field = head_field(model, samples.batch(chosen).inputs)
     if field is None:
-        raise ValueError(f"a {type(model).__name__} forecasts nothing")
+        raise ValueError(f"{type(model).__name__} is not a forecaster")
     field.check()
     data_field(model, samples, count).check()
     return field
@@ -169,7 +168,7 @@ def check_forecaster(model: SequenceModel, samples: WindowSamples, count: int = 
 
 @contextmanager
 def _in_double(model: nn.Module) -> Iterator[None]:
-    """Have a model in double precision and evaluation mode; weights and modes come back as they were, to the bit."""
+    """Put a model into double precision and evaluation mode; weights and modes are restored exactly."""
     kept = [parameter.data for parameter in model.parameters()]
     for parameter in model.parameters():
         parameter.data = parameter.data.double()

@@ -1,8 +1,8 @@
 """All gates and states of a recurrent network, layer by layer and in both directions, at the speed of the fast kernel.
 
-torch's kernels return the hidden states alone. That is enough: a layer's outputs are every h_{t-1}, and with these at
-hand the arguments of all gates at all steps are one sum of two products. Only an LSTM's cell state is left to be
-scanned, one operation a step (``transparent.lstm.retrace``).
+torch's kernels return only the hidden states. That is enough: a layer's outputs are every h_{t-1}, from which the
+arguments of all gates at all steps are one sum of two products. Only an LSTM's cell state needs a scan, one operation
+per step (``transparent.lstm.retrace``).
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from cellstate.backbone.contract import Backbone, State, check_inputs
 from cellstate.backbone.padding import Padding, length_range
 from cellstate.backbone.recurrent import Recurrent
 from cellstate.backbone.transparent import Transparent, fast, gru, lstm, rnn
-from cellstate.inspection.analysis import own
+from cellstate.inspection.analysis import custom
 
 Direction = Literal["forward", "backward"]
-Kind = Literal["lstm", "gru", "rnn", "own"]  # "own": a backbone of the user's, of which the states alone are known
+Kind = Literal["lstm", "gru", "rnn", "custom"]  # "custom": a user-defined backbone, of which only states are known
 GATES = {
     "lstm": {"forget": "f", "input": "i", "output": "o", "candidate": "c"},
     "gru": {"reset": "r", "update": "z", "candidate": "n"},
     "rnn": {},
-    "own": {},
+    "custom": {},
 }
-KEEPING = {"lstm": "forget", "gru": "update"}  # the gate that says how much of the state stays
+KEEPING = {"lstm": "forget", "gru": "update"}  # the gate that multiplies the previous state
 
 
 @dataclass(frozen=True)
 class LayerStates:
-    """What one layer went through in one direction.
+    """The states and gates of one layer in one direction.
 
-    ``trace`` holds it in the order in which the layer reads, time first; the tensors below are ``(B, T, H)``, in the
-    order of the inputs, and zero on padding: index t is input step t also where the layer reads from the end, so that
-    its state at t has read steps t ... T - 1.
+    ``trace`` is in the order in which the layer reads, time first. The properties are ``(B, T, H)`` in the order of the
+    inputs, and zero on padding: index t is input step t also for a backward layer, whose state at t has read steps
+    t ... T - 1.
     """
 
     layer: int  # from 0, the lowest
     direction: Direction
     kind: Kind
     inputs: Tensor  # (T, B, F) in reading order
-    trace: Any  # lstm.Trace, gru.Trace, rnn.Trace or own.Trace
-    weights: Any  # Stacked, of the same module; or own.Own
+    trace: Any  # lstm.Trace, gru.Trace, rnn.Trace or custom.Trace
+    weights: Any  # Stacked, of the same module; or custom.Custom
     padding: Padding | None
     nonlinearity: Literal["tanh", "relu"] = "tanh"  # of a simple recurrent network
 
@@ -57,8 +57,8 @@ class LayerStates:
 
     @property
     def network(self) -> str:
-        """``LSTM``, ``GRU``, ``RNN``, or the name of the user's own class."""
-        return type(self.weights.network).__name__ if self.kind == "own" else self.kind.upper()
+        """``LSTM``, ``GRU``, ``RNN``, or the name of a user-defined class."""
+        return type(self.weights.network).__name__ if self.kind == "custom" else self.kind.upper()
 
     @property
     def h(self) -> Tensor:
@@ -67,30 +67,30 @@ class LayerStates:
 
     @property
     def c(self) -> Tensor | None:
-        """Cell states after each step; None where the network has none."""
+        """Cell states after each step; None if the network has none."""
         return self.in_time(self.trace.cell[1:]) if self.kind == "lstm" else None
 
     @property
     def gates(self) -> dict[str, Tensor]:
-        """Gate -> values: ``forget input output candidate``, ``reset update candidate``, or none."""
+        """Gate -> values: ``forget input output candidate``, ``reset update candidate``, or empty."""
         return {name: self.in_time(self.trace.gate(letter)) for name, letter in GATES[self.kind].items()}
 
     @property
     def keeping(self) -> Tensor | None:
-        """How much of the state stays at each step: the forget gate, or the update gate; None where there is none."""
+        """Factor of the previous state at each step: the forget gate or the update gate; None if there is none."""
         name = KEEPING.get(self.kind)
         return None if name is None else self.in_time(self.trace.gate(GATES[self.kind][name]))
 
     @property
     def valid(self) -> Tensor:
-        """Steps that are none of padding, ``(B, T)`` bool."""
+        """Steps that are not padding, ``(B, T)`` bool."""
         if self.padding is None:
             return torch.ones(self.inputs.shape[1::-1], dtype=torch.bool, device=self.inputs.device)
         return ~self.padding.mask
 
     @property
     def mask(self) -> Tensor | None:
-        """Padding ``(T, B)``, as the equations take it; None where there is none."""
+        """Padding ``(T, B)``, in the layout of the equations; None if there is none."""
         return None if self.padding is None else self.padding.mask.t()
 
     def in_time(self, sequence: Tensor) -> Tensor:
@@ -101,27 +101,27 @@ class LayerStates:
         return reversed_in_time(rows, self.padding) if self.direction == "backward" else rows
 
     def in_reading_order(self, rows: Tensor) -> Tensor:
-        """Return ``(B, T, D)`` in the order of the inputs as ``(T, B, D)`` in that in which the layer reads."""
+        """Return ``(B, T, D)`` in the order of the inputs as ``(T, B, D)`` in reading order."""
         if self.direction == "backward":
             rows = reversed_in_time(rows, self.padding)
         return rows.transpose(0, 1)
 
     def named(self) -> dict[str, Tensor]:
-        """Return ``h``, ``c`` where there is one, and the gates by name."""
+        """Return ``h``, ``c`` if there is one, and the gates by name."""
         cell = {} if self.c is None else {"c": self.c}
         return {"h": self.h, **cell, **self.gates}
 
 
 @dataclass(frozen=True)
 class States:
-    """What all layers and directions of a network went through."""
+    """The states and gates of all layers and directions of a network."""
 
     layers: tuple[LayerStates, ...]  # from bottom to top, forward before backward
     outputs: Tensor  # (B, T, D), of the network; zero on padding
 
     @property
     def valid(self) -> Tensor:
-        """Steps that are none of padding, ``(B, T)`` bool."""
+        """Steps that are not padding, ``(B, T)`` bool."""
         return self.layers[0].valid
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -135,21 +135,21 @@ def open_states(
     network: nn.Module, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None,
     outputs: Tensor | None = None,
 ) -> States:  # fmt: skip
-    """Run a network without dropout and return everything that it went through.
+    """Run a network without dropout and return all its states and gates.
 
     Args:
-        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, or a backbone; the outputs of a backbone of the user's own
-            must be the hidden states of its top layer.
-        inputs: ``(B, T, F)``; batch first also where the ``nn`` module is not.
-        state: where it starts, tensors ``(layers * directions, B, H)``; None: zeros.
+        network: an ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``, or a backbone; the outputs of a user-defined backbone must
+            be the hidden states of its top layer.
+        inputs: ``(B, T, F)``, batch first also if the ``nn`` module is not.
+        state: initial state, tensors ``(layers * directions, B, H)``; None: zeros.
         lengths: valid steps of each row, ``(B,)``; None: all.
-        outputs: what the network gave for these, ``(B, T, D)``, if it is at hand: the upper layer is not run again.
+        outputs: of the network for these inputs, ``(B, T, D)``, if known; the top layer is then not run again.
 
     Raises:
-        ValueError: the network is none of these, the inputs have another shape, or a length is impossible.
+        ValueError: an unsupported network, inputs of the wrong shape, or invalid lengths.
     """
     if isinstance(network, Backbone) and not isinstance(network, (Recurrent, Transparent)):
-        return _open_own(network, inputs, state, lengths)
+        return _open_custom(network, inputs, state, lengths)
     quick = network if isinstance(network, Recurrent) else fast(network)  # type: ignore[arg-type]
     check_inputs(inputs, quick.input_size)
     below, start, padding = _prepared(quick, inputs, state, lengths)
@@ -166,7 +166,7 @@ def open_states(
 def _prepared(
     network: Backbone, inputs: Tensor, state: State | None, lengths: Tensor | None
 ) -> tuple[Tensor, State, Padding | None]:
-    """Return inputs, with zeros on padding, and start as the weights are, and the padding, if there is any."""
+    """Return inputs (zero on padding) and initial state with the weights' dtype and device, and the padding, if any."""
     parameter = next(network.parameters())
     below = inputs.to(parameter)
     start = tuple(tensor.to(parameter) for tensor in state or network.initial_state(len(inputs)))
@@ -176,12 +176,12 @@ def _prepared(
     return padding.clear(below), start, padding
 
 
-def _open_own(network: Backbone, inputs: Tensor, state: State | None, lengths: Tensor | None) -> States:
-    """Return what a backbone of the user's own went through, as far as its contract tells."""
+def _open_custom(network: Backbone, inputs: Tensor, state: State | None, lengths: Tensor | None) -> States:
+    """Return the states of a user-defined backbone."""
     below, start, padding = _prepared(network, inputs, state, lengths)
-    whole = own.Own(network, start)
-    trace, outputs = own.trace_of(whole, below, lengths, padding)
-    return States((LayerStates(0, "forward", "own", below.transpose(0, 1), trace, whole, padding),), outputs)
+    backbone = custom.Custom(network, start)
+    trace, outputs = custom.trace_of(backbone, below, lengths, padding)
+    return States((LayerStates(0, "forward", "custom", below.transpose(0, 1), trace, backbone, padding),), outputs)
 
 
 def _open_direction(
@@ -193,7 +193,7 @@ def _open_direction(
     padding: Padding | None,
     outputs: Tensor | None,
 ) -> LayerStates:
-    """Return what one layer went through in one direction, from what it read, ``(B, T, F)``, in the order of time."""
+    """Return the states of one layer in one direction, from its inputs ``(B, T, F)`` in the order of time."""
     number = depth * quick.directions + way
     weights = [weight.detach() for weight in quick.network.all_weights[number]]
     first = tuple(tensor[number] for tensor in start)
@@ -226,5 +226,5 @@ def _kernel(network: nn.RNNBase, sequence: Tensor, start: State, weights: Sequen
 
 
 def reversed_in_time(rows: Tensor, padding: Padding | None) -> Tensor:
-    """Return ``(B, T, D)`` with the valid steps of each row in opposite order."""
+    """Return ``(B, T, D)`` with the valid steps of each row reversed."""
     return rows.flip(1) if padding is None else padding.reverse(rows)

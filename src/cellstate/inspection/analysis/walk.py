@@ -1,4 +1,4 @@
-"""A walk through one sequence: at every step what a few units did, gate by gate, in numbers that can be followed."""
+"""A walk through one sequence: the gates and states of a few units at every step, as numbers."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from cellstate.inspection.analysis.states import GATES, LayerStates
 
 @dataclass(frozen=True)
 class UnitStep:
-    """What one unit did at one step."""
+    """Gates and states of one unit at one step."""
 
     unit: int
-    gates: dict[str, float]  # forget, input, output, candidate, or reset, update, candidate; nothing of a simple RNN
-    cell_before: float | None  # None where there is no cell state
+    gates: dict[str, float]  # forget, input, output, candidate, or reset, update, candidate; empty for a simple RNN
+    cell_before: float | None  # None without cell state
     cell: float | None
     hidden_before: float
     hidden: float
-    known: bool = True  # whether its equations are; of a backbone of the user's own they are not
+    known: bool = True  # whether the equations are known; not for a user-defined backbone
 
-    def equation(self, digits: int = 3) -> str:
-        """Return how its state came about, in numbers."""
-        at = {name: factor(value, digits) for name, value in self.gates.items()}
-        h = signed(self.hidden, digits)
+    def equation(self) -> str:
+        """Return the equation of its state, in numbers."""
+        at = {name: factor(value) for name, value in self.gates.items()}
+        h = signed(self.hidden)
         if self.cell is not None and self.cell_before is not None:
-            c, kept = signed(self.cell, digits), factor(self.cell_before, digits)
+            c, kept = signed(self.cell), factor(self.cell_before)
             return (
                 f"c = f·c + i·g = {at['forget']}·{kept} + {at['input']}·{at['candidate']} = {c}, "
                 f"h = o·tanh(c) = {at['output']}·tanh({c}) = {h}"
             )
         if self.gates:
-            rest, before = factor(1 - self.gates["update"], digits), factor(self.hidden_before, digits)
+            rest, before = factor(1 - self.gates["update"]), factor(self.hidden_before)
             return f"h = z·h + (1−z)·n = {at['update']}·{before} + {rest}·{at['candidate']} = {h}"
         return f"h = φ(W x + U h + b) = {h}" if self.known else f"h = {h}"
 
@@ -46,30 +46,30 @@ class Walk:
     layer: LayerStates
     row: int
     units: tuple[int, ...]
-    steps: tuple[tuple[int, tuple[UnitStep, ...]], ...]  # number of the step in the sequence, from 0, and the units
+    steps: tuple[tuple[int, tuple[UnitStep, ...]], ...]  # index of the step in the sequence, and the units
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The gates, by their letters in the equations."""
+        """Letters of the gates in the equations."""
         return tuple("g" if letter == "c" else letter for letter in GATES[self.layer.kind].values())
 
 
 def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:
-    """Return what some units of one layer did at every valid step of one sequence.
+    """Return the gates and states of some units of one layer at every valid step of one sequence.
 
     Args:
-        layer: one layer and direction of ``open_states``.
-        row: which sequence.
-        units: which units, in the order in which to show them.
+        layer: one layer and direction from ``open_states``.
+        row: index of the sequence.
+        units: indices of the units, in the order of display.
 
     Raises:
-        ValueError: there is no such sequence or unit.
+        ValueError: an index out of range.
     """
     rows, size = layer.h.shape[0], layer.h.shape[-1]
     if not 0 <= row < rows:
-        raise ValueError(f"there is no sequence {row}: there are {rows}, from 0")
-    if strange := [unit for unit in units if not 0 <= unit < size]:
-        raise ValueError(f"there is no unit {strange[0]}: the layer has {size}, from 0")
+        raise ValueError(f"sequence {row} is out of range: expected 0 to {rows - 1}")
+    if wrong := [unit for unit in units if not 0 <= unit < size]:
+        raise ValueError(f"unit {wrong[0]} is out of range: expected 0 to {size - 1}")
     stop = int(layer.valid[row].sum())
     chosen = list(units)
     gates = {name: gate[row][:, chosen] for name, gate in layer.gates.items()}
@@ -90,7 +90,7 @@ def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:
                         cell=None if cell is None else float(cell[step, at]),
                         hidden_before=float(before[at]),
                         hidden=float(hidden[step, at]),
-                        known=layer.kind != "own",
+                        known=layer.kind != "custom",
                     )
                     for at, unit in enumerate(chosen)
                 ),
@@ -101,20 +101,20 @@ def walk_through(layer: LayerStates, row: int, units: Sequence[int]) -> Walk:
 
 
 def units_that_matter(layer: LayerStates, flow: LayerFlow, row: int, count: int) -> list[int]:
-    """Return the units on which the loss depends most in one sequence: largest sum over t of |dL/dh_t h_t|."""
+    """Return the units with the largest effect on the loss in one sequence, by the sum over t of |dL/dh_t h_t|."""
     weight = (flow.hidden[row] * layer.h[row]).abs().double().sum(0)
-    if not weight.any():  # a loss that is at its least already: those that move most
+    if not weight.any():  # zero gradient, at the minimum of the loss: rank by variation instead
         weight = layer.h[row].double().std(0, correction=0)
     return torch.argsort(weight, descending=True, stable=True)[:count].tolist()
 
 
-def signed(value: float, digits: int) -> str:
-    """Return a number with so many digits and a minus sign that is one; never a negative zero."""
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with so many decimals and a proper minus sign, without negative zero."""
     text = f"{value:.{digits}f}"
     return (text[1:] if text.startswith("-") and float(text) == 0 else text).replace("-", "−")
 
 
-def factor(value: float, digits: int) -> str:
-    """Return a number as it stands in a product, a negative one in brackets."""
-    text = signed(value, digits)
+def factor(value: float) -> str:
+    """Return a number as a factor in a product, in brackets if negative."""
+    text = signed(value)
     return f"({text})" if text.startswith("−") else text

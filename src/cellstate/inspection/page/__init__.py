@@ -1,4 +1,4 @@
-"""The page of an opened network: gates and states through time, gradients, memory, and a walk step by step."""
+"""The page of an inspection: gates and states over time, gradients, memory, and a walk step by step."""
 
 from cellstate.inspection.page.page import write
 

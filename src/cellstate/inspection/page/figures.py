@@ -1,4 +1,4 @@
-"""Saturation, time constants and gradients of an opened network, as figures."""
+"""Figures of saturation, time constants and gradients."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cellstate.inspection.analysis import LayerFlow
+from cellstate.inspection.analysis.states import KEEPING
 from cellstate.inspection.result import Inspection
-from cellstate.inspection.spoken import LN10, power
+from cellstate.inspection.summary import LN10, power
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
 from cellstate.plotting.parts import Drawing
@@ -23,7 +24,7 @@ BELOW = 2.0  # decades below the lowest median down to which the carry path's ba
 
 
 def hue(theme: Theme, place: int) -> str:
-    """Return the hue of a layer, the same in all figures."""
+    """Return the colour of a layer, the same in all figures."""
     return theme.groups[place] if place < len(theme.groups) else theme.muted
 
 
@@ -31,14 +32,14 @@ def hue(theme: Theme, place: int) -> str:
 
 
 def saturation(found: Inspection) -> list[Drawing]:
-    """Return the shares of steps in which gates are shut and open."""
+    """Return the figure of the shares of steps in which gates are shut and open."""
     if not found.units[0].saturation:
         return []
     return [
         Drawing(
             "saturation",
             "Shut: below 0.1; open: above 0.9; over all units, steps and sequences. A gate that is always open or "
-            "always shut does nothing; one that is mostly between has not made up its mind.",
+            "always shut does not depend on the input.",
             lambda theme: draw_saturation(theme, found),
         )
     ]
@@ -60,11 +61,11 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
     axes.set_xlim(0, 1)
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
-    shut, held = theme.groups[0], theme.groups[1]
+    shut, open_ = theme.groups[0], theme.groups[1]
     for row, (_, low, high) in enumerate(bars):
         axes.barh(row, low, color=shut, height=0.62)
         axes.barh(row, 1 - low - high, left=low, color=theme.rule, height=0.62)
-        axes.barh(row, high, left=1 - high, color=held, height=0.62)
+        axes.barh(row, high, left=1 - high, color=open_, height=0.62)
         axes.text(1.02, row, f"{100 * low:.0f} / {100 * high:.0f} %", va="center_baseline", color=theme.muted,
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
@@ -72,20 +73,20 @@ def draw_saturation(theme: Theme, found: Inspection) -> Figure:
     axes.annotate("shut", (0, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
                   color=theme.text(shut), ha="left", va="bottom")  # fmt: skip
     axes.annotate("open", (1, 1), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points",
-                  color=theme.text(held), ha="right", va="bottom")  # fmt: skip
+                  color=theme.text(open_), ha="right", va="bottom")  # fmt: skip
     axes.set_xlabel(f"share of {found.steps}")
     return canvas.fit(figure)
 
 
 def time_constants(found: Inspection) -> list[Drawing]:
-    """Return for how long each unit keeps what it holds."""
+    """Return the figure of the time constants."""
     if found.units[0].time_constant is None:
         return []
     return [
         Drawing(
             "time_constants",
-            f"{found.named(found.steps).capitalize()} until exp(−1) = 37 % is left of what a unit holds, −1 / mean log "
-            f"of the gate that keeps, over all {found.steps} and sequences; units in order.",
+            f"{found.named(found.steps).capitalize()} until a unit's state has decayed to exp(−1) = 37 %: −1 / mean "
+            f"log of its {KEEPING[found.states.layers[0].kind]} gate over all {found.steps} and sequences; sorted.",
             lambda theme: draw_time_constants(theme, found),
         )
     ]
@@ -93,12 +94,7 @@ def time_constants(found: Inspection) -> list[Drawing]:
 
 def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     """Draw a curve for each layer and direction."""
-    figure = canvas.new_figure(
-        theme,
-        HEIGHT,
-        "Which units keep, and for how long",
-        f"time constant, {found.named(found.steps)}",
-    )
+    figure = canvas.new_figure(theme, HEIGHT, "Time constants of units", f"time constant, {found.named(found.steps)}")
     axes = canvas.single_axes(figure)
     curves = []
     for units in found.units:
@@ -109,11 +105,10 @@ def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
     ends = []
     for place, (units, curve) in enumerate(zip(found.units, curves, strict=True)):
         colour = hue(theme, place)
-        axes.plot(
-            np.arange(1, count + 1), curve, color=colour, marker="o" if count <= 40 else "", ms=3.5, clip_on=False
-        )
+        marker = "o" if count <= 40 else ""
+        axes.plot(np.arange(1, count + 1), curve, color=colour, marker=marker, ms=3.5, clip_on=False)
         ends.append(End(float(curve[-1]), units.name, theme.text(colour)))
-    canvas.whole_ticks(axes, 1, count, "units, those that keep longest first")
+    canvas.whole_ticks(axes, 1, count, "units, sorted")
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 
@@ -122,29 +117,27 @@ def draw_time_constants(theme: Theme, found: Inspection) -> Figure:
 
 
 def gradients(found: Inspection) -> list[Drawing]:
-    """Return the norms of dL/dh_t and dL/dc_t at every step and layer, and the carry path."""
+    """Return the figures of the norms of dL/dh_t and dL/dc_t, and of the carry path."""
     what = (
-        f"L is {found.loss}. Geometric mean over the sequences; {found.steps} are counted back from the last that "
+        f"L is {found.loss}. Geometric mean over the sequences; {found.steps} are counted back from the last one that "
         "the layer reads."
     )
     if any(flow.direction == "backward" for flow in found.flow.layers):
         what += (
-            f" A layer that reads from the end (reverse) reads the first {found.step} of the input last: it is its 0. "
-            "Where L depends on the input's last output alone, such a layer's gradient enters at the right end of the "
-            "figure and falls to the left."
+            f" A backward layer (reverse) reads the first {found.step} of the input last, so this is its 0. "
+            "If L depends only on the output at the last input step, the gradient of such a layer enters at the right "
+            "and decreases to the left."
         )
     shown = [
         Drawing(
             "gradient_h",
-            f"{what} A straight line down to the right is a gradient that vanishes exponentially, one up explodes.",
+            f"{what} A straight falling line is a gradient that vanishes exponentially, a rising one explodes.",
             lambda theme: draw_gradient(theme, found, "hidden"),
         )
     ]
     if found.flow.layers[0].cell is not None:
         shown.append(
-            Drawing(
-                "gradient_c", f"{what} What reaches a cell's state.", lambda theme: draw_gradient(theme, found, "cell")
-            )
+            Drawing("gradient_c", f"{what} At the cell states.", lambda theme: draw_gradient(theme, found, "cell"))
         )
     if found.flow.layers[0].carry is not None:
         state = "c" if found.kind == "lstm" else "h"
@@ -152,10 +145,9 @@ def gradients(found: Inspection) -> list[Drawing]:
         shown.append(
             Drawing(
                 "carry_path",
-                f"What of the gradient passes from the end to a step along the states {state} alone: the product of "
-                f"the gates {gate} after it, exp(sum of log {gate}). Lines: the units' median; bands: from a tenth "
-                "to nine tenths of them, cut off two decades below the lowest median; dotted: the unit that "
-                "carries most.",
+                f"Share of the gradient that passes from the end to a step directly along {state}: the product of "
+                f"the gates {gate} after it, exp(sum of log {gate}). Lines: median of the units; bands: 10 % to 90 % "
+                "quantiles, cut off two decades below the lowest median; dotted: the unit with the largest share.",
                 lambda theme: draw_carry(theme, found),
             )
         )
@@ -163,7 +155,7 @@ def gradients(found: Inspection) -> list[Drawing]:
 
 
 def back(flow: LayerFlow, values: np.ndarray) -> np.ndarray:
-    """Return values ``(B, T, ...)`` aligned by how many steps back the layer reads them from its last, NaN beyond."""
+    """Return values ``(B, T, ...)`` aligned by steps back from the last that the layer reads, padded with NaN."""
     valid = flow.valid.cpu().numpy()
     found = np.full_like(values, np.nan)
     for row, length in enumerate(valid.sum(1)):
@@ -173,7 +165,7 @@ def back(flow: LayerFlow, values: np.ndarray) -> np.ndarray:
 
 
 def mean_decades(flow: LayerFlow, part: str) -> np.ndarray:
-    """Return the mean of log10 of the norms, by steps back; NaN where nothing reaches."""
+    """Return the mean of log10 of the norms, by steps back; NaN where all norms are 0."""
     norms = flow.norms(part).cpu().numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = back(flow, np.log10(norms))
@@ -187,7 +179,7 @@ def mean_decades(flow: LayerFlow, part: str) -> np.ndarray:
 def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
     """Draw the norm of a gradient in each layer and direction, on a logarithmic axis."""
     letter = "h" if part == "hidden" else "c"
-    figure = canvas.new_figure(theme, HEIGHT, f"Gradient that reaches {letter} at each step", f"norm of dL/d{letter}")
+    figure = canvas.new_figure(theme, HEIGHT, f"Gradient at {letter} of each step", f"norm of dL/d{letter}")
     axes = canvas.single_axes(figure)
     curves = [mean_decades(flow, part) for flow in found.flow.layers]
     decades(axes, np.concatenate(curves))
@@ -196,9 +188,8 @@ def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
         colour, reached = hue(theme, place), np.flatnonzero(np.isfinite(curve))
         if not len(reached):
             continue
-        axes.plot(
-            np.arange(len(curve)), curve, color=colour, marker="o" if len(curve) <= 40 else "", ms=3, clip_on=False
-        )
+        marker = "o" if len(curve) <= 40 else ""
+        axes.plot(np.arange(len(curve)), curve, color=colour, marker=marker, ms=3, clip_on=False)
         ends.append(End(float(curve[reached[-1]]), flow.name, theme.text(colour)))
     steps_back(axes, max(len(curve) for curve in curves), found)
     canvas.label_ends(axes, ends)
@@ -207,7 +198,7 @@ def draw_gradient(theme: Theme, found: Inspection, part: str) -> Figure:
 
 def draw_carry(theme: Theme, found: Inspection) -> Figure:
     """Draw the carry path of each layer and direction, on a logarithmic axis."""
-    figure = canvas.new_figure(theme, HEIGHT, "The carry path", "share of the gradient that the states carry")
+    figure = canvas.new_figure(theme, HEIGHT, "Carry path", "share of the gradient carried by the states")
     axes = canvas.single_axes(figure)
     bands = []
     for flow in found.flow.layers:
@@ -216,7 +207,7 @@ def draw_carry(theme: Theme, found: Inspection) -> Figure:
         logs = np.where(valid[..., None], flow.carry.double().cpu().numpy() / LN10, np.nan)
         units = columns_mean(back(flow, logs))  # (T, H)
         bands.append(np.quantile(units, [0.1, 0.5, 0.9, 1.0], axis=1))
-    # A unit that forgets at once falls by decades a step: further below the medians there is nothing to see.
+    # A unit that forgets at once falls by decades per step, which would squeeze the other curves.
     deepest = min(float(middle.min()) for _, middle, _, _ in bands) - BELOW
     bands = [np.maximum(band, deepest) for band in bands]
     decades(axes, np.concatenate([band.ravel() for band in bands]))
@@ -233,21 +224,21 @@ def draw_carry(theme: Theme, found: Inspection) -> Figure:
 
 
 def columns_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the rows that are there, 0 steps back to the most that any row has."""
+    """Return the mean over the rows that have a step, from 0 steps back to the longest row."""
     counted = np.isfinite(values).sum(0)
     kept = values[:, counted[:, 0] > 0]
     return np.nansum(kept, 0) / counted[counted[:, 0] > 0]
 
 
 def decades(axes: Axes, logs: np.ndarray) -> None:
-    """Set a logarithmic y axis for values given by their log10, which may lie below what a number can be."""
+    """Set a logarithmic y axis for values given by their log10, which may be below the range of floats."""
     finite = logs[np.isfinite(logs)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (-1.0, 0.0)
     room = max(0.2 - (high - low) / 2, (high - low) * 0.06)
     low, high = low - room, high + room
     if high - low > 2.5:
         ticks = [float(tick) for tick in MaxNLocator(5, integer=True).tick_values(low, high)]
-    else:  # within a few decades also 2, 5 and the like; all relative to one decade, as 10^-400 is no number
+    else:  # within a few decades also 2, 5 and the like; relative to one decade, as 10^-400 underflows
         base = math.floor(low)
         ticks = [base + math.log10(tick) for tick in canvas.log_ticks(10 ** (low - base), 10 ** (high - base))]
     ticks = [tick for tick in ticks if low <= tick <= high]
@@ -258,5 +249,5 @@ def decades(axes: Axes, logs: np.ndarray) -> None:
 def steps_back(axes: Axes, steps: int, found: Inspection) -> None:
     """Set an x axis of steps back from the last."""
     canvas.whole_ticks(
-        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last that the layer reads"
+        axes, 0, max(1, steps - 1), f"{found.named(found.steps)} back from the last one in reading order"
     )

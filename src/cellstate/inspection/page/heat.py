@@ -1,4 +1,4 @@
-"""Heat maps, units against time: states and gates of a layer, under the sequence that it read."""
+"""Heat maps, units against time: states and gates of a layer, below the input sequence."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from cellstate.plotting.theme import Theme
 
 MOST_UNITS = 64  # rows of a heat map
 MOST_STEPS = 400  # columns
-NAMES, LINES, GAP = 0.28, 0.62, 0.34  # inches: of names or lines above, between heat maps
-PANEL = 128  # pixels of the screen that a heat map is high, as nearly as its rows allow
-FEW_UNITS = 12  # that are named beside a heat map
-BENT = 3.0  # largest c from which on its scale is that of asinh, so that small ones are seen beside large ones
-SCREEN = 100  # pixels of the screen an inch
-BAR = 0.16  # inches of the colours' scale
-SIDE = 0.95  # inches beside the maps, for the scale
-LONG_NAME = 8  # characters of a symbol that is written along the time axis
+NAMES, LINES, GAP = 0.28, 0.62, 0.34  # inches: symbols or lines at the top, and between heat maps
+PANEL = 128  # approximate height of a heat map, in screen pixels
+FEW_UNITS = 12  # at most so many are labelled next to a heat map
+BENT = 3.0  # above this largest c an asinh scale is used, so that small values stay visible
+SCREEN = 100  # screen pixels per inch
+BAR = 0.16  # inches of the colour bar
+SIDE = 0.95  # inches right of the maps, for the colour bar
+LONG_NAME = 8  # characters of a symbol along the time axis
 LEFT = 0.72  # inches left of the maps
-LINED = 3  # features that are drawn as lines; more are a heat map
-FEATURE, NAMED = 0.135, 40  # inches of a feature's row, and rows up to which each has its name
+LINED = 3  # at most so many features are drawn as lines; more as a heat map
+FEATURE, NAMED = 0.135, 40  # inches of a feature's row, and at most so many rows are labelled
 UNSEEN = ("␣", "↵", "⇥", "␍")
 
 
@@ -41,48 +41,44 @@ class Panel:
 
     title: str
     values: np.ndarray  # (H, T)
-    signed: bool  # about 0, else from 0 to 1
+    signed: bool  # centred on 0, else from 0 to 1
     limit: float  # of signed values, on the scale that is drawn
-    rows: tuple[str, ...]  # names of the units, where they are few
+    rows: tuple[str, ...]  # names of the units, if they are few
     bent: bool = False  # whether asinh of the values is drawn
 
 
 def drawings(found: Inspection) -> list[Drawing]:
     """Return a figure for each layer and direction."""
-    shown = []
-    for layer, units in zip(found.states.layers, found.units, strict=True):
-        shown.append(
-            Drawing(
-                f"states_{layer.name}",
-                caption(found, layer),
-                lambda theme, layer=layer, units=units: draw(theme, found, layer, units),
-                wide=True,
-                heat=True,
-            )
+    return [
+        Drawing(
+            f"states_{layer.name}",
+            caption(found, layer),
+            lambda theme, layer=layer, units=units: draw(theme, found, layer, units),
+            wide=True,
+            heat=True,
         )
-    return shown
+        for layer, units in zip(found.states.layers, found.units, strict=True)
+    ]
 
 
 def caption(found: Inspection, layer: LayerStates) -> str:
-    """Return how to read a figure."""
+    """Return the caption of a figure."""
     order = (
-        "Units in the order of their time constants, those that keep longest at the top"
+        "Units sorted by time constant, the longest at the top"
         if layer.keeping is not None
-        else "Units in the order in which they are stored"
+        else "Units in stored order"
     )
-    said = [f"{order}; one column a {found.named(found.step)}, under what was read there."]
+    parts = [f"{order}; one column per {found.named(found.step)}, below its input."]
     if layer.direction == "backward":
-        said.append(
-            f"This layer reads from the end: its state at a {found.step} has read all that stands to the right."
-        )
+        parts.append(f"This layer reads from the end: its state at a {found.step} depends on all inputs to the right.")
     if is_mapped(found.reading):
-        said.append("What was read is above, each feature from its least (dark) to its most (yellow) in this sequence.")
+        parts.append("The inputs are at the top, each feature from its minimum (dark) to its maximum (yellow).")
     size = layer.h.shape[-1]
     if size > MOST_UNITS:
-        said.append(f"{MOST_UNITS} of the {size:,} units are drawn, evenly spaced in that order.")
+        parts.append(f"{MOST_UNITS} of the {size:,} units are drawn, evenly spaced in that order.")
     if found.shown_steps > MOST_STEPS:
-        said.append(f"The first {MOST_STEPS} of {found.shown_steps:,} {found.steps} are drawn.")
-    return " ".join(said)
+        parts.append(f"The first {MOST_STEPS} of {found.shown_steps:,} {found.steps} are drawn.")
+    return " ".join(parts)
 
 
 def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> Figure:
@@ -110,15 +106,15 @@ def draw(theme: Theme, found: Inspection, layer: LayerStates, units: Units) -> F
 
 
 def panel_height(rows: int) -> float:
-    """Return the inches of a heat map whose rows have whole pixels of the screen.
+    """Return the height in inches at which each row covers a whole number of screen pixels.
 
-    Rows that share one would be mixed by the browser, and the colours of -1 and 1, mixed, are that of no value.
+    A browser blends rows that share a pixel, and a blend of the colours of -1 and 1 is not the colour of any value.
     """
     return rows * max(2, round(PANEL / rows)) / SCREEN
 
 
 def wide_axes(figure: Figure, bottom: float, top: float) -> Axes:
-    """Return axes as wide as the page, but for the scale beside them."""
+    """Return axes as wide as the page, with room for the colour bar."""
     width, height = figure.get_size_inches()
     return figure.add_axes((LEFT / width, bottom / height, (width - LEFT - SIDE) / width, (top - bottom) / height))
 
@@ -143,19 +139,19 @@ def panels_of(found: Inspection, layer: LayerStates, units: Units) -> list[Panel
         bent = name == "c" and limit > BENT
         title = titles.get(name, name if name == "candidate" else f"{name} gate")
         if bent:
-            title, values, limit = f"{title}, on the scale of asinh", np.arcsinh(values), math.asinh(limit)
+            title, values, limit = f"{title}, asinh scale", np.arcsinh(values), math.asinh(limit)
         shown.append(Panel(title, values, is_signed, limit, rows, bent))
     return shown
 
 
 def unit_label(found: Inspection, layer: LayerStates, unit: int) -> str:
-    """Return what to call a unit beside a heat map."""
+    """Return the label of a unit next to a heat map."""
     named = found.unit_names if layer.name == found.walk.layer.name else ()
     return named[unit] if named else str(unit)
 
 
 def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, found: Inspection, *, last: bool) -> None:
-    """Draw one heat map under its title, with its scale beside it."""
+    """Draw one heat map with title and colour bar."""
     rows, steps = panel.values.shape
     low, high = (-panel.limit, panel.limit) if panel.signed else (0.0, 1.0)
     colours = ListedColormap(theme.signed() if panel.signed else theme.shares())
@@ -178,18 +174,18 @@ def draw_panel(theme: Theme, figure: Figure, axes: Axes, panel: Panel, found: In
     bar = figure.colorbar(image, cax=scale)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     ticks = [low, 0.0, high] if panel.signed else [0.0, 0.5, 1.0]
-    bar.set_ticks(ticks, labels=[scale_label(math.sinh(tick) if panel.bent else tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=[short_number(math.sinh(tick) if panel.bent else tick) for tick in ticks])
     scale.tick_params(length=0, pad=3)
     scale.grid(visible=False)
 
 
-def scale_label(value: float) -> str:
-    """Return a number beside a scale."""
+def short_number(value: float) -> str:
+    """Return a number in three digits, with a minus sign."""
     return f"{value:.3g}".replace("-", "−")
 
 
 def time_ticks(axes: Axes, steps: int, unit: str, *, shown: bool) -> None:
-    """Set the steps below the last map; the others share them."""
+    """Label the steps below the last map; the others share its axis."""
     axes.set_xlim(0.5, steps + 0.5)
     if not shown:
         axes.tick_params(axis="x", length=0, labelbottom=False)
@@ -201,7 +197,7 @@ def time_ticks(axes: Axes, steps: int, unit: str, *, shown: bool) -> None:
 
 
 def names_of(reading: Reading, steps: int) -> tuple[list[str], float]:
-    """Return the symbols to write above, if they are to be written, and the inches that what stands there takes."""
+    """Return the symbols to write above the maps, if any, and the height of the inputs in inches."""
     if reading.values is not None and is_mapped(reading):
         return [], max(LINES, FEATURE * min(reading.values.shape[1], NAMED))
     if reading.values is not None and not few_values(reading, steps):
@@ -211,23 +207,23 @@ def names_of(reading: Reading, steps: int) -> tuple[list[str], float]:
 
 
 def room_of(names: list[str]) -> float:
-    """Return the points that a step has along the time axis."""
+    """Return the width of a step on the time axis, in points."""
     return (canvas.FULL_WIDTH - LEFT - SIDE) * 72 / max(len(names), 1)
 
 
 def is_upright(names: list[str]) -> bool:
-    """Say whether names are too long to lie along the time axis."""
+    """Whether names are too long for horizontal labels."""
     longest = max(map(len, names), default=1)
     return longest > 1 and room_of(names) < longest * 6
 
 
 def is_mapped(reading: Reading) -> bool:
-    """Say whether what was read has more features than lines can be told apart."""
+    """Whether there are too many input features to draw as lines."""
     return reading.values is not None and reading.values.shape[1] > LINED
 
 
 def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: list[str]) -> None:
-    """Draw what was read: symbols by their names, numbers as lines, or as a heat map of many features."""
+    """Draw the inputs: symbols as text, numbers as lines or, with many features, as a heat map."""
     axes.set_xlim(0.5, steps + 0.5)
     axes.grid(visible=False)
     axes.set_xticks([])
@@ -253,13 +249,11 @@ def draw_reading(theme: Theme, axes: Axes, reading: Reading, steps: int, names: 
     low, high = float(values.min()), float(values.max())
     room = (high - low) * 0.1 or 0.5
     axes.set_ylim(low - room, high + room)
-    axes.set_yticks(
-        [low, high], [f"{low:.3g}".replace("-", "−"), f"{high:.3g}".replace("-", "−")] if high > low else ["", ""]
-    )
+    axes.set_yticks([low, high], [short_number(low), short_number(high)] if high > low else ["", ""])
 
 
 def draw_features(theme: Theme, axes: Axes, values: np.ndarray, features: tuple[str, ...], steps: int) -> None:
-    """Draw numbers ``(n, F)`` as a heat map, a row for each feature, from its least to its most."""
+    """Draw numbers ``(n, F)`` as a heat map, each feature scaled from its minimum to its maximum."""
     low, high = values.min(0), values.max(0)
     shares = (values - low) / np.where(high > low, high - low, 1.0)
     count = values.shape[1]
@@ -274,18 +268,13 @@ def draw_features(theme: Theme, axes: Axes, values: np.ndarray, features: tuple[
         axes.set_yticks([])
         axes.set_ylabel(f"{count:,} features")
     axes.text(
-        1.005,
-        0.5,
-        "read, each\nat its own\nscale",
-        transform=axes.transAxes,
-        va="center",
-        color=theme.muted,
+        1.005, 0.5, "inputs,\neach scaled\nseparately", transform=axes.transAxes, va="center", color=theme.muted,
         fontsize=8,
-    )
+    )  # fmt: skip
 
 
 def few_values(reading: Reading, steps: int) -> bool:
-    """Say whether numbers are better written than drawn: few steps of short numbers, one feature."""
+    """Whether to write numbers instead of drawing them: one feature, few steps, few digits."""
     return (
         reading.values is not None
         and reading.segment == 1
@@ -296,12 +285,12 @@ def few_values(reading: Reading, steps: int) -> bool:
 
 
 def draw_names(theme: Theme, axes: Axes, names: list[str]) -> None:
-    """Write the symbols, each over its step, as large as they fit; upright where they are long."""
+    """Write each symbol over its step, as large as fits; vertically if they are long."""
     axes.set_yticks([])
     axes.set_ylim(0, 1)
     room, upright = room_of(names), is_upright(names)
     size = min(9.0, room * 0.85) if upright else min(11.0, room / 0.62)
-    every = max(1, math.ceil(4.5 / size))  # too many to be read: each second, third ...
+    every = max(1, math.ceil(4.5 / size))  # skip some if they would be too small to read
     for step in range(0, len(names), every):
         unseen = names[step] in UNSEEN
         axes.text(

@@ -1,4 +1,4 @@
-"""How far back a network remembers, and which inputs a forecast sees, as figures."""
+"""Figures of memory and of receptive fields."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from matplotlib.ticker import MaxNLocator
 
 from cellstate.inspection.analysis import MemoryCurve, ReceptiveField
 from cellstate.inspection.result import Inspection
-from cellstate.inspection.spoken import power
+from cellstate.inspection.summary import power
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 
 HEIGHT = 3.4  # inches
 BETWEEN = (
-    "Between the dots, which were measured, the curve goes as its half-memory length takes it: what is above chance "
-    "changes by the same factor with each step. The length is where half of the peak is left, the diamond."
+    "Between the measured dots the curve is interpolated exponentially, as for the half-memory length: the part above "
+    "chance changes by a constant factor per step. Diamond: the half-memory length, where half of the peak is left."
 )
 
 
 def memory(found: Inspection) -> list[Drawing]:
-    """Return the curves of memory against delay."""
+    """Return the figures of memory against delay."""
     shown = []
     if found.influence is not None:
         curve = found.influence
         shown.append(
             Drawing(
                 "influence",
-                "By how much the last prediction changes, in the mean, where the input of so many steps before is "
-                f"replaced by what another sequence has there: what is used. The divergence is {found.divergence}. "
+                "Mean change of the last prediction when the input at this delay is replaced by that of another "
+                f"sequence: the information that is used. Measured as {found.divergence}. "
                 + (
-                    "Bars: 95 % by a bootstrap over sequences. "
+                    "Bars: 95 % bootstrap interval over sequences. "
                     if found.interval
                     else "There are too few independent sequences for an interval. "
                 )
                 + BETWEEN,
                 lambda theme: draw_memory(
-                    theme, curve, "What the prediction depends on", "steps before the last", interval=found.interval
+                    theme,
+                    curve,
+                    "Influence of inputs on the prediction",
+                    "steps before the last",
+                    interval=found.interval,
                 ),
             )
         )
@@ -51,17 +55,17 @@ def memory(found: Inspection) -> list[Drawing]:
         shown.append(
             Drawing(
                 "recall",
-                "What a linear readout finds of earlier inputs in the upper layer's state, on sequences that it was "
-                "not fitted on: what is there. Grey: what chance gives, and reaches at no delay in 95 of 100 cases: "
-                f"within it nothing is held. {BETWEEN}",
-                lambda theme: draw_memory(theme, recalled, "What the state still holds", unit),
+                "Score of a linear readout of earlier inputs from the top layer's state, on sequences that it was "
+                "not fitted on: the information that is present. Grey: chance level, with the bound that 95 of 100 "
+                f"shuffles stay below at all delays; scores within it are not significant. {BETWEEN}",
+                lambda theme: draw_memory(theme, recalled, "Recall of inputs from the state", unit),
             )
         )
     return shown
 
 
 def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, *, interval: bool = True) -> Figure:
-    """Draw one curve with its interval, what chance gives, and the half-memory length."""
+    """Draw one curve with its interval, chance level and half-memory length."""
     measure = {"R^2": "R²: share of the variance", "accuracy": "accuracy"}.get(
         curve.what, "Kullback-Leibler divergence, nats"
     )
@@ -107,7 +111,7 @@ def draw_memory(theme: Theme, curve: MemoryCurve, title: str, unit: str, *, inte
 
 
 def delay_ticks(axes: Axes, lags: np.ndarray, *, wide: bool) -> None:
-    """Set the delays, on an axis that is logarithmic from 0 on where they are many."""
+    """Label the delays, on an axis that is logarithmic (log1p) if ``wide``."""
     longest = int(lags[-1])
     if wide:
         ticks = [
@@ -129,24 +133,20 @@ def delay_ticks(axes: Axes, lags: np.ndarray, *, wide: bool) -> None:
 
 
 def fields(found: Inspection) -> list[Drawing]:
-    """Return which input each step of a forecast sees."""
+    """Return the figures of the receptive fields."""
     titles = {
-        "head": ("receptive_field_head", "What the head sees of its window", "behind the window's normalisation"),
-        "series": (
-            "receptive_field",
-            "What the forecast sees of the series",
-            "through the batches that the data makes",
-        ),
+        "head": ("receptive_field_head", "Receptive field in the window", "after the window's normalisation"),
+        "series": ("receptive_field", "Receptive field in the series", "through the batches of the data"),
     }
     shown = []
     for name, field in found.fields.items():
         file, title, subtitle = titles[name]
-        future = " Right of the line lies the future, which must be blank." if name == "series" else ""
+        future = " Right of the line is the future, which must be blank." if name == "series" else ""
         shown.append(
             Drawing(
                 file,
-                "Size of the derivative of each step of the forecast (a row) by each step that was read (a column), as "
-                f"a share of the largest. Blank: exactly 0, unseen.{future}",
+                "Magnitude of the derivative of each forecast step (row) with respect to each input step (column), "
+                f"relative to the largest. Blank: exactly 0.{future}",
                 lambda theme, field=field, title=title, subtitle=subtitle: draw_field(theme, field, title, subtitle),
                 heat=True,
             )
@@ -155,7 +155,7 @@ def fields(found: Inspection) -> list[Drawing]:
 
 
 def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -> Figure:
-    """Draw the strengths, logarithmic."""
+    """Draw the strengths on a logarithmic scale."""
     strength = field.strength.double().cpu().numpy()
     horizon, steps = strength.shape
     figure = canvas.new_figure(theme, HEIGHT, title, subtitle)
@@ -176,9 +176,8 @@ def draw_field(theme: Theme, field: ReceptiveField, title: str, subtitle: str) -
         axes.axvline(0.5, color=theme.ink, lw=1.2)
         axes.annotate("future", (0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points",
                       color=theme.muted, annotation_clip=False)  # fmt: skip
-    axes.set_yticks(
-        [int(tick) for tick in MaxNLocator(6, integer=True).tick_values(1, horizon) if 1 <= tick <= horizon]
-    )
+    ticks = MaxNLocator(6, integer=True).tick_values(1, horizon)
+    axes.set_yticks([int(tick) for tick in ticks if 1 <= tick <= horizon])
     axes.set_ylabel("step of the forecast")
     ticks = [int(tick) for tick in MaxNLocator(7, integer=True).tick_values(first, steps - field.known)]
     ticks = [tick for tick in ticks if first <= tick <= steps - field.known]

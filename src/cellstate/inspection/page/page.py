@@ -1,4 +1,4 @@
-"""The page of an opened network, ``report.html``: one file that needs nothing else; arrays and figures beside it."""
+"""The page of an inspection, ``report.html``: a self-contained file, with arrays and figures next to it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from pathlib import Path
 
 from cellstate.errors import not_written
 from cellstate.inspection.result import Inspection
-from cellstate.inspection.spoken import layer_columns, layer_rows, summary, walk_columns, walk_rows, walk_title
+from cellstate.inspection.summary import layer_columns, layer_rows, summary, walk_columns, walk_rows, walk_title
 from cellstate.report.document import discard_others, pictures, write_page
 
-WALKED = 24  # steps of the walk that are seen at once; the others when asked for
+WALKED = 24  # steps of the walk that are visible at first; the others can be expanded
 MOST_WALKED = 400
 
 
 def write(found: Inspection, folder: Path) -> Path:
-    """Write ``report.html``, ``arrays.npz`` and ``figures/*.png`` of an inspection, and return the page.
-
-    Args:
-        found: what was found.
-        folder: made if it is not there.
-
-    Raises:
-        RunError: the folder cannot be made or written.
-    """
+    """Write ``report.html``, ``arrays.npz`` and ``figures/*.png`` of an inspection, and return the page."""
     from cellstate.inspection.page import figures, heat, memory, reading  # these load matplotlib
 
     try:
@@ -68,7 +60,7 @@ class Walked:
 
 @dataclass(frozen=True)
 class WalkTable:
-    """The walk as a page has it."""
+    """The walk as shown on the page."""
 
     title: str
     columns: list[str]
@@ -78,7 +70,7 @@ class WalkTable:
 
 
 def walk_table(found: Inspection) -> WalkTable:
-    """Return the walk, its first steps apart from the others."""
+    """Return the walk, with its first steps separate from the others."""
     steps = [
         Walked(number, read, answer, rows, units[0].equation())
         for (number, read, answer, rows), (_, units) in zip(walk_rows(found), found.walk.steps, strict=True)
@@ -88,7 +80,7 @@ def walk_table(found: Inspection) -> WalkTable:
 
 
 def equations(found: Inspection) -> Iterator[str]:
-    """Yield the equations of the network's kind."""
+    """Yield the equations of the network."""
     if found.kind == "lstm":
         yield "f = σ(W_f x + U_f h + b_f)   i = σ(W_i x + U_i h + b_i)   o = σ(W_o x + U_o h + b_o)"
         yield "g = tanh(W_c x + U_c h + b_c)   c = f·c + i·g   h = o·tanh(c)"

@@ -1,4 +1,4 @@
-"""Units that follow something readable: a table of them, and a text coloured by the best."""
+"""Interpretable units: a table, and a text coloured by the best."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from cellstate.inspection.result import Inspection
 from cellstate.plotting.parts import Table
 
 SHOWN = 6  # properties whose best unit colours a text
-LEVELS = 4  # shades on either side of 0
-PIECES = 3  # pieces of text that are joined into one passage
+LEVELS = 4  # shades on each side of 0
+PIECES = 3  # pieces of text in one passage
 
 
 @dataclass(frozen=True)
 class Coloured:
-    """A text, each character with the class of its colour."""
+    """A text in parts, each with the CSS class of its colour."""
 
     title: str
     parts: list[tuple[str, str]]
 
 
 def table(found: Inspection) -> Table | None:
-    """Return the units that follow something, with the bound that each has passed."""
+    """Return the interpretable units with the bound that each exceeds."""
     if found.characters is None:
         return None
     bounds = dict(zip(found.characters.what, found.characters.bound.tolist(), strict=True))
@@ -32,15 +32,15 @@ def table(found: Inspection) -> Table | None:
     ]
     chance = found.characters.chance
     caption = (
-        "Strength is |2 AUC − 1| of what is so or not, |rho| (Spearman) of what is counted. A unit is named where it "
-        f"passes both bounds: {chance:.3f}, which no unit reaches for any property by chance in 95 of 100 shuffles, "
-        "and what the best unit of a network of this shape that was never trained may reach, which differs by property."
+        "Strength is |2 AUC − 1| for binary properties and Spearman's |rho| for counts. A unit is listed if it exceeds "
+        f"two bounds: {chance:.3f}, which no unit reaches for any property in 95 of 100 shuffles, and the strength "
+        "that the best unit of an untrained network of this shape may reach, which depends on the property."
     )
-    return Table("Units that follow something readable", caption, ("unit", "follows", "as", "strength", "bound"), rows)
+    return Table("Interpretable units", caption, ("unit", "property", "score", "strength", "bound"), rows)
 
 
 def passages(found: Inspection) -> list[Coloured]:
-    """Return a text coloured by the best unit of each property that is followed."""
+    """Return a text coloured by the best unit of each tracked property."""
     if found.characters is None or not found.texts:
         return []
     return [passage(found, one) for one in found.characters.following(most=1)[:SHOWN]]
@@ -62,13 +62,13 @@ def passage(found: Inspection, one: Following) -> Coloured:
             else:
                 parts.append((colour, sign))
         parts.append(("", "\n\n"))
-    direction = "high where" if one.sign > 0 else "low where"
-    what = f"{direction} it grows" if one.counted else f"{direction} it is so"
+    level = "high" if one.sign > 0 else "low"
+    what = f"{level} for large values" if one.counted else f"{level} where true"
     return Coloured(f"{one.what}: {one.state}[{one.unit}], {one.score} ({what})", parts[:-1])
 
 
 def shade(value: float) -> str:
-    """Return the class of a colour for a value from -1 to 1 and beyond: n4 ... n1, nothing, p1 ... p4."""
+    """Return the CSS class of a value's colour, clipped to -1 ... 1: n4 ... n1, empty, p1 ... p4."""
     level = min(LEVELS, int(abs(value) * LEVELS + 0.5))
     if level == 0:
         return ""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from cellstate.config.types import Probability
@@ -14,11 +13,12 @@ from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.classification import ClassificationScores
 from cellstate.metrics.headline import Headline
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.classification import prediction
 from cellstate.model.classification.inspector import ClassifierInspector
-from cellstate.model.inputs import as_sequences, predicting
-from cellstate.model.pooling import Pooling, PoolingKind, padded_steps
+from cellstate.model.inputs import predicting
+from cellstate.model.pooled import PooledModel
+from cellstate.model.pooling import PoolingKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class Classifier(SequenceModel):
+class Classifier(PooledModel):
     """Assigns one of ``spec.classes`` to each sequence.
 
     Args:
@@ -55,16 +55,15 @@ class Classifier(SequenceModel):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler)
-        self.backbone = backbone(input_size=spec.input_size)
-        self.pooling = Pooling(self.backbone, pooling)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, len(spec.classes))
-
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, K)`` for sequences ``(B, T, F)``."""
-        outputs, _ = self.backbone(inputs, lengths=lengths)
-        return self.head(self.dropout(self.pooling(outputs, lengths)))
+        super().__init__(
+            spec,
+            backbone,
+            len(spec.classes),
+            pooling=pooling,
+            dropout=dropout,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy in nats per sample."""
@@ -73,10 +72,6 @@ class Classifier(SequenceModel):
     def new_scores(self) -> ClassificationScores:
         """Return empty scores."""
         return ClassificationScores()
-
-    def update_scores(self, scores: ClassificationScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
 
     def section(self, material: Material) -> Section:
         """Return the confusion matrix, the scores of each class, and the calibration."""
@@ -136,31 +131,3 @@ class Classifier(SequenceModel):
         rows, valid = self._rows(inputs, lengths)
         weights = self.pooling.weights(self.backbone(rows, lengths=valid)[0], valid).double().cpu().numpy()
         return weights[0] if self._is_single(inputs) else weights
-
-    def _rows(self, inputs: Any, lengths: Sequence[int] | Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the arguments of ``forward``: ``(B, T, F)`` scaled as in training, and lengths ``(B,)``."""
-        rows = as_sequences(inputs, self.spec.input_size)
-        valid = None if lengths is None else torch.as_tensor(lengths, device=rows.device)
-        if self.spec.input_values:
-            self._reject_unknown(rows, valid)
-        if self.spec.input_mean:  # in double precision, for features with large values
-            mean, std = (rows.new_tensor(values) for values in (self.spec.input_mean, self.spec.input_std))
-            rows = (rows - mean) / std
-        return rows.float().to(self.device), None if valid is None else valid.to(self.device)
-
-    def _reject_unknown(self, rows: Tensor, lengths: Tensor | None) -> None:
-        known = rows.new_tensor(self.spec.input_values)
-        strange = ~torch.isclose(rows.unsqueeze(-1), known, rtol=1e-5, atol=1e-6).any(-1)
-        if lengths is not None:
-            strange = strange.masked_fill(padded_steps(rows, lengths), False)
-        if strange.any():
-            row, step, _ = strange.nonzero()[0].tolist()
-            raise RequestError(
-                f"inputs contain {rows[strange][0].item():g} in sequence {row}, step {step} (from 0); "
-                f"the data has only the values {', '.join(f'{value:g}' for value in self.spec.input_values)}"
-            )
-
-    def _is_single(self, inputs: Any) -> bool:
-        """Return whether the inputs are a single sequence, ``(T,)`` or ``(T, F)``, and not a batch."""
-        given = np.shape(inputs)
-        return len(given) == 1 or (len(given) == 2 and given[-1] == self.spec.input_size)

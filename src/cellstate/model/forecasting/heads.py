@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import torch
@@ -52,6 +52,29 @@ class Head(ABC):
     def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
         """Return the mean loss of a forecast against ``truth (B, horizon, C)``, both scaled."""
 
+    in_units: bool = True
+    """Whether ``errors`` may be measured in units of each window."""
+
+    @abstractmethod
+    def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        """Return the error of each value ``(B, horizon, C)`` against ``truth (B, horizon, C)``."""
+
+    def average(self, forecasts: Tensor) -> Tensor:
+        """Return one forecast for those of several networks ``(K, ...)``."""
+        return forecasts.mean(0)
+
+    def shifted(self, numbers: Tensor, by: Tensor) -> Tensor:
+        """Return what ``placed`` takes, with locations moved ``by (B, horizon, C)``."""
+        return numbers + by.unsqueeze(-1)
+
+    def moved(self, forecast: Tensor, by: Tensor) -> Tensor:
+        """Return a forecast whose location is moved ``by (B, horizon, C)``."""
+        return forecast + by.unsqueeze(-1)
+
+    def mapped(self, forecast: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return a forecast with an increasing function of values ``(..., C)`` applied."""
+        return function(forecast.transpose(-1, -2)).transpose(-1, -2)
+
     @abstractmethod
     def new_scores(self, spec: DataSpec) -> ForecastScores:
         """Return empty scores."""
@@ -85,6 +108,18 @@ class PointHead(Head):
         return LOSSES[self.loss_name](forecast, truth)
 
     @override
+    def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        return (forecast - truth).abs()
+
+    @override
+    def moved(self, forecast: Tensor, by: Tensor) -> Tensor:
+        return forecast + by
+
+    @override
+    def mapped(self, forecast: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        return function(forecast)
+
+    @override
     def new_scores(self, spec: DataSpec) -> ForecastScores:
         return ForecastScores(spec, self.loss_name)
 
@@ -114,6 +149,11 @@ class QuantileHead(Head):
         if self._levels.device != forecast.device:
             self._levels = self._levels.to(forecast.device)
         return pinball_loss(forecast, truth, self._levels)
+
+    @override
+    def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        over, levels = truth.unsqueeze(-1) - forecast, forecast.new_tensor(self.levels)
+        return 2 * torch.maximum(levels * over, (levels - 1) * over).mean(-1)  # of the median alone: |error|
 
     @override
     def new_scores(self, spec: DataSpec) -> ForecastScores:
@@ -149,6 +189,7 @@ class GaussianHead(Head):
 
     size = 2
     prediction_kind = "normal"
+    in_units = False  # the likelihood weighs each window by the deviation that it is given
 
     def __init__(self, levels: Sequence[float]) -> None:
         self.levels = checked_levels(levels)
@@ -163,6 +204,25 @@ class GaussianHead(Head):
     @override
     def loss(self, forecast: Tensor, truth: Tensor) -> Tensor:
         return gaussian_loss(forecast[..., 0], forecast[..., 1], truth)
+
+    @override
+    def errors(self, forecast: Tensor, truth: Tensor) -> Tensor:
+        return (forecast[..., 0] - truth).abs()
+
+    @override
+    def average(self, forecasts: Tensor) -> Tensor:
+        """Return mean and deviation of the mixture: its variance is E[std^2 + mean^2] - E[mean]^2."""
+        means, stds = forecasts.unbind(-1)
+        variance = (stds.square() + means.square()).mean(0) - means.mean(0).square()
+        return torch.stack((means.mean(0), variance.clamp(min=MINIMUM_STD**2).sqrt()), dim=-1)
+
+    @override
+    def shifted(self, numbers: Tensor, by: Tensor) -> Tensor:
+        return torch.stack((numbers[..., 0] + by, numbers[..., 1]), dim=-1)
+
+    @override
+    def moved(self, forecast: Tensor, by: Tensor) -> Tensor:
+        return self.shifted(forecast, by)
 
     @override
     def new_scores(self, spec: DataSpec) -> ForecastScores:

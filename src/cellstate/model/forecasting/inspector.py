@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellstate.data.batch import Batch
 from cellstate.model.forecasting.prediction import newest_windows
@@ -50,37 +50,28 @@ class ForecasterInspector(Inspector):
         """Return the forecast from each output of the network on a window ``(1, W, C)``, ``(S, ...)``."""
 
         def each_step(_module: Any, _args: Any, results: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
-            return results[0][:1].transpose(0, 1), results[1]  # (S, 1, D): row s ends with the output of step s
+            first = results[0][: len(results[0]) // steps]  # of this window; each row then ends with one step's
+            return first.transpose(0, 1).flatten(0, 1).unsqueeze(1), results[1]
 
         backbone: Any = self.model.backbone
+        steps = read.shape[1] // self.model.segment
         hook = backbone.register_forward_hook(each_step)
         try:
-            return self.model(read.expand(read.shape[1] // self.model.segment, -1, -1))
+            return self.model(read.expand(steps, -1, -1))
         finally:
             hook.remove()
 
     def behind_normalisation(self, windows: Tensor) -> BehindNormalisation:
-        """Return the forecast through embedding, backbone and head, and the normalised windows."""
-        model, seen = self.model, []
+        """Return the forecast of the network from normalised windows, and those windows."""
+        model, columns = self.model, len(self.model.spec.targets)
+        with torch.no_grad():
+            window, covariates, frame = model.normalised(windows)
 
-        def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            seen.append(args[0].detach())
+        def forecast(joined: Tensor) -> Tensor:
+            rows = torch.zeros(len(joined), dtype=torch.long, device=joined.device)
+            return model.from_normalised(joined[..., :columns], joined[..., columns:], frame.take(rows))
 
-        def forecast(window: Tensor) -> Tensor:
-            segments = window.reshape(len(window), -1, model.segment * window.shape[-1])
-            hook = model.embedding.register_forward_pre_hook(lambda *_: (segments,))
-            try:  # forward normalises another window than the one that is read
-                return model(windows[:1].expand(len(window), -1, -1))
-            finally:
-                hook.remove()
-
-        hook = model.embedding.register_forward_pre_hook(keep)
-        try:
-            with torch.no_grad():
-                model(windows)
-        finally:
-            hook.remove()
-        return forecast, seen[0].view(windows.shape)
+        return forecast, torch.cat((window, covariates), dim=-1)
 
     def read_sequences(self, data: SequenceData, path: str, most: int) -> FileSequences:
         """Return the last window of each series, scaled; targets are one standard deviation above the forecast."""

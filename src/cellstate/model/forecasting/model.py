@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from cellstate.config.types import NonNegativeFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
@@ -21,8 +22,15 @@ from cellstate.metrics.headline import Headline
 from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
+from cellstate.model.forecasting.arrays import as_given, scaled_windows
+from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
+from cellstate.model.forecasting.fitting import fit_closed_form
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
+from cellstate.model.forecasting.linear import LinearMap
+from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
+from cellstate.model.forecasting.seasons import SeasonalBase
+from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
 if TYPE_CHECKING:
@@ -32,33 +40,53 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
+LossName = Literal["mae", "mse", "huber", "mase", "owa"]
+SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
+SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
+DEVIATIONS = 10.0  # from the mean, to which log values are clipped
 
 
 class Forecaster(SequenceModel):
     """Forecasts ``spec.horizon`` steps of ``spec.targets`` from a window of ``spec.window``.
 
-    The window, standardised with the training split, is normalised per instance, divided into segments and processed
-    by the backbone; the last output gives all steps of all targets. ``predict`` takes and returns unscaled values.
+    Each window is normalised, divided into segments and processed by the backbone; the last output gives all steps of
+    all targets, as a correction of ``base``. With ``linear``, a ridge regression is fitted in closed form before
+    training, and every validation chooses the weight of its forecast against that of the network, so that the result
+    is hardly ever worse than ridge regression. ``predict`` takes and returns unscaled values.
+
+    Arguments that are None are chosen from statistics of the training split in ``spec``, and the run prints the choice.
 
     Args:
-        spec: targets, window, horizon, and mean and standard deviation of the training split.
+        spec: targets, window, horizon, and statistics of the training split.
         backbone: called with ``input_size``.
-        normalisation: per instance. ``last`` subtracts the last value of the window, so that a trend can extrapolate
-            beyond the range of the training split (like NLinear: Zeng et al., AAAI 2023); ``mean`` subtracts the mean
-            of the window, which is less noisy than one value: for windows of full seasons; ``mean_std`` standardises
-            each window (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``.
+        normalisation: per window. ``last`` subtracts the last value, so that a trend can extrapolate beyond the range
+            of the training split (like NLinear: Zeng et al., AAAI 2023); ``mean`` subtracts the mean of the window,
+            which is less noisy than one value: for windows of full seasons; ``mean_std`` standardises each window
+            (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None: ``mean_std`` if the levels of
+            several series differ, else ``last``.
+        transform: ``log`` reads and forecasts logarithms, for positive values whose spread grows with their level;
+            ``none``. None: ``log`` if the training split is like that.
+        channels: ``joint``: the network reads all targets together; ``separate``: one at a time, with shared weights
+            (like PatchTST: Nie et al., ICLR 2023).
+        base: the forecast that the network corrects: ``season``, a learned average of seasonal naive forecasts, one for
+            each of ``spec.seasons`` (the last value if there is none), or ``none``, the centre of the normalisation.
+            None: ``season`` if the levels of several series differ, else ``none``.
+        linear: whether to combine the network with ridge regression; see ``LinearMap``.
         segment: time steps per recurrent step, through one linear embedding (Lin et al., SegRNN, 2023). None uses one
             season if the window contains at least four full ones, else the longest segment of which the window
             contains at least ten.
         embedding_size: width of that embedding; None feeds the values directly.
         input_noise: standard deviation of white noise added to the targets in each normalised window during training,
             which regularises (Bishop, Neural Computation 1995) if there are few windows.
-        dropout: before the head, during training.
+        dropout: before the head, during training. None: 0.5 for a single series, 0 if the levels of several differ.
         head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. The
             point forecast, used for mae etc. and ``predict``, is then the median or the mean.
         quantiles: their levels: increasing, between 0 and 1, including 0.5. For the gaussian head: those scored.
-        loss: of the point head, ``mae``, ``mse`` or ``huber``, on scaled values. The quantile head uses the pinball
-            loss, the gaussian head the negative log-likelihood.
+        loss: ``mae``, ``mse`` or ``huber`` on scaled values; ``mase``, in units of the seasonal error of each window;
+            ``owa``, the average of ``mase`` and the symmetric relative error, each relative to the seasonal naive
+            forecast (see ``units.py``). None: ``owa`` if the levels of several positive series differ, ``mase`` if
+            they are not positive, else ``mae``. The quantile head uses the pinball loss in place of the absolute
+            error, the gaussian head always the negative log-likelihood.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -70,20 +98,27 @@ class Forecaster(SequenceModel):
         loss_unit="on values standardised with the training split",
     )
     inspector_class = ForecasterInspector
+    averaged = "parts"
+    share: Tensor
+    naive: Tensor
 
     def __init__(
         self,
         spec: DataSpec,
         backbone: BackboneFactory,
         *,
-        normalisation: Literal["last", "mean", "mean_std", "none"] = "last",
+        normalisation: Normalisation | None = "last",
+        transform: Literal["none", "log"] | None = "none",
+        channels: Literal["joint", "separate"] = "joint",
+        base: Literal["none", "season"] | None = "none",
+        linear: bool = False,
         segment: PositiveInt | None = None,
         embedding_size: PositiveInt | None = None,
         input_noise: NonNegativeFloat = 0.0,
-        dropout: Probability = 0.0,
+        dropout: Probability | None = 0.0,
         head: Literal["point", "quantile", "gaussian"] = "point",
         quantiles: Levels = LEVELS,
-        loss: Literal["mae", "mse", "huber"] = "mae",
+        loss: LossName | None = "mae",
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
@@ -94,8 +129,14 @@ class Forecaster(SequenceModel):
                 f"model.segment={self.segment} does not divide data.window={spec.window}; "
                 f"set data.window={spec.window - spec.window % self.segment or self.segment} or another segment"
             )
-        columns = len(spec.targets)
-        width = self.segment * (columns + len(spec.past) + len(spec.known))
+        several = spec.levels_differ
+        self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
+        self.logarithms = takes_logarithms(spec, transform, head)
+        self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
+        self.together = 1 if channels == "separate" else len(spec.targets)  # targets per pass of the network
+        # A standardised window does not show its variation relative to its level; the ratio to its mean does.
+        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and not self.logarithms
+        width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
@@ -103,48 +144,175 @@ class Forecaster(SequenceModel):
                 "backbone.bidirectional=true: a forecast uses the last step, where the backward direction has seen "
                 "only that step; set it to false"
             )
-        self.dropout = nn.Dropout(dropout)
-        self.kind = new_head(head, loss=loss, levels=quantiles)
-        self.head = nn.Linear(self.backbone.output_size, spec.horizon * columns * self.kind.size)
-        self.normalisation, self.input_noise = normalisation, input_noise
+        self.dropout = nn.Dropout((0.0 if several else 0.5) if dropout is None else dropout)
+        self.input_noise = input_noise
+        self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
+        self.head = nn.Linear(self.backbone.output_size, spec.horizon * self.together * self.kind.size)
+        base = base or ("season" if several else "none")
+        seasons = spec.seasons or (spec.season,)
+        self.base = SeasonalBase(seasons, spec.window, spec.horizon) if base == "season" else None
+        place = spec.season if len(spec.targets) == 1 and not several else 1
+        self.linear = LinearMap(spec.window, spec.horizon, place) if linear else None
+        self.register_buffer("share", torch.zeros(()))  # weight of the linear forecast
+        self.register_buffer("naive", torch.ones(2))  # relative and scaled error of the seasonal naive forecast
+        self._kept: list[tuple[Tensor, Tensor, Batch]] = []  # outputs of the current validation
+
+    # ------------------------------------------------------------------ the forecast
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; all values are standardised with ``spec``.
+        """Forecast from windows ``(B, window, C + F)``; all values are scaled with ``spec``.
 
-        The C targets are followed by F covariates, which are not normalised per instance (see ``WindowedData``).
+        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``). Steps
+        before the start of a series are NaN. In training mode the forecast is that of the network alone.
 
         Returns:
             ``(B, horizon, C)``; for the quantile head ``(B, horizon, C, Q)``, one per level; for the gaussian head
             ``(B, horizon, C, 2)``, mean and standard deviation.
         """
-        columns = len(self.spec.targets)
-        inputs, covariates = inputs[..., :columns], inputs[..., columns:]
-        if self.normalisation == "last":
-            centre, spread = inputs[:, -1:], None
-        elif self.normalisation == "mean":
-            centre, spread = inputs.mean(1, keepdim=True), None
-        elif self.normalisation == "mean_std":
-            centre = inputs.mean(1, keepdim=True)
-            spread = inputs.std(1, keepdim=True, correction=0) + 1e-5
-        else:
-            centre, spread = None, None
-        window = normalised(inputs, centre, spread)
-        if self.training and self.input_noise:
-            window = window + self.input_noise * torch.randn_like(window)
-        if covariates.shape[-1]:
-            window = torch.cat((window, covariates), dim=-1)
-        return self.kind.placed(self._numbers(window), centre, spread)
+        forecast, line = self.parts(inputs)
+        return forecast if line is None else self.combined(forecast, line, self.share)
 
-    def _numbers(self, window: Tensor) -> Tensor:
-        """Return the input of the head, ``(B, horizon, C, size)``, for windows ``(B, window, C + F)``."""
-        segments = window.reshape(len(window), -1, self.segment * window.shape[-1])
+    def parts(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the forecast of the network, shaped as by ``forward``, and the linear one ``(B, horizon, C)``."""
+        window, covariates, frame = self.normalised(inputs)
+        forecast = self.from_normalised(window, covariates, frame)
+        if self.training or self.linear is None or not self.linear.fitted:
+            return forecast, None
+        rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
+        return forecast, self.from_log(frame.restored(rows.transpose(1, 2)))
+
+    @override
+    def average(self, results: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+        forecasts, lines = zip(*results, strict=True)
+        return self.kind.average(torch.stack(forecasts)), None if lines[0] is None else torch.stack(lines).mean(0)
+
+    def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float) -> Tensor:
+        """Return the weighted average of both forecasts; for distributions only the location moves."""
+        return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
+
+    def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
+        """Return normalised windows ``(B, W, C)``, covariates ``(B, W, F)``, and the normalisation of each window."""
+        columns, observed = len(self.spec.targets), None
+        if self.spec.padded:
+            observed = inputs[..., :columns].isfinite()
+            inputs = inputs.nan_to_num(0.0)
+        values = self.to_log(inputs[..., :columns])
+        frame = frame_of(values, self.normalisation, observed)
+        window = frame.normalised(values)
+        window = window if observed is None else window.where(observed, 0.0)
+        return window, inputs[..., columns:], frame
+
+    def from_normalised(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
+        """Return the forecast of the network for the results of ``normalised``."""
+        numbers = self._numbers(window, covariates, frame)
+        if self.base is not None:
+            numbers = self.kind.shifted(numbers, self.base(window, frame.observed))
+        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.from_log)
+
+    def _numbers(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
+        """Return the output of the linear head, ``(B, horizon, C, size)``."""
+        read = window
+        if self.training and self.input_noise:
+            read = read + self.input_noise * torch.randn_like(read)
+        features = [read]
+        if self.ratios:
+            features.append(self._ratio(window, frame))
+        batch, steps, columns = window.shape
+        if self.together < columns:
+            features = [part.transpose(1, 2).reshape(batch * columns, steps, 1) for part in features]
+            covariates = covariates.repeat_interleave(columns, 0)
+        if covariates.shape[-1]:
+            features.append(covariates)
+        joined = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        segments = joined.reshape(len(joined), -1, self.segment * joined.shape[-1])
         outputs, _ = self.backbone(self.embedding(segments))
-        shape = (len(window), self.spec.horizon, len(self.spec.targets), self.kind.size)
-        return self.head(self.dropout(outputs[:, -1])).view(shape)
+        shape = (batch, columns // self.together, self.spec.horizon, self.together, self.kind.size)
+        return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
+
+    def _ratio(self, window: Tensor, frame: Frame) -> Tensor:
+        """Return log(value / mean of its window), 0 for steps before the start of the series."""
+        assert frame.centre is not None
+        mean, std = self.scaler(window)
+        level = frame.centre * std + mean
+        ratio = (frame.restored(window) * std + mean) / level.where(level > 0, 1.0)
+        logs = ratio.clamp(min=SMALLEST_RATIO).log()
+        return logs if frame.observed is None else logs.where(frame.observed, 0.0)
+
+    def scaler(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the scaler, ``(C,)``."""
+        return like.new_tensor(self.spec.mean), like.new_tensor(self.spec.std)
+
+    def to_log(self, values: Tensor) -> Tensor:
+        """Return the standardised logarithms of scaled values; without ``transform`` the values themselves."""
+        if not self.logarithms:
+            return values
+        mean, std = self.scaler(values)
+        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
+        lowest = (centre - DEVIATIONS * spread).exp()
+        return ((values * std + mean).maximum(lowest).log() - centre) / spread
+
+    def from_log(self, values: Tensor) -> Tensor:
+        """Invert ``to_log``."""
+        if not self.logarithms:
+            return values
+        mean, std = self.scaler(values)
+        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
+        return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
+
+    # ------------------------------------------------------------------ training
+
+    @override
+    def fit_closed_form(self, data: SequenceData) -> None:
+        fit_closed_form(self, data)
+
+    def errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return relative errors, and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
+        observed = history.isfinite() if self.spec.padded else None
+        known = history if observed is None else history.nan_to_num(0.0)
+        mean, std = self.scaler(truth)
+        scaled = scaled_error(error, seasonal_error(known, self.spec.season, observed))
+        return relative_error(point * std + mean, truth * std + mean), scaled
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss on values in units of the training split's standard deviation."""
+        """Return the loss on scaled values, or in units of each window."""
+        if self.loss_name in ("mase", "owa") and self.kind.in_units:
+            return self._losses(output, batch).mean()
         return self.kind.loss(output, batch.targets)
+
+    def _losses(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the ``mase`` or ``owa`` loss of each sample, ``(B,)``."""
+        history = batch.inputs[..., : batch.targets.shape[-1]]
+        error = self.kind.errors(output, batch.targets)
+        relative, scaled = self.errors(self.kind.point(output), error, history, batch.targets)
+        if self.loss_name == "mase":
+            return scaled.mean((1, 2))
+        return (relative.mean((1, 2)) / self.naive[0] + scaled.mean((1, 2)) / self.naive[1]) / 2
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score one batch; during training keep it, as the weight of the linear forecast is chosen at the end."""
+        if self.trainer.state.fn != "fit" or self.linear is None or not self.linear.fitted:
+            return super().validation_step(batch, batch_idx)
+        forecast, line = self.parts(batch.inputs)
+        assert line is not None
+        self._kept.append((forecast, line, batch))
+        return None
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        """Choose the weight of the linear forecast, then compute the scores of the split."""
+        if self._kept:
+            losses = torch.zeros(len(SHARES), dtype=torch.float64, device=self.device)
+            for forecast, line, batch in self._kept:
+                found = [self.loss(self.combined(forecast, line, share), batch) for share in SHARES]
+                losses += torch.stack(found).double() * len(batch.inputs)
+            losses = self.trainer.strategy.reduce(losses, reduce_op="sum")
+            assert isinstance(losses, Tensor)
+            self.share.fill_(SHARES[int(losses.argmin())])
+            for forecast, line, batch in self._kept:
+                self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
+            self._kept = []
+        super().on_validation_epoch_end()
 
     def new_scores(self) -> ForecastScores:
         """Return empty scores."""
@@ -153,6 +321,12 @@ class Forecaster(SequenceModel):
     def update_scores(self, scores: ForecastScores, output: Tensor, batch: Batch) -> None:
         """Add one batch."""
         scores.update(output, batch.targets)
+        if self.loss_name in ("mase", "owa") and self.kind.in_units:
+            scores.losses.append(self._losses(output, batch))
+
+    @override
+    def facts(self) -> tuple[str, ...]:
+        return described(self)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
         """Return the quantile or distribution metrics of a forecaster that knows signal and noise.
@@ -250,58 +424,4 @@ class Forecaster(SequenceModel):
         Raises:
             RequestError: their shapes do not match.
         """
-        spec, rows = self.spec, as_sequences(inputs, self.features).cpu()
-        if rows.shape[1] < spec.window:
-            raise RequestError(
-                f"a history of {rows.shape[1]} steps is too short: the model needs windows of {spec.window}"
-            )
-        rows = with_known(rows, known, spec)
-        mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std
-        return (rows[:, -spec.window :] - torch.tensor(mean).double()) / torch.tensor(std).double()
-
-
-def with_known(rows: Tensor, known: Any, spec: DataSpec) -> Tensor:
-    """Return histories ``(B, T, C + P + K)`` with the columns known in advance shifted by ``horizon``, as in windows.
-
-    Raises:
-        RequestError: ``known`` is missing, superfluous, or not ``(B, horizon, K)`` or ``(horizon, K)``.
-    """
-    if not spec.known:
-        if known is not None:
-            raise RequestError("known=…: this model was trained without columns known in advance; omit it")
-        return rows
-    names, shape = ", ".join(spec.known), (len(rows), spec.horizon, len(spec.known))
-    if known is None:
-        raise RequestError(
-            f"the model was trained with columns known in advance ({names}): give their values in the forecast steps, "
-            f"predict(history, known=VALUES) of shape {shape[1:]}"
-        )
-    ahead = as_sequences(known, len(spec.known)).cpu()
-    if ahead.shape != shape:
-        raise RequestError(f"known of shape {tuple(np.shape(known))} does not match: give {names} as {shape} numbers")
-    first = rows.shape[-1] - len(spec.known)
-    whole = torch.cat((rows[..., first:], ahead), dim=1)
-    return torch.cat((rows[..., :first], whole[:, spec.horizon :]), dim=-1)
-
-
-def as_given(forecast: np.ndarray, inputs: Any, features: int) -> np.ndarray:
-    """Return forecasts ``(B, horizon, C, …)`` without the dimensions that ``inputs`` of ``features`` columns lacks."""
-    given = np.shape(inputs)
-    if len(given) == 3:
-        return forecast
-    if given[-1] == features and len(given) == 2:
-        return forecast[0]
-    return forecast[0, :, 0] if len(given) == 1 else forecast[:, :, 0]
-
-
-def default_segment(spec: DataSpec) -> int:
-    """Return one season if the window contains at least four, else the longest segment that it contains ten times."""
-    if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
-        return spec.season
-    return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
-
-
-def normalised(window: Tensor, centre: Tensor | None, spread: Tensor | None) -> Tensor:
-    """Return ``(window - centre) / spread``, skipping None."""
-    window = window if centre is None else window - centre
-    return window if spread is None else window / spread
+        return scaled_windows(self.spec, as_sequences(inputs, self.features).cpu(), known)

@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a model beyond the states of its network, and how it is answered by default."""
+"""Support of ``cellstate inspect`` by a model, beyond the states of its network, and the defaults."""
 
 from cellstate.model.inspector.answers import Answers
 from cellstate.model.inspector.inspector import FileSequences, FileText, Inspector, PredictionKind

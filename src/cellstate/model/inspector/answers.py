@@ -1,4 +1,4 @@
-"""What a model would answer after each step of a sequence, if the sequence ended there."""
+"""The answers of a model after each step of a sequence, as if the sequence ended there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LONGEST = 20  # characters of a name
 
 @dataclass(frozen=True)
 class Answers:
-    """The prediction so far at each step.
+    """The prediction after each step.
 
-    ``values (T, K)`` are probabilities of the K ``names``, or numbers of them in the data's own units.
+    ``values (T, K)`` are probabilities of the K ``names``, or unscaled values of them.
     """
 
     names: tuple[str, ...]
@@ -21,7 +21,7 @@ class Answers:
     probabilities: bool
 
     def spoken(self, step: int) -> str:
-        """Return the answer at a step, as one says it."""
+        """Return the answer at a step as text."""
         row = self.values[step]
         if self.probabilities:
             best = int(row.argmax())
@@ -31,13 +31,13 @@ class Answers:
 
 
 def shortened(text: str) -> str:
-    """Return a name that may come from a file in one line, cut off where it is too long for a table."""
+    """Return a name as one line, truncated to fit a table."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def readable(symbol: str) -> str:
-    """Return a symbol such that it is seen: a space, a line break and other signs that print nothing by their names."""
+    """Return a visible form of a symbol: whitespace and other unprintable characters by sign or code point."""
     named = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
     if symbol in named:
         return named[symbol]

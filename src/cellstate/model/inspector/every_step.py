@@ -1,4 +1,4 @@
-"""Models that say after every step which symbol comes next."""
+"""Inspection of models that predict the next symbol after every step."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cellstate.model.inspector.inspector import Inspector, row_of
 
 
 class EveryStepInspector(Inspector):
-    """Of a model whose output is logits ``(B, T, V)`` of the symbols of ``spec.vocabulary``."""
+    """For a model whose output is logits ``(B, T, V)`` of the symbols of ``spec.vocabulary``."""
 
     answers_every_step = True
     prediction_kind = "categorical"
-    loss_in_words = "the cross-entropy of what follows the last step"
+    loss_in_words = "the cross-entropy of the symbol after the last step"
 
     def answers(self, batch: Batch, row: int) -> Answers:
         """Return the distribution of the next symbol after each step."""
         read, vocabulary = row_of(batch, row), self.model.spec.vocabulary
         logits = self.model.compute_output(Batch(read, torch.empty(0)))[0].double().cpu()
         if UNKNOWN in vocabulary:
-            logits[:, vocabulary.index(UNKNOWN)] = -torch.inf  # it is no answer
+            logits[:, vocabulary.index(UNKNOWN)] = -torch.inf  # not a valid answer
         return Answers(vocabulary, logits.softmax(-1).numpy(), probabilities=True)

@@ -1,4 +1,4 @@
-"""What a network read, in words and numbers: symbols by their names, values in the data's own units."""
+"""The inputs of a network as text and numbers: symbols by name, values unscaled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from cellstate.data.batch import DataSpec
 
-FEW = 3  # numbers that are written out of one step
+FEW = 3  # most numbers shown per step
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One sequence as it was read.
+    """One sequence as read by the network.
 
-    ``names`` has what each step of the network read; ``values (n, F)`` the numbers behind it, if there are any, n being
-    a multiple of the steps where one of them reads a segment.
+    ``names`` describes the input of each step of the network; ``values (n, F)`` are its numbers, if any, where n is a
+    multiple of the steps if a step reads a segment.
     """
 
     names: tuple[str, ...]
@@ -28,20 +28,20 @@ class Reading:
 
     @property
     def segment(self) -> int:
-        """How many values in a row one step of the network reads."""
+        """The number of consecutive values per step of the network."""
         return 1 if self.values is None else max(1, len(self.values) // max(1, len(self.names)))
 
 
 def spoken_step(values: np.ndarray) -> str:
-    """Return the numbers of one step."""
+    """Return the numbers of one step as text."""
     shown = ", ".join(f"{value:.3g}" for value in values[:FEW])
     return shown + (", …" if len(values) > FEW else "")
 
 
 def symbols_of(inputs: Tensor) -> Tensor | None:
-    """Return inputs ``(B, T, F)`` that are symbols as ``(B, T)`` numbers: one-hot rows, or few values of one feature.
+    """Return symbolic inputs ``(B, T, F)`` as indices ``(B, T)``: one-hot rows, or few values of one feature.
 
-    None where they are numbers; symbols ``(B, T)`` are returned as they are.
+    None if they are numeric; symbols ``(B, T)`` are returned unchanged.
     """
     if not inputs.is_floating_point():
         return inputs if inputs.ndim == 2 else inputs[..., 0]
@@ -63,12 +63,12 @@ def symbols_read(spec: DataSpec, read: Tensor) -> Reading:
 
 
 def name_of(vocabulary: Sequence[str], symbol: int) -> str:
-    """Return a symbol's name, its number where it has none."""
+    """Return a symbol's name, or its index if it has none."""
     return vocabulary[symbol] if symbol < len(vocabulary) else str(symbol)
 
 
 def numbers_read(spec: DataSpec, read: Tensor) -> Reading:
-    """Return a sequence of numbers ``(T, F)`` in the data's own units; one-hot rows by the number of their symbol."""
+    """Return a sequence of numbers ``(T, F)``, unscaled; one-hot rows by index."""
     values = read.double().numpy()
     if spec.input_mean:
         values = values * np.asarray(spec.input_std) + np.asarray(spec.input_mean)

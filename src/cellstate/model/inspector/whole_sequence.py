@@ -1,4 +1,4 @@
-"""Models that give one answer to a whole sequence of numbers."""
+"""Inspection of models with one answer per sequence of numbers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cellstate.model.inspector.inspector import FileSequences, Inspector, row_of
 if TYPE_CHECKING:
     from cellstate.data import SequenceData
 
-HELD = 65536  # steps that are read at once
+HELD = 65536  # steps per batch
 
 
 class WholeSequenceInspector(Inspector, ABC):
-    """Of a model whose output is ``(B, K)`` for sequences ``(B, T, F)``, called with inputs and lengths."""
+    """For a model whose output is ``(B, K)`` for sequences ``(B, T, F)``, called with inputs and lengths."""
 
-    loss_in_words = "the loss of the answer to the whole sequence"
+    loss_in_words = "the loss of the answer to the entire sequence"
 
     @abstractmethod
     def spoken(self, outputs: Tensor) -> Answers:
@@ -31,13 +31,13 @@ class WholeSequenceInspector(Inspector, ABC):
 
     @abstractmethod
     def own_targets(self, outputs: Tensor) -> Tensor:
-        """Return targets for outputs ``(B, K)`` of sequences that come without any."""
+        """Return targets for outputs ``(B, K)`` of sequences without any."""
 
     def check(self, rows: Tensor, lengths: list[int]) -> None:
-        """Reject sequences ``(B, T, F)``, in the data's own units, that are none of this data's (RequestError)."""
+        """Reject unscaled sequences ``(B, T, F)`` that cannot occur in the data (RequestError)."""
 
     def answers(self, batch: Batch, row: int) -> Answers:
-        """Return the answer to every beginning of the sequence."""
+        """Return the answer to every prefix of the sequence."""
         read = row_of(batch, row)
         steps = read.shape[1]
         parts = [
@@ -47,7 +47,7 @@ class WholeSequenceInspector(Inspector, ABC):
         return self.spoken(torch.cat(parts).double())
 
     def read_sequences(self, data: SequenceData, path: str, most: int) -> FileSequences:
-        """Return whole sequences, scaled as in training."""
+        """Return the sequences, scaled as in training."""
         spec = self.model.spec
         key, found = read_unlabelled(spec, data, path)
         starts, lengths = (found.ends - found.lengths)[:most], found.lengths[:most]

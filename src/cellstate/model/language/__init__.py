@@ -1,1 +1,1 @@
-"""Language models: the next character or token, with state carried from batch to batch."""
+"""Language modelling: the next character or token, with state carried across batches."""

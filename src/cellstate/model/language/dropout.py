@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class VariationalDropout(nn.Module):
-    """Drops the same features of a sequence at all of its steps, other features of every other sequence.
+    """Drops the same features at all steps of a sequence, independently between sequences.
 
-    A mask that is drawn anew at each step is noise that a recurrent network averages out over time; one that stays has
-    it do without those features (Gal & Ghahramani, 2016; Merity, Keskar & Socher, 2018, who call it locked dropout).
-    What is kept is divided by its probability, so that the expectation is what it was.
+    A mask drawn at each step is noise that a recurrent network can average out over time; a constant mask is not (Gal &
+    Ghahramani, 2016; Merity, Keskar & Socher, 2018, who call it locked dropout). Kept features are divided by the
+    probability of keeping them, which preserves the expectation.
     """
 
     def __init__(self, probability: float) -> None:
@@ -18,7 +18,7 @@ class VariationalDropout(nn.Module):
         self.p = probability
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return ``inputs (B, T, D)`` with some of the D features of each of the B sequences at zero, in training."""
+        """Return ``inputs (B, T, D)`` with some of the D features of each sequence set to zero, during training."""
         if not self.training or self.p == 0:
             return inputs
         kept = inputs.new_empty(len(inputs), 1, inputs.shape[-1]).bernoulli_(1 - self.p)

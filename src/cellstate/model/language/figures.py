@@ -1,4 +1,4 @@
-"""What a language model shows: what it writes, what surprises it, and how much it gains from what came before."""
+"""Figures of a language model: generated samples, information content of a passage, bits by position."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cellstate.plotting.parts import Drawing, Passage, Sample, Section
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 LENGTH = 300  # symbols
-PROMPT = 80  # symbols of the text that a sample goes on from
-PASSAGE = 700  # symbols that are shaded, after ``WARM`` that are only read
+PROMPT = 80  # symbols of the prompt of a sample
+PASSAGE = 700  # symbols that are shaded, after ``WARM`` symbols of context
 WARM = 200
-LEVELS = (0.5, 1.0, 2.0, 4.0, 7.0)  # bits at which the next level of surprise begins
+LEVELS = (0.5, 1.0, 2.0, 4.0, 7.0)  # lower bounds in bits of the levels of shading
 
 
 def section(material: Material) -> Section:
-    """Return a text for each temperature, a text of the split by surprise, and the bits by position."""
+    """Return a sample for each temperature, a shaded passage of the split, and the bits by position."""
     model = material.model
     assert isinstance(model, LanguageModel)
-    prompt, came = beginning(material)
+    prompt, continuation = beginning(material)
     samples = [
         Sample(
             f"temperature {temperature}", model.generate(prompt or None, length=LENGTH, temperature=temperature), prompt
@@ -33,21 +33,21 @@ def section(material: Material) -> Section:
         for temperature in TEMPERATURES
     ]
     if not prompt:
-        return Section("What it writes", samples=samples)
-    samples.append(Sample("the text itself", came, prompt))
+        return Section("Samples", samples=samples)
+    samples.append(Sample("original text", continuation, prompt))
     found = positions.collect(material)
     drawing = Drawing(
         "bits_by_position",
-        f"{found.windows:,} pieces of the {material.split} split, evenly spaced, each read with an empty memory: how "
-        "much the model gains from what came before. The band holds the mean with 95 % confidence. Dashed: predictors "
-        "that need no network, which know as many symbols as they say.",
+        f"{found.windows:,} pieces of the {material.split} split, evenly spaced, each read from the initial state: "
+        "how predictions improve with context. The band is the 95 % confidence interval of the mean. Dashed: baselines "
+        "without a network.",
         lambda theme: positions.draw(theme, found, material.reference("bpc"), split=material.split),
     )
-    return Section("What it writes", [drawing], samples=samples, passages=[surprise(material)])
+    return Section("Samples", [drawing], samples=samples, passages=[surprise(material)])
 
 
 def tables(material: Material) -> dict[str, Rows]:
-    """Return what a language model writes at each temperature."""
+    """Return generated samples at each temperature."""
     model = material.model
     assert isinstance(model, LanguageModel)
     written = [(heat, model.generate(length=LENGTH, temperature=heat)) for heat in TEMPERATURES]
@@ -55,9 +55,9 @@ def tables(material: Material) -> dict[str, Rows]:
 
 
 def beginning(material: Material) -> tuple[str, str]:
-    """Return a piece of the reported split to go on from, and what follows it there; nothing where it is no text.
+    """Return a prompt from the reported split and its continuation there; empty if the split is not text.
 
-    The piece is the first line with something in it after a third of the split, so that no text is chosen by hand.
+    The prompt starts at the first non-blank line after a third of the split.
     """
     samples, symbols = material.data.prepared.splits[material.split], material.data.spec.vocabulary
     if not isinstance(samples, TextSamples):
@@ -69,7 +69,7 @@ def beginning(material: Material) -> tuple[str, str]:
 
 
 def lines(tokens: Tensor, symbols: tuple[str, ...], after: int) -> Iterator[int]:
-    """Yield where lines begin that are not blank, from ``after`` on; last of all ``after`` itself."""
+    """Yield the starts of non-blank lines from ``after`` on, finally ``after`` itself."""
     text = "".join(symbols[token] for token in tokens[after : after + 5000].tolist())
     place = text.find("\n") + 1
     while 0 < place < len(text):
@@ -80,14 +80,14 @@ def lines(tokens: Tensor, symbols: tuple[str, ...], after: int) -> Iterator[int]
 
 
 def surprise(material: Material) -> Passage:
-    """Return a piece of the reported split, shaded by the bits that each symbol cost."""
+    """Return a passage of the reported split, shaded by the information content of each symbol in bits."""
     samples, symbols = material.data.prepared.splits[material.split], material.data.spec.vocabulary
     assert isinstance(samples, TextSamples)
     start = next(lines(samples.tokens, symbols, len(samples.tokens) // 2))
     tokens = samples.tokens[max(0, start - WARM) : start + PASSAGE]
     bits = positions.bits_of(material, tokens.unsqueeze(0).long())[0]
     skipped = min(WARM, start)
-    shown = tokens[skipped or 1 :].tolist()  # the very first symbol of all is no target
+    shown = tokens[skipped or 1 :].tolist()  # the first symbol of the split is not a target
     costs = bits[max(skipped, 1) - 1 :].tolist()
     parts: list[tuple[int, str]] = []
     for token, cost in zip(shown, costs, strict=True):
@@ -98,9 +98,9 @@ def surprise(material: Material) -> Passage:
             parts.append((level, symbols[token]))
     mean = math.fsum(costs) / max(len(costs), 1)
     return Passage(
-        f"What surprises it, {material.split} split",
-        f"A piece of the text, each symbol shaded by how many bits it cost, given all before it: {mean:.2f} in the "
-        f"mean. A symbol of 1 bit was given the probability 1/2, one of 7 bits 1/128.",
+        f"Information content, {material.split} split",
+        f"A passage of the text, each symbol shaded by its information content -log2 p given the previous symbols, "
+        f"{mean:.2f} bits on average. 1 bit is a probability of 1/2, 7 bits of 1/128.",
         [f"under {LEVELS[0]:g}", *(f"{bound:g} bits" for bound in LEVELS[:-1]), f"{LEVELS[-1]:g} and more"],
         parts,
     )

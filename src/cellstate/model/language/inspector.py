@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a language model."""
+"""Support of ``cellstate inspect`` for language models."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cellstate.model.inspector.inspector import FileText
 if TYPE_CHECKING:
     from cellstate.model.language.model import LanguageModel
 
-UNKNOWN_NAMED = 6  # unknown symbols that are named
+UNKNOWN_NAMED = 6  # most unknown symbols that are listed
 
 
 class LanguageModelInspector(EveryStepInspector):
-    """A text is one long sequence, cut into pieces, each of which is read with an empty memory."""
+    """A text is one long sequence, cut into pieces that are each read from the initial state."""
 
     model: LanguageModel
     reads_text = True
 
     def read_text(self, path: str) -> FileText:
-        """Return a text; symbols that the model does not know are read as its symbol for these, which is the first."""
+        """Return a text; unknown symbols are mapped to the unknown symbol, which is the first."""
         index = {symbol: number for number, symbol in enumerate(self.model.spec.vocabulary)}
         corpus = find_corpus(path, "*", "\n")
         text = "".join(map(chr, np.concatenate(list(corpus.pieces()) or [np.zeros(0, int)]).tolist()))
@@ -44,13 +44,13 @@ class LanguageModelInspector(EveryStepInspector):
 
 
 def unknown_in_words(counts: Counter[str], length: int) -> str:
-    """Return how many of a text's symbols are unknown, and which, the commonest first; empty of none."""
+    """Return a description of the number and kind of unknown symbols in a text; empty if there are none."""
     if not counts:
         return ""
     total = counts.total()
     named = [f"{readable(symbol)} ({times:,})" for symbol, times in counts.most_common(UNKNOWN_NAMED)]
     more = f" and {len(counts) - UNKNOWN_NAMED:,} others" if len(counts) > UNKNOWN_NAMED else ""
     return (
-        f"{total:,} of {length:,} characters, {100 * total / length:.3g} %, are none that the model was trained on and "
-        f"are read as one symbol: {', '.join(named)}{more}"
+        f"{total:,} of {length:,} characters, {100 * total / length:.3g} %, do not occur in the training text and "
+        f"are read as the unknown symbol: {', '.join(named)}{more}"
     )

@@ -1,4 +1,4 @@
-"""A language model: a distribution over the next token after every token, with a state that is carried on."""
+"""A language model: a distribution over the next token after every token, with a carried state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from cellstate.config.types import PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError, UnsupportedError
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.precision import at_least_single
-from cellstate.metrics.tokens import IGNORED, TokenScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.inputs import predicting
 from cellstate.model.language.dropout import VariationalDropout
 from cellstate.model.language.inspector import LanguageModelInspector
 from cellstate.model.language.sampling import choose
+from cellstate.model.tokens import TokenModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,28 +27,26 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class LanguageModel(SequenceModel):
+class LanguageModel(TokenModel):
     """Predicts the next token of a stream, trained by truncated backpropagation through time.
 
-    The state that the backbone ends a batch with begins the next one, cut off from its gradient, except in rows
-    whose ``reset`` is set.
+    The detached final state of a batch is the initial state of the next one, except in rows whose ``reset`` is set.
 
     Args:
         spec: the vocabulary.
         backbone: called with ``input_size``.
         embedding_size: width of the token embedding.
-        tied: the weights that give an output are those that embed the inputs (Press & Wolf, 2017; Inan et al., 2017):
-            ``logits = E P h + b`` with the embedding ``E (V, embedding_size)``. ``P`` is a linear projection without a
-            bias where the backbone's outputs have another width than the embedding, else the identity.
-        dropout: on the embedded tokens and on the backbone's outputs, in training.
-        variational_dropout: drop the same features at all steps of a batch (``VariationalDropout``), not others at
-            each; what a backbone drops between its layers stays as it is.
+        tied: share the weights of output layer and embedding (Press & Wolf, 2017; Inan et al., 2017):
+            ``logits = E P h + b`` with the embedding ``E (V, embedding_size)``. ``P`` is a linear projection without
+            bias if the widths of the backbone's outputs and the embedding differ, else the identity.
+        dropout: on the embedded tokens and the backbone's outputs, during training.
+        variational_dropout: drop the same features at all steps of a batch (``VariationalDropout``); dropout between
+            the layers of the backbone is not affected.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
 
-    needs = "vocabulary"
-    headline = Headline("bpc", "bits a character", loss_unit="nats a character")
+    headline = Headline("bpc", "bits per character", loss_unit="nats per character")
     inspector_class = LanguageModelInspector
     writes_text = True
 
@@ -79,13 +76,13 @@ class LanguageModel(SequenceModel):
         self.project = nn.Linear(width, embedding_size, bias=False) if needs_projection else nn.Identity()
         self.head = nn.Linear(embedding_size if tied else width, symbols)
         if tied:
-            # The embedding's N(0, 1) serves both uses: with an output layer's U(-1, 1) / sqrt(embedding_size) the
-            # symbols hardly differ as inputs, and the network learns their frequencies for an epoch and no more.
+            # Initialised with N(0, 1) like an embedding: with the U(-1, 1) / sqrt(embedding_size) of an output layer,
+            # inputs barely differ between symbols, and only their frequencies are learned in the first epoch.
             self.head.weight = self.embedding.weight
         self._carried: dict[str, State | None] = {"train": None, "eval": None}
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return logits ``(B, T, V)`` of the token that follows each of ``tokens (B, T)``, and the state after them."""
+        """Return logits ``(B, T, V)`` of the next token after each of ``tokens (B, T)``, and the final state."""
         outputs, after = self.backbone(self.dropout(self.embedding(tokens)), state)
         return self.logits(self.dropout(outputs)), after
 
@@ -94,7 +91,7 @@ class LanguageModel(SequenceModel):
         return self.head(self.project(outputs))
 
     def compute_output(self, batch: Batch) -> Tensor:
-        """Return logits, going on from the state that the batch before left; separate sequences begin with none."""
+        """Return logits, continuing from the final state of the previous batch if the batch has ``reset``."""
         if batch.reset is None:
             return self(batch.inputs)[0]
         phase = "train" if self.training else "eval"
@@ -106,67 +103,48 @@ class LanguageModel(SequenceModel):
         return logits
 
     def training_state(self) -> dict[str, Any]:
-        """Return what training keeps beside weights, the state carried along the text included."""
+        """Return the state of training, including the carried state."""
         carried = self._carried["train"]
         return {**super().training_state(), "carried": None if carried is None else [part.cpu() for part in carried]}
 
     def take_up_training(self, state: dict[str, Any]) -> None:
-        """Go on from what ``training_state`` gave, within the streams where it was taken."""
+        """Restore the result of ``training_state``, including the position in the streams."""
         super().take_up_training(state)
         carried = state["carried"]
         self._carried["train"] = None if carried is None else tuple(carried)
 
     def on_train_start(self) -> None:
-        """Have the carried state of a run that goes on where the network is."""
+        """Move the carried state of a resumed run to the device of the network."""
         super().on_train_start()
         if (carried := self._carried["train"]) is not None:
             self._carried["train"] = tuple(tensor.to(self.device) for tensor in carried)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's streams with no state."""
+        """Reset the carried state at the start of an epoch."""
         self._carried["train"] = None
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the split's streams with no state."""
+        """Reset the carried state at the start of the split."""
         super().on_validation_epoch_start()
         self._carried["eval"] = None
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a token; 0 where every target is IGNORED, as one process's may be."""
-        total = nn.functional.cross_entropy(
-            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return total / self.loss_weight(batch).clamp(min=1)
-
-    def loss_weight(self, batch: Batch) -> Tensor:
-        """Targets of the batch that count, ``()``."""
-        return (batch.targets != IGNORED).sum()
-
-    def new_scores(self) -> TokenScores:
-        """Return empty scores."""
-        return TokenScores(self.device)
-
-    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
-
     def section(self, material: Material) -> Section:
-        """Return what the model writes, a text by surprise, and the bits by position."""
+        """Return generated samples, a passage shaded by information content, and bits by position."""
         from cellstate.model.language import figures  # loads matplotlib
 
         return figures.section(material)
 
     def tables(self, material: Material) -> dict[str, Rows]:
-        """Return what the model writes at each temperature."""
+        """Return generated samples at each temperature."""
         from cellstate.model.language import figures  # loads matplotlib
 
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
-        """Refuse: what a language model says of a text is no table."""
-        raise UnsupportedError("a language model, which predicts no table; have it write with cellstate generate")
+        """Raise an error: predictions of a language model are not a table."""
+        raise UnsupportedError("a language model, which does not predict a table; use cellstate generate")
 
     # ------------------------------------------------------------------ use
 
@@ -179,14 +157,14 @@ class LanguageModel(SequenceModel):
         index = {symbol: number for number, symbol in enumerate(self.spec.vocabulary)}
         strange = sorted({symbol for symbol in text if symbol not in index})
         if strange or not text:
-            what = f"holds symbols that the model has never seen: {strange}" if strange else "is empty"
+            what = f"contains symbols that the model does not know: {strange}" if strange else "is empty"
             known = "".join(self.spec.vocabulary[1:101]) + ("…" if len(self.spec.vocabulary) > 101 else "")
-            raise RequestError(f"the prompt {what}; its symbols are {known!r}")
+            raise RequestError(f"the prompt {what}; known symbols are {known!r}")
         return torch.tensor([[index[symbol] for symbol in text]], device=self.device)
 
     @predicting
     def predict(self, text: str) -> dict[str, float]:
-        """Return the probability of each symbol to follow ``text``, the likeliest first."""
+        """Return the probability of each symbol to follow ``text``, in decreasing order."""
         logits, _ = self(self.encode(text))
         probabilities = logits[0, -1].double().softmax(-1)
         order = probabilities.argsort(descending=True).tolist()
@@ -203,25 +181,25 @@ class LanguageModel(SequenceModel):
         top_p: float | None = None,
         seed: int = 0,
     ) -> str:
-        """Write ``length`` symbols that follow ``prompt``, one at a time; the same seed writes the same text.
+        """Generate ``length`` symbols that follow ``prompt``, one at a time, reproducibly for a seed.
 
         Args:
-            prompt: what the model reads first; it is not part of the result. None begins with a line break, or with
-                the vocabulary's first symbol where texts have no lines.
-            length: symbols to write.
-            temperature: logits are divided by it; 0 always takes the likeliest symbol.
-            top_k: sample among the k likeliest symbols only.
-            top_p: sample among the fewest symbols that hold this share of the probability (Holtzman et al., 2020).
+            prompt: text that the model reads first; not part of the result. None starts with a line break, or with the
+                first symbol of a vocabulary without line breaks.
+            length: symbols to generate.
+            temperature: divisor of the logits; 0 always takes the likeliest symbol.
+            top_k: sample only from the k likeliest symbols.
+            top_p: sample only from the fewest symbols with at least this total probability (Holtzman et al., 2020).
             seed: of the sampling.
         """
         if prompt is None:
             symbols = self.spec.vocabulary
-            prompt = "\n" if "\n" in symbols else symbols[1]  # symbol 0 stands for unknown ones
+            prompt = "\n" if "\n" in symbols else symbols[1]  # symbol 0 is the unknown symbol
         generator = torch.Generator().manual_seed(seed)
         logits, state = self(self.encode(prompt))
         logits, written = logits[:, -1], []
         for _ in range(length):
-            logits[:, 0] = -torch.inf  # the symbol that stands for unknown ones is never written
+            logits[:, 0] = -torch.inf  # never generate the unknown symbol
             token = choose(logits.cpu(), generator, temperature=temperature, top_k=top_k, top_p=top_p).to(self.device)
             written.append(self.spec.vocabulary[int(token)])
             outputs, state = self.backbone.step(self.embedding(token), state)

@@ -1,4 +1,4 @@
-"""How many bits a symbol costs after so many symbols were seen."""
+"""Bits per symbol as a function of the length of the context."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from cellstate.plotting.curves import colour_of
 from cellstate.plotting.theme import Theme
 
 WINDOWS, LENGTH = 128, 256  # pieces of the text, symbols of each
-LOGITS = 10_000_000  # numbers that are held at once
+LOGITS = 10_000_000  # most numbers in memory at a time
 HEIGHT = 3.5  # inches
 
 
 @dataclass(frozen=True)
 class Bits:
-    """The mean ``bits (P,)`` of a symbol after ``seen (P,)`` others, and the half of its 95 % interval, over windows.
+    """The mean ``bits (P,)`` of a symbol after ``seen (P,)`` others, and half its 95 % interval, over windows.
 
-    Neighbouring positions are joined, the more the further they lie: ``seen`` is their geometric middle.
+    Positions are binned logarithmically: ``seen`` is the geometric mean of a bin's ends.
     """
 
     seen: np.ndarray
@@ -41,7 +41,7 @@ class Bits:
 
 
 def collect(material: Material) -> Bits:
-    """Return the bits by position, over windows that are evenly spaced in the reported split."""
+    """Return the bits by position, over evenly spaced windows of the reported split."""
     samples = material.data.prepared.splits[material.split]
     assert isinstance(samples, TextSamples)
     length = min(LENGTH + 1, len(samples.tokens))
@@ -57,7 +57,7 @@ def collect(material: Material) -> Bits:
 
 
 def bits_of(material: Material, tokens: Tensor) -> Tensor:
-    """Return ``(W, T - 1)`` the bits of each of ``tokens (W, T)`` but the first, given those before it in its row."""
+    """Return ``(W, T - 1)``: the bits of each of ``tokens (W, T)`` but the first, given the previous ones."""
     model = material.model
     assert isinstance(model, LanguageModel)
     rows = max(1, LOGITS // (tokens.shape[1] * len(model.spec.vocabulary)))
@@ -72,8 +72,8 @@ def bits_of(material: Material, tokens: Tensor) -> Tensor:
 
 
 def draw(theme: Theme, found: Bits, reference: Mapping[str, float], *, split: str) -> Figure:
-    """Draw the bits over the number of symbols seen, beside what optimum and n-grams reach."""
-    figure = canvas.new_figure(theme, HEIGHT, f"Bits by position, {split} split", "bits a character; lower is better")
+    """Draw the bits over the length of the context, with optimum and n-grams as references."""
+    figure = canvas.new_figure(theme, HEIGHT, f"Bits by position, {split} split", "bits per character; lower is better")
     axes = canvas.single_axes(figure)
     low, high = found.bits - found.half, found.bits + found.half
     lines = {name: value for name, value in reference.items() if name != "uniform"}
@@ -90,6 +90,6 @@ def draw(theme: Theme, found: Bits, reference: Mapping[str, float], *, split: st
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if tick <= last]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("symbols seen before it")
+    axes.set_xlabel("previous symbols")
     canvas.label_ends(axes, [*ends, End(float(found.bits[-1]), "this run", theme.text(theme.run))])
     return canvas.fit(figure)

@@ -1,4 +1,4 @@
-"""Choosing the next token from a model's logits."""
+"""Sampling the next token from logits."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def choose(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> Tensor:
-    """Draw one token a row, ``(B,)``, from ``logits (B, V)``.
+    """Sample one token per row, ``(B,)``, from ``logits (B, V)``.
 
     Args:
         logits: unnormalised log-probabilities.
-        generator: the source of chance.
-        temperature: logits are divided by it before the softmax; 0 takes the likeliest token.
-        top_k: only the k likeliest tokens stay.
-        top_p: of those, only the fewest that together hold at least this probability stay.
+        generator: the random number generator.
+        temperature: divisor of the logits; 0 takes the likeliest token.
+        top_k: keep only the k likeliest tokens.
+        top_p: of those, keep only the fewest with at least this total probability.
 
     Raises:
-        RequestError: a parameter out of its range.
+        RequestError: a parameter is out of range.
     """
     sensible = 0 <= temperature < math.inf and (top_k is None or top_k >= 1) and (top_p is None or 0 < top_p <= 1)
     if not sensible:
         raise RequestError(
             f"temperature={temperature}, top_k={top_k}, top_p={top_p}: "
-            "temperature is 0 or more and finite, top_k 1 or more, top_p above 0 and at most 1"
+            "temperature must be 0 or more and finite, top_k 1 or more, top_p above 0 and at most 1"
         )
     if temperature < COLDEST:
         return logits.argmax(-1)
@@ -47,7 +47,7 @@ def choose(
     if top_p is not None:
         ordered, order = scaled.sort(descending=True)
         probabilities = ordered.softmax(-1)
-        # A token stays if those before it do not hold the share yet; the likeliest always stays.
+        # A token is kept if the total of the likelier ones is below top_p; the likeliest is always kept.
         beyond = probabilities.cumsum(-1) - probabilities >= top_p
         scaled = scaled.masked_fill(beyond.gather(-1, order.argsort(-1)), -torch.inf)
     return torch.multinomial(scaled.softmax(-1), 1, generator=generator).squeeze(-1)

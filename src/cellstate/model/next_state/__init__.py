@@ -1,1 +1,1 @@
-"""Next-state prediction: which state follows a sequence of states."""
+"""Next-state prediction: the next state of a sequence of states."""

@@ -1,4 +1,4 @@
-"""What a model of the next state shows: what it expects after each state, along a sequence, and how far that holds."""
+"""Figures of next-state prediction: transition probabilities, accuracy by step, example sequences, calibration."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from cellstate.plotting.curves import draw_curve
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
-WRITTEN = 10  # states up to which the cells hold numbers
-SHOWN = 30  # states that have a row and a column; of more, the most frequent
-ENOUGH = 50  # sequences that must reach a step for its accuracy to be shown
-PAIRS = 20_000_000  # probabilities at most that calibration is counted over
+WRITTEN = 10  # most states with numbers in the cells
+SHOWN = 30  # most states with a row and a column; the most frequent are shown
+ENOUGH = 50  # least number of sequences at a step for its accuracy to be shown
+PAIRS = 20_000_000  # most probabilities used for calibration
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model expects on the reported split, of the ``K`` states that are shown.
+    """The predictions on the reported split, for the ``K`` states that are shown.
 
-    states: their numbers in the vocabulary, ascending, ``(K,)``.
+    states: their indices in the vocabulary, ascending, ``(K,)``.
     expected: ``(K, K)`` mean probability of each next state (column) after each state (row).
-    observed: ``(K, K)`` how often each came, as a share of all that came after the row's state.
-    hits, asked: ``(T,)`` right answers at each step, and how many sequences ask there.
-    held: all states' probabilities at all places, against what came.
+    observed: ``(K, K)`` relative frequency of each next state (column) after each state (row).
+    hits, asked: ``(T,)`` correct predictions and targets at each step.
+    held: the probabilities of all states at all positions, with their outcomes.
     """
 
     states: np.ndarray
@@ -51,15 +51,15 @@ class Predictions:
 
 
 def section(material: Material) -> Section:
-    """Return what the model expects after each state and along a few sequences, and how far that holds."""
+    """Return transition probabilities, accuracy by step, example sequences, and calibration."""
     found, names, split = collect(material), state_names(material), material.split
     drawings = [
         Drawing(
             "transitions",
-            "Rows are the newest state, columns the next one. Shades"
+            "Rows are the current state, columns the next one. Shades"
             + (" and upper numbers" if len(found.states) <= WRITTEN else "")
-            + " are the probability that the model gives it, the mean over all places of the split"
-            + ("; lower numbers are how often it came." if len(found.states) <= WRITTEN else "."),
+            + " are the predicted probability, averaged over all positions of the split"
+            + ("; lower numbers are the observed frequency." if len(found.states) <= WRITTEN else "."),
             lambda theme: transitions(theme, found, names, split=split),
         )
     ]
@@ -67,9 +67,8 @@ def section(material: Material) -> Section:
         drawings.append(
             Drawing(
                 "accuracy_by_step",
-                "Right answers after so many states of a sequence, with the range in which 95 % of such shares fall "
-                f"by chance; steps that fewer than {ENOUGH} sequences reach are left out. Dashed: the means over all "
-                "steps of the best predictors of the table.",
+                "Accuracy by position in the sequence, with 95 % confidence intervals; steps with fewer than "
+                f"{ENOUGH} sequences are omitted. Dashed: the overall accuracy of the best predictors of the table.",
                 lambda theme: accuracy_by_step(theme, found, material.reference("accuracy"), split=split),
             )
         )
@@ -77,39 +76,39 @@ def section(material: Material) -> Section:
         next_states.drawing(material, names),
         Drawing(
             "calibration",
-            "Each state at each place is a prediction: how often did a state come that was given about this "
-            f"probability? {calibration.CAPTION}",
+            "Observed frequency of states by their predicted probability, over all states and positions. "
+            f"{calibration.CAPTION}",
             lambda theme: calibration.draw(
                 theme,
                 found.held,
                 title=f"Calibration, {split} split",
-                what="probabilities of a state",
-                label="probability that was given to a state",
+                what="predicted probabilities",
+                label="predicted probability of a state",
             ),
         ),
     ]
-    return Section("What it expects", drawings)
+    return Section("Predictions", drawings)
 
 
 def tables(material: Material) -> dict[str, Rows]:
-    """Return the probability that a model gives each next state after each state, beside how often it came."""
+    """Return the predicted probability and observed frequency of each next state after each state."""
     found, names = collect(material), state_names(material)
     shown = [names[state] for state in found.states]
     rows = [
-        {"state": shown[row], "next": shown[column], "expected": float(share), "observed": float(came)}
-        for ((row, column), share), came in zip(np.ndenumerate(found.expected), found.observed.flat, strict=True)
-        if not np.isnan(share)  # nothing ever follows that state
+        {"state": shown[row], "next": shown[column], "expected": float(share), "observed": float(seen)}
+        for ((row, column), share), seen in zip(np.ndenumerate(found.expected), found.observed.flat, strict=True)
+        if not np.isnan(share)  # a state without successors
     ]
     return {"transitions": rows}
 
 
 def state_names(material: Material) -> list[str]:
-    """Return the names of the vocabulary, fit to be shown."""
+    """Return the names of the vocabulary for display."""
     return ["(unknown)" if name == UNKNOWN else canvas.name(name) for name in material.data.spec.vocabulary]
 
 
 def collect(material: Material) -> Predictions:
-    """Return what the model expects at every place of the reported split."""
+    """Return the predictions at every position of the reported split."""
     model, spec = material.model, material.data.spec
     loader = BatchLoader(material.data.prepared.splits[material.split], material.data.batch_size, shuffle=False)
     often = torch.zeros(len(spec.vocabulary), dtype=torch.int64)
@@ -117,12 +116,12 @@ def collect(material: Material) -> Predictions:
         often += sum(torch.bincount(states, minlength=len(often)) for states in places(batch, spec.target_feature))
     states = frequent(often)
     size = len(states)
-    rows = torch.full((len(often),), size)  # the last row gathers the states that are not shown
+    rows = torch.full((len(often),), size)  # the last row collects the states that are not shown
     rows[states] = torch.arange(size)
     sums, counts = torch.zeros(size + 1, size), torch.zeros(size + 1, size + 1)
     sums, counts = sums.double(), counts.double()
     hits, asked, held = [], [], np.zeros((3, calibration.BINS))
-    every = -(-int(often.sum()) * len(often) // PAIRS)  # of more pairs than that, every so many-th place counts
+    every = -(-int(often.sum()) * len(often) // PAIRS)  # with more pairs, only every n-th position is used
     with torch.no_grad(), material.precision():
         for batch in loader:
             logits = model.compute_output(model.transfer_batch_to_device(batch, model.device, 0)).cpu()
@@ -134,7 +133,7 @@ def collect(material: Material) -> Predictions:
             counts.index_put_((newest, targets), torch.ones((), dtype=torch.float64), accumulate=True)
             hits.append((logits.argmax(-1) == batch.targets.cpu()).sum(0))
             asked.append(valid.sum(0))
-    totals = counts.sum(1, keepdim=True)  # 0 for a state that nothing follows: its shares are NaN, and its row blank
+    totals = counts.sum(1, keepdim=True)  # 0 for a state without successors: its shares are NaN, its row blank
     shares = [(part / totals)[:size, :size].numpy() for part in (sums, counts)]
     steps = [torch.stack(parts).sum(0).numpy() for parts in (hits, asked)]
     expected, observed = shares
@@ -143,14 +142,14 @@ def collect(material: Material) -> Predictions:
 
 
 def pairs(chances: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
-    """Return the bins of all probabilities ``chances (P, V)``, where ``targets (P,)`` came, as ``(3, BINS)``."""
-    came = torch.nn.functional.one_hot(targets, chances.shape[1]).bool()
-    found = calibration.reliability(chances.flatten().numpy(), came.flatten().numpy())
-    return np.stack([found.counts, found.said, found.came])
+    """Return the calibration bins of all probabilities ``chances (P, V)`` for ``targets (P,)``, as ``(3, BINS)``."""
+    hits = torch.nn.functional.one_hot(targets, chances.shape[1]).bool()
+    found = calibration.reliability(chances.flatten().numpy(), hits.flatten().numpy())
+    return np.stack([found.counts, found.predicted, found.observed])
 
 
 def places(batch: Batch, feature: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the newest state of the predicted feature and the one that came, of all places that count, ``(P,)``."""
+    """Return the current state of the predicted feature and the target at all counted positions, ``(P,)``."""
     valid = batch.targets != IGNORED
     newest = batch.inputs if batch.inputs.ndim == 2 else batch.inputs[..., feature]
     return newest[valid].cpu(), batch.targets[valid].cpu()
@@ -163,17 +162,17 @@ def frequent(often: torch.Tensor) -> torch.Tensor:
 
 
 def transitions(theme: Theme, found: Predictions, names: Sequence[str], *, split: str) -> Figure:
-    """Draw what is expected after each state, the newest by row and the next by column, beside what came."""
+    """Draw predicted and observed transition probabilities, current state by row and next state by column."""
     size, expected = len(found.states), found.expected
     height = min(max(3.5, 1.6 + 0.42 * size), 6.2)
-    darkest = 1.0 if size <= WRITTEN else float(np.nanmax(expected))  # of many states each has little
-    most = ", and below it how often it came" if size <= WRITTEN else f", up to {number(darkest)}"
+    darkest = 1.0 if size <= WRITTEN else float(np.nanmax(expected))  # with many states each probability is small
+    most = ", and below it the observed frequency" if size <= WRITTEN else f", up to {number(darkest)}"
     if size == SHOWN < len(names):
         most += f"; the {size} most frequent states"
     title = f"Expected next states, {split} split"
     figure = canvas.new_figure(theme, height, title, f"mean predicted probability{most}")
     top = height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
-    canvas.write_line(figure, top + 0.02, "newest", color=theme.muted)
+    canvas.write_line(figure, top + 0.02, "current", color=theme.muted)
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - 0.24)
     edges = np.arange(size + 1) - 0.5
     axes.pcolormesh(
@@ -201,7 +200,7 @@ def transitions(theme: Theme, found: Predictions, names: Sequence[str], *, split
 
 
 def write_cells(theme: Theme, axes: Axes, expected: np.ndarray, observed: np.ndarray) -> None:
-    """Write both numbers into each cell, in the colour that reads best on its shade."""
+    """Write both numbers into each cell, in a colour legible on its shade."""
     for (row, column), value in np.ndenumerate(expected):
         if np.isnan(value):
             continue
@@ -212,7 +211,7 @@ def write_cells(theme: Theme, axes: Axes, expected: np.ndarray, observed: np.nda
 
 
 def accuracy_by_step(theme: Theme, found: Predictions, reference: object, *, split: str) -> Figure:
-    """Draw the share of right answers at each step, beside the means of optimum and best baseline."""
+    """Draw the accuracy at each step, with the overall accuracy of optimum and best baseline."""
     assert isinstance(reference, dict)
     enough = found.asked >= ENOUGH
     last = int(np.flatnonzero(enough)[-1]) + 1
@@ -220,7 +219,7 @@ def accuracy_by_step(theme: Theme, found: Predictions, reference: object, *, spl
     share = found.hits[kept] / found.asked[kept]
     low, high = wilson(share, found.asked[kept])
     curve = share.tolist()
-    figure = canvas.new_figure(theme, 3.5, f"Accuracy along a sequence, {split} split", "share of right answers")
+    figure = canvas.new_figure(theme, 3.5, f"Accuracy along a sequence, {split} split", "accuracy")
     axes = canvas.single_axes(figure)
     baselines = {name: value for name, value in reference.items() if name not in OPTIMA}
     lines = [(name, reference[name], theme.optimum) for name in ("optimum",) if name in reference]

@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a model of the next state."""
+"""Support of ``cellstate inspect`` for next-state prediction."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class NextStateInspector(EveryStepInspector):
-    """A file holds the answers, too: what follows every state but the last."""
+    """A file also contains the targets: the next state of every state but the last."""
 
     model: NextState
 
     def read_sequences(self, data: SequenceData, path: str, most: int) -> FileSequences:
-        """Return sequences of states, each with what follows every step but the last."""
+        """Return sequences of states, each with the next state of every step but the last."""
         rows = []
         for number, sequence in enumerate(read_states(data, path).sequences[:most]):
             try:
@@ -35,9 +35,7 @@ class NextStateInspector(EveryStepInspector):
                 raise RequestError(f"{path}: {error.problems[0]}") from error
         longer = [row for row in rows if len(row) > 1]
         if not longer:
-            raise RequestError(
-                f"input={path}: no sequence has two states, the first to read and the second to follow it"
-            )
+            raise RequestError(f"input={path}: no sequence has at least two states, an input and its target")
         feature = self.model.spec.target_feature
         inputs = pad_sequence([row[:-1] for row in longer], batch_first=True)
         targets = pad_sequence([row[1:, feature] for row in longer], batch_first=True, padding_value=IGNORED)

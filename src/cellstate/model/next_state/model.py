@@ -1,4 +1,4 @@
-"""A model of state sequences: a distribution over the next state after every step of a sequence that stands alone."""
+"""Next-state prediction: a distribution over the next state after every step of independent sequences."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cellstate.config.types import PositiveInt, Probability
-from cellstate.data.batch import UNKNOWN, Batch, DataSpec
+from cellstate.data.batch import UNKNOWN, DataSpec
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.precision import at_least_single
-from cellstate.metrics.tokens import IGNORED, TokenScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
 from cellstate.model.inputs import predicting
 from cellstate.model.next_state import prediction
 from cellstate.model.next_state.inspector import NextStateInspector
+from cellstate.model.tokens import TokenModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,24 +28,23 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class NextState(SequenceModel):
-    """Predicts what follows at every position of a sequence; every sequence begins with an empty memory.
+class NextState(TokenModel):
+    """Predicts the next state at every position of a sequence; every sequence starts from the initial state.
 
     Args:
-        spec: the vocabulary of what is predicted, and those of the input features where they differ from it.
+        spec: the vocabulary of the predicted states, and those of the input features if different.
         backbone: called with ``input_size``, the sum of the embedding sizes.
-        embedding_size: width of the embedding of a state; of several features one width for each, or the same for all.
-        dropout: on the embedded states and on the backbone's outputs, in training.
+        embedding_size: width of the embedding of a state; for several features one width each, or the same for all.
+        dropout: on the embedded states and the backbone's outputs, during training.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
 
-    needs = "vocabulary"
     headline = Headline(
         "loss",
-        "cross-entropy, nats a state",
-        loss_unit="nats a state",
-        further=(("accuracy", "share of right answers"),),
+        "cross-entropy, nats per state",
+        loss_unit="nats per state",
+        further=(("accuracy", "accuracy"),),
     )
     inspector_class = NextStateInspector
 
@@ -68,51 +66,30 @@ class NextState(SequenceModel):
         )
         self.backbone = backbone(input_size=sum(sizes))
         if self.backbone.bidirectional:
-            raise RequestError(
-                "backbone.bidirectional=true: a model of the next state must not see it; set it to false"
-            )
+            raise RequestError("backbone.bidirectional=true: the model must not see the next state; set it to false")
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.output_size, len(spec.vocabulary))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, T, V)`` of what follows each step of ``inputs``.
+        """Return logits ``(B, T, V)`` of the next state after each step of ``inputs``.
 
         Args:
             inputs: indices ``(B, T)``, or ``(B, T, K)`` for K features.
-            lengths: valid steps of each row ``(B,)``; logits beyond them mean nothing.
+            lengths: valid steps of each row ``(B,)``; logits beyond them are meaningless.
         """
         features = inputs.unsqueeze(-1) if inputs.ndim == 2 else inputs
         embedded = [embedding(features[..., number]) for number, embedding in enumerate(self.embeddings)]
         outputs, _ = self.backbone(self.dropout(torch.cat(embedded, dim=-1)), lengths=lengths)
         return self.head(self.dropout(outputs))
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy, nats a target; 0 where every target is IGNORED, as one process's may be."""
-        total = nn.functional.cross_entropy(
-            at_least_single(output.flatten(0, 1)), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return total / self.loss_weight(batch).clamp(min=1)
-
-    def loss_weight(self, batch: Batch) -> Tensor:
-        """Targets of the batch that count, ``()``."""
-        return (batch.targets != IGNORED).sum()
-
-    def new_scores(self) -> TokenScores:
-        """Return empty scores."""
-        return TokenScores(self.device, self.spec.answer)
-
-    def update_scores(self, scores: TokenScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
-
     def section(self, material: Material) -> Section:
-        """Return what is expected after each state and along a few sequences."""
+        """Return the predictions after each state and along a few sequences."""
         from cellstate.model.next_state import figures  # loads matplotlib
 
         return figures.section(material)
 
     def tables(self, material: Material) -> dict[str, Rows]:
-        """Return the probability of each next state after each state, beside how often it came."""
+        """Return the predicted probability and observed frequency of each next state after each state."""
         from cellstate.model.next_state import figures  # loads matplotlib
 
         return figures.tables(material)
@@ -125,20 +102,20 @@ class NextState(SequenceModel):
 
     @predicting
     def predict(self, sequences: Any, *, every_step: bool = False) -> dict[str, Any]:
-        """Say what follows each sequence.
+        """Predict the next state of each sequence.
 
         Args:
             sequences: one sequence of states (``["rain", "sun"]``, or ``"rain sun"``), or a list of such lists, of any
-                lengths. Of a model of several features a step is a tuple with one state of each.
-            every_step: say what follows every step, not the last alone.
+                lengths. With several features a step is a tuple with one state of each.
+            every_step: predict after every step, not only the last.
 
         Returns:
             ``states (B,)``, the likeliest next state of each sequence, and ``probabilities (B, V)`` of all states, in
-            the order of ``vocabulary (V,)``. What stands for unknown states is no answer: it has no part in them. With
+            the order of ``vocabulary (V,)``. The symbol for unknown states is excluded. With
             ``every_step`` states and probabilities are lists with an array for each sequence, ``(T,)`` and ``(T, V)``.
 
         Raises:
-            RequestError: a state is unknown, a sequence is empty, or the nesting fits no sequence.
+            RequestError: a state is unknown, a sequence is empty, or the nesting is invalid.
         """
         rows = [self.encode(sequence, number) for number, sequence in enumerate(as_list(sequences, len(self.features)))]
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
@@ -159,11 +136,11 @@ class NextState(SequenceModel):
         return {"states": likeliest[newest], "probabilities": probabilities[newest], "vocabulary": vocabulary}
 
     def encode(self, sequence: Sequence[Any], number: int = 0) -> Tensor:
-        """Return the indices of a sequence, ``(T, K)``; of one feature a step is a name, of several a tuple of names.
+        """Return the indices of a sequence, ``(T, K)``; a step is a name, or a tuple of names for several features.
 
         Raises:
-            RequestError: it is empty, a step has too few or too many features, or a state is unknown; ``number`` says
-                which sequence it is.
+            RequestError: it is empty, a step has too few or too many features, or a state is unknown; ``number`` is the
+                index of the sequence in messages.
         """
         if not len(sequence):
             raise RequestError(f"sequence {number + 1} is empty; give at least one state")
@@ -175,7 +152,7 @@ class NextState(SequenceModel):
             place = f"sequence {number + 1}, step {step}"
             if len(states) != len(names):
                 raise RequestError(
-                    f"{place}: has {len(states)} feature{'s' if len(states) != 1 else ''}, the model takes "
+                    f"{place}: has {len(states)} feature{'s' if len(states) != 1 else ''}, but the model takes "
                     f"{len(names)}: {', '.join(names)}"
                 )
             for name, state, index in zip(names, states, indices, strict=True):
@@ -190,20 +167,20 @@ def widths(size: int | Sequence[int], features: int) -> list[int]:
     """Return the embedding size of each feature.
 
     Raises:
-        RequestError: there are not as many sizes as features.
+        RequestError: the numbers of sizes and features differ.
     """
     if isinstance(size, int):
         return [size] * features
     if len(size) != features:
         raise RequestError(
-            f"model.embedding_size={list(size)}: holds {len(size)} sizes, and the data has {features} "
+            f"model.embedding_size={list(size)}: has {len(size)} sizes, but the data has {features} "
             f"feature{'s' if features > 1 else ''}; give one size for each, or one number for all"
         )
     return list(size)
 
 
 def is_name(value: Any) -> bool:
-    """Return whether a value is one state: a text or a number, and no list of them."""
+    """Return whether a value is a single state: a string or a number."""
     return isinstance(value, (str, int, float, np.generic)) or (isinstance(value, np.ndarray) and value.ndim == 0)
 
 
@@ -211,7 +188,7 @@ def as_list(sequences: Any, features: int) -> list[Any]:
     """Return one sequence or several as a list of sequences.
 
     Raises:
-        RequestError: it is nested in a way that fits no sequence of so many features, or there is none.
+        RequestError: the nesting is invalid for this number of features, or there is no sequence.
     """
     if isinstance(sequences, str):
         sequences = sequences.split()

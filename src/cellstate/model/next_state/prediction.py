@@ -1,4 +1,4 @@
-"""What follows the sequences of states in a user's file."""
+"""Next states of the sequences in a user's file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FileStates:
-    """The sequences of a file, each a list of states or of tuples of states; ``described`` says how they stand."""
+    """The sequences of a file, each a list of states or of tuples of states, and a description of its format."""
 
     sequences: list[Any]
     described: str
@@ -48,7 +48,7 @@ def predict_file(model: NextState, data: SequenceData, path: str) -> pl.DataFram
 
 
 def read_states(data: SequenceData, path: str) -> FileStates:
-    """Return the sequences of a file, read as the training file was."""
+    """Return the sequences of a file, read like the training file."""
     found = read_sequences(path, data.layout if isinstance(data, StatesData) else Layout())
     steps = found.columns[0] if len(found.columns) == 1 else list(zip(*found.columns, strict=True))
     stops = np.cumsum(found.lengths)

@@ -1,4 +1,4 @@
-"""The probabilities of the next state along a few sequences, beside what came."""
+"""Next-state probabilities along a few sequences, with the observed states."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 
 EXAMPLES = 3  # sequences
-STEPS = 40  # of each, its first ones: those that all have
-STATES = 10  # rows: of more, those that are given the most probability
+STEPS = 40  # most steps shown, from the start
+STATES = 10  # most rows: the states of the highest total probability
 ROW, TITLE = 0.17, 0.3  # inches of a row, and of the line above the rows
 
 
 @dataclass(frozen=True)
 class Along:
-    """One sequence: ``probabilities (V, T)`` of each next state and what ``came (T,)`` at its ``steps (T,)``."""
+    """One sequence: ``probabilities (V, T)`` of each next state, and observed states ``came (T,)``, at ``steps``."""
 
     row: int
     steps: np.ndarray
@@ -34,26 +34,25 @@ class Along:
 
     @property
     def shown(self) -> np.ndarray:
-        """The states that have a row: those that are given the most probability, in the vocabulary's order."""
+        """The states that have a row, those of the highest total probability, in the vocabulary's order."""
         order = np.argsort(-self.probabilities.sum(axis=1), kind="stable")[:STATES]
         return np.sort(order[self.probabilities[order].max(axis=1) >= 0.005])
 
 
 def drawing(material: Material, names: Sequence[str]) -> Drawing:
-    """Return the figure of the split's first sequences."""
+    """Return the figure of the first sequences of the split."""
     found = collect(material)
     return Drawing(
         "next_state_probabilities",
-        "The first sequences of the split, as they stand in it. Each column is a step: the shades are the "
-        "probabilities of what comes next, given all that came before; the dot is what came, the ring what came where "
-        "something else was likelier.",
+        "The first sequences of the split. Each column is a step: shades are the probabilities of the next state given "
+        "all previous ones; the mark is the observed next state, a dot if it was the likeliest, else a ring.",
         lambda theme: draw(theme, found, names, split=material.split),
         wide=True,
     )
 
 
 def collect(material: Material) -> list[Along]:
-    """Return what is expected along the first sequences of the reported split."""
+    """Return the predictions along the first sequences of the reported split."""
     model, samples = material.model, material.data.prepared.splits[material.split]
     batch = samples.batch(torch.arange(min(EXAMPLES, len(samples))))
     with torch.no_grad(), material.precision():
@@ -67,7 +66,7 @@ def collect(material: Material) -> list[Along]:
 
 
 def draw(theme: Theme, found: Sequence[Along], names: Sequence[str], *, split: str) -> Figure:
-    """Draw the sequences one below the other, a row a state, a column a step."""
+    """Draw the sequences stacked, one row per state, one column per step."""
     heights = [max(len(one.shown), 1) * ROW for one in found]
     height = 2 * canvas.MARGIN + canvas.AXIS + canvas.TITLE + canvas.SUBTITLE + sum(heights) + TITLE * len(found)
     figure = canvas.new_figure(
@@ -82,7 +81,7 @@ def draw(theme: Theme, found: Sequence[Along], names: Sequence[str], *, split: s
     for place, (one, room) in enumerate(zip(found, heights, strict=True)):
         right = int((one.probabilities.argmax(axis=0) == one.came).sum())
         canvas.write_line(
-            figure, top - 0.08, f"sequence {one.row + 1}: {right} of {len(one.steps)} likeliest states came"
+            figure, top - 0.08, f"sequence {one.row + 1}: {right} of {len(one.steps)} next states predicted correctly"
         )
         axes = canvas.add_axes(figure, top - TITLE - room, top - TITLE)
         labels = [canvas.shortened(figure, names[int(state)], NAME_WIDTH) for state in one.shown]
@@ -97,9 +96,9 @@ def draw(theme: Theme, found: Sequence[Along], names: Sequence[str], *, split: s
 
 
 def draw_sequence(theme: Theme, axes: Axes, one: Along, names: Sequence[str]) -> None:
-    """Draw the shades of one sequence, and mark what came; ``names`` are those of the states that are shown."""
+    """Draw the probabilities of one sequence, and mark the observed states; ``names`` are those of the rows."""
     rows, first = one.shown, int(one.steps[0])
-    grid = np.full((len(rows), int(one.steps[-1]) - first + 1), np.nan)  # steps without an answer stay blank
+    grid = np.full((len(rows), int(one.steps[-1]) - first + 1), np.nan)  # steps without a target stay blank
     grid[:, one.steps - first] = one.probabilities[rows]
     across, down = np.arange(grid.shape[1] + 1) + first + 0.5, np.arange(len(rows) + 1) - 0.5
     axes.pcolormesh(across, down, grid, cmap=shades(theme), vmin=0, vmax=1, ec=theme.surface, lw=0.8)

@@ -1,1 +1,1 @@
-"""Regression: one number, or several, for a whole sequence."""
+"""Regression: one or several values per sequence."""

@@ -1,4 +1,4 @@
-"""What a regressor shows: predicted against true, what is left, and the waves of the sine task."""
+"""Figures of a regressor: predicted against true, residuals, and the waves of the sine task."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from cellstate.plotting.examples import PANEL, PANEL_TITLE, examples
 from cellstate.plotting.parts import Drawing, Section
 from cellstate.plotting.theme import Theme
 
-SHOWN = 4000  # points of a scatter, evenly spaced in the split: more would only hide one another
-ROWS = 1000  # of the table of predictions, evenly spaced in the split
-BINS = 60  # of the histogram, over the middle 99.8 % of what is left
-TAIL = 0.1  # per cent of the residuals that the histogram leaves out at each end
+SHOWN = 4000  # most points of a scatter plot, evenly spaced in the split
+ROWS = 1000  # most rows of the table of predictions, evenly spaced in the split
+BINS = 60  # of the histogram, over the central 99.8 % of the residuals
+TAIL = 0.1  # per cent of the residuals cut off at each end of the histogram
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """All predictions of a split, ``(N, K)`` each, in the data's own units; of waves also what they are made of."""
+    """All predictions of a split, ``(N, K)`` each, unscaled; for waves also their components."""
 
     predicted: np.ndarray
     truth: np.ndarray
-    noise_std: float | None  # of the targets, where it is known
+    noise_std: float | None  # of the targets, if known
     waves: Waves | None
 
     @property
@@ -41,20 +41,20 @@ class Predictions:
 
 
 def section(material: Material) -> Section:
-    """Return predicted against true and the residuals of the first target, and for sine waves three of them."""
+    """Return predicted against true and the residuals of the first target, and three waves of the sine task."""
     found, spec, split = collect(material), material.data.spec, material.split
     target = canvas.name(spec.targets[0])
     first = f" The first of {len(spec.targets)} targets." if len(spec.targets) > 1 else ""
-    curve = " The curve is the noise by itself: no predictor leaves less." if found.noise_std else ""
+    curve = " The curve is the density of the noise, the residuals of the best predictor." if found.noise_std else ""
     drawings = [
         Drawing(
             "predicted_and_true",
-            f"Each point is a sequence of the {split} split; on the line, predicted and true are the same.{first}",
+            f"Each point is a sequence of the {split} split; the line is predicted = true.{first}",
             lambda theme: scatter(theme, found, target=target, split=split),
         ),
         Drawing(
             "residuals",
-            f"What is left of each sequence, predicted minus true: around 0 where nothing is amiss.{first}{curve}",
+            f"Predicted minus true for each sequence; unbiased predictions are centred at 0.{first}{curve}",
             lambda theme: histogram(theme, found, target=target, split=split),
         ),
     ]
@@ -63,17 +63,16 @@ def section(material: Material) -> Section:
             0,
             Drawing(
                 "waves",
-                f"Three waves with the clean wave in them: of all waves of the {split} split, one in ten has a smaller "
-                "error than the easy one, half have a smaller one than the typical, and one in ten has a larger one "
-                "than the hard.",
+                "Three waves with the clean wave: the easy, typical and hard one are at the 10th, 50th and 90th "
+                f"percentile of the error over all waves of the {split} split.",
                 lambda theme: draw_waves(theme, found, split=split),
             ),
         )
-    return Section("What it predicts", drawings)
+    return Section("Predictions", drawings)
 
 
 def tables(material: Material) -> dict[str, Rows]:
-    """Return predicted and true of the split's sequences, of at most ``ROWS`` of them."""
+    """Return predicted and true values of at most ``ROWS`` sequences of the split."""
     found, targets = collect(material), material.data.spec.targets
     chosen = np.unique(np.linspace(0, len(found.truth) - 1, min(ROWS, len(found.truth))).astype(int))
     rows = [
@@ -85,20 +84,20 @@ def tables(material: Material) -> dict[str, Rows]:
 
 
 def collect(material: Material) -> Predictions:
-    """Return the predictions of the run and, of waves, what they are made of."""
+    """Return the predictions of the run and, for waves, their components."""
     scores, data = material.scores, material.data
     assert isinstance(scores, RegressionScores)
     predicted, truth = scores.joined()
     if not isinstance(data, SineData):
         return Predictions(predicted, truth, None, None)
-    waves = Waves(*(part[: len(truth)] for part in data.waves(material.split)))  # one process's part may be the first
+    waves = Waves(*(part[: len(truth)] for part in data.waves(material.split)))  # or the first process's part
     return Predictions(predicted, truth, data.noise or None, waves)
 
 
 def scatter(theme: Theme, found: Predictions, *, target: str, split: str) -> Figure:
-    """Draw the first target as predicted over its true values, with the line on which both are the same."""
+    """Draw the predicted over the true values of the first target, with the identity."""
     truth, predicted = found.truth[:, 0], found.predicted[:, 0]
-    subtitle = f"{len(truth):,} sequences of the {split} split, in the data's own units"
+    subtitle = f"{len(truth):,} sequences of the {split} split, in the units of the data"
     figure = canvas.new_figure(theme, 4.8, f"Predicted against true: {target}", subtitle)
     top = figure.get_size_inches()[1] - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
     canvas.write_line(figure, top + 0.02, "predicted", color=theme.muted)
@@ -116,7 +115,7 @@ def scatter(theme: Theme, found: Predictions, *, target: str, split: str) -> Fig
 
 
 def histogram(theme: Theme, found: Predictions, *, target: str, split: str) -> Figure:
-    """Draw how often each residual of the first target occurs; where the noise is known, its density too."""
+    """Draw the histogram of the residuals of the first target, with the density of the noise if known."""
     residuals = found.predicted[:, 0] - found.truth[:, 0]
     mean, std = number(float(residuals.mean())), number(float(residuals.std()))
     subtitle = f"predicted minus true, {split} split  ·  mean {mean}, standard deviation {std}"
@@ -129,10 +128,10 @@ def histogram(theme: Theme, found: Predictions, *, target: str, split: str) -> F
     if found.noise_std:
         places = np.linspace(edges[0], edges[-1], 200)
         density = np.exp(-((places / found.noise_std) ** 2) / 2) / (found.noise_std * np.sqrt(2 * np.pi))
-        expected = density * len(residuals) * (edges[1] - edges[0])  # sequences a bin
+        expected = density * len(residuals) * (edges[1] - edges[0])  # sequences per bin
         axes.plot(places, expected, color=theme.optimum, lw=1.6)
         heights.append(float(expected.max()))
-        ends.append(End(float(expected[-1]), "the noise alone", theme.text(theme.optimum)))
+        ends.append(End(float(expected[-1]), "noise", theme.text(theme.optimum)))
     axes.axvline(0, color=theme.muted, lw=0.8)
     canvas.scale_y(axes, heights)
     axes.set_ylim(bottom=0)
@@ -143,14 +142,14 @@ def histogram(theme: Theme, found: Predictions, *, target: str, split: str) -> F
 
 
 def bin_edges(residuals: np.ndarray) -> np.ndarray:
-    """Return edges of equal bins around 0 that hold all ``residuals (N,)`` but the tails; never bins of no width."""
+    """Return edges of equal bins around 0 for all ``residuals (N,)`` but the tails, of positive width."""
     reach = float(np.abs(np.percentile(residuals, [TAIL, 100 - TAIL])).max())
     reach = max(reach, 1e-9 * max(1.0, float(np.abs(residuals).max())))
     return np.linspace(-reach, reach, max(11, min(BINS, len(residuals) // 10)) | 1)
 
 
 def set_x(axes: Axes, values: np.ndarray) -> None:
-    """Set limits and round ticks of the x axis from the first to the last of ``values``."""
+    """Set limits and round ticks of the x axis for the range of ``values``."""
     low, high = float(values[0]), float(values[-1])
     ticks = [float(tick) for tick in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     shown = [
@@ -163,14 +162,14 @@ def set_x(axes: Axes, values: np.ndarray) -> None:
 
 
 def draw_waves(theme: Theme, found: Predictions, *, split: str) -> Figure:
-    """Draw window, clean wave, truth and prediction of a few waves, one below the other."""
+    """Draw window, clean wave, truth and prediction of a few waves, stacked."""
     chosen = examples(found.errors)
     height = (
         2 * canvas.MARGIN + canvas.AXIS + len(chosen) * (PANEL + PANEL_TITLE) + canvas.TITLE + canvas.SUBTITLE - 0.1
     )
     steps = found.truth.shape[1]
-    asked = "the next value" if steps == 1 else f"the next {steps} values"
-    figure = canvas.new_figure(theme, height, "Waves and what was predicted", f"{asked}, {split} split")
+    horizon = "the next value" if steps == 1 else f"the next {steps} values"
+    figure = canvas.new_figure(theme, height, "Waves and predictions", f"{horizon}, {split} split")
     top = height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE + 0.1
     for row, (label, index) in enumerate(chosen.items()):
         mae = number(float(found.errors[index]))
@@ -185,7 +184,7 @@ def draw_waves(theme: Theme, found: Predictions, *, split: str) -> Figure:
 
 
 def draw_wave(theme: Theme, axes: Axes, found: Predictions, index: int) -> None:
-    """Draw one wave; the window's last step is 0."""
+    """Draw one wave; the last step of the window is 0."""
     assert found.waves is not None
     values, signal, _ = (part[index] for part in found.waves)
     horizon = found.truth.shape[1]
@@ -198,10 +197,10 @@ def draw_wave(theme: Theme, axes: Axes, found: Predictions, index: int) -> None:
     axes.plot(ahead, truth, color=theme.ink, lw=1.2, zorder=4, **marked)
     axes.plot(ahead, predicted, color=theme.run, lw=1.8, zorder=5, **marked)
     canvas.scale_y(axes, np.concatenate((values, signal, predicted)))
-    canvas.whole_ticks(axes, int(time[0]), int(time[-1]), "steps after the last one seen")
+    canvas.whole_ticks(axes, int(time[0]), int(time[-1]), "steps after the end of the window")
     ends = [
         End(float(signal[-1]), "clean wave", theme.text(theme.optimum)),
-        End(float(truth[-1]), "what came", theme.ink),
+        End(float(truth[-1]), "observed", theme.ink),
         End(float(predicted[-1]), "predicted", theme.text(theme.run)),
     ]
     canvas.label_ends(axes, ends)

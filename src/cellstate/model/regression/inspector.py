@@ -1,4 +1,4 @@
-"""What ``cellstate inspect`` asks of a regressor."""
+"""Support of ``cellstate inspect`` for regressors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class RegressorInspector(WholeSequenceInspector):
-    """The answer so far is the value of each target."""
+    """The answer at each step is the value of each target."""
 
     model: Regressor
     prediction_kind = "values"
 
     def spoken(self, outputs: Tensor) -> Answers:
-        """Return the values in the data's own units."""
+        """Return the unscaled values."""
         spec = self.model.spec
         values = outputs.cpu().numpy() * np.asarray(spec.std) + np.asarray(spec.mean)
         return Answers(spec.targets, values, probabilities=False)
 
     def own_targets(self, outputs: Tensor) -> Tensor:
-        """Return what lies one standard deviation off the values, so that there is a gradient."""
+        """Return the values plus one standard deviation, so that the gradient is not 0."""
         return outputs + 1

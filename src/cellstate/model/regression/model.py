@@ -1,4 +1,4 @@
-"""A sequence regressor: backbone, one vector for the whole sequence, linear head; values in the data's own units."""
+"""A sequence regressor: backbone, pooling to one vector per sequence, linear head."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cellstate.config.types import Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.regression import RegressionScores
-from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
-from cellstate.model.inputs import as_sequences, predicting
+from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory
+from cellstate.model.inputs import predicting
 from cellstate.model.losses import LOSSES
-from cellstate.model.pooling import Pooling, PoolingKind
+from cellstate.model.pooled import PooledModel
+from cellstate.model.pooling import PoolingKind
 from cellstate.model.regression import prediction
 from cellstate.model.regression.inspector import RegressorInspector
 
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from cellstate.plotting.parts import Section
 
 
-class Regressor(SequenceModel):
-    """Gives each sequence the values that ``spec.targets`` names.
+class Regressor(PooledModel):
+    """Predicts the values ``spec.targets`` of each sequence.
 
-    The network reads the sequence as it is and emits z-scores, y = (value - mean) / std with ``spec.mean`` and
-    ``spec.std`` of the training split, target by target: a loss then weighs all targets alike, whatever their units.
-    ``predict`` and all scores but the loss and the ``_scaled`` ones are in the data's own units.
+    The output of the network are z-scores, y = (value - mean) / std with ``spec.mean`` and ``spec.std`` of the training
+    split for each target, so that the loss weighs all targets equally. ``predict`` and all scores but the loss and the
+    ``_scaled`` ones are in the units of the data.
 
     Args:
         spec: input size, the names of the targets, and their mean and standard deviation in the training split.
-        backbone: called with ``input_size``; a bidirectional one reads the sequence both ways.
-        pooling: what stands for the sequence: its ``last`` output (of both directions, if there are two), or the
-            ``mean``, the ``max`` or learned ``attention`` over its valid steps; see ``Pooling``.
-        dropout: on that vector, in training.
+        backbone: called with ``input_size``; may be bidirectional.
+        pooling: the vector of a sequence: its ``last`` output (of each direction), or ``mean``, ``max`` or learned
+            ``attention`` over its valid steps; see ``Pooling``.
+        dropout: on that vector, during training.
         loss: ``mse``, ``mae`` or ``huber``, on z-scores.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
 
     Raises:
-        RequestError: the data names no targets, or asks for a forecast.
+        RequestError: the data has no targets, or is forecasting data.
     """
 
     needs = "targets"
     headline = Headline(
         "mse",
-        "mean squared error, in the data's own units squared",
-        loss_unit="on values scaled to the training split's z-score",
+        "mean squared error, in the squared units of the data",
+        loss_unit="on values standardised with the training split",
     )
     inspector_class = RegressorInspector
 
@@ -69,33 +69,29 @@ class Regressor(SequenceModel):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
-        super().__init__(spec, optimizer, scheduler)
         if spec.horizon:  # its targets are columns to forecast, (B, horizon, C)
             raise RequestError(
-                f"model={type(self).__name__}: this data asks for a forecast of {spec.horizon} steps, not for values "
-                "of a whole sequence; set model=forecaster"
+                f"model={type(self).__name__}: this data is for forecasting {spec.horizon} steps, not for predicting "
+                "values of a sequence; set model=forecaster"
             )
-        self.backbone = backbone(input_size=spec.input_size)
-        self.pooling, self.loss_name = Pooling(self.backbone, pooling), loss
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, len(spec.targets))
-
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return z-scores ``(B, K)`` for sequences ``(B, T, F)``."""
-        outputs, _ = self.backbone(inputs, lengths=lengths)
-        return self.head(self.dropout(self.pooling(outputs, lengths)))
+        super().__init__(
+            spec,
+            backbone,
+            len(spec.targets),
+            pooling=pooling,
+            dropout=dropout,
+            optimizer=optimizer,
+            scheduler=scheduler,
+        )
+        self.loss_name = loss
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss in units of the training split's standard deviation, mean over samples and targets."""
+        """Return the mean loss over samples and targets, in units of the standard deviation of the training split."""
         return LOSSES[self.loss_name](output, batch.targets)
 
     def new_scores(self) -> RegressionScores:
         """Return empty scores."""
         return RegressionScores(self.spec, self.loss_name)
-
-    def update_scores(self, scores: RegressionScores, output: Tensor, batch: Batch) -> None:
-        """Add one batch."""
-        scores.update(output, batch.targets)
 
     def section(self, material: Material) -> Section:
         """Return predicted against true, and the residuals."""
@@ -104,37 +100,31 @@ class Regressor(SequenceModel):
         return figures.section(material)
 
     def tables(self, material: Material) -> dict[str, Rows]:
-        """Return predicted and true of the split's sequences."""
+        """Return predicted and true values of the split."""
         from cellstate.model.regression import figures  # loads matplotlib
 
         return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
-        """Return the values of each sequence, beside its id or number."""
+        """Return the values of each sequence, with its id or number."""
         return prediction.predict_file(self, data, path)
 
     @predicting
     def predict(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:
-        """Predict from arrays or tensors in the data's own units.
+        """Predict from unscaled arrays or tensors.
 
         Args:
             inputs: one sequence ``(T,)`` or ``(T, F)``, or several ``(B, T)`` or ``(B, T, F)``; without the last
-                dimension each step is one feature.
-            lengths: valid steps of each row, where rows are padded.
+                dimension there is one feature.
+            lengths: valid steps of each row, if rows are padded.
 
         Returns:
-            ``(B, K)`` values in the data's own units, in the order of ``spec.targets``; for one sequence that was
-            handed in alone ``(K,)``.
+            ``(B, K)`` unscaled values, in the order of ``spec.targets``; ``(K,)`` for a single sequence.
 
         Raises:
-            RequestError: the inputs are no array of numbers, or do not fit.
+            RequestError: the inputs are not an array of numbers, or have the wrong shape.
         """
-        spec, rows = self.spec, as_sequences(inputs, self.spec.input_size)
-        if spec.input_mean:  # in double precision: a feature around 10^9 keeps its detail
-            rows = (rows - rows.new_tensor(spec.input_mean)) / rows.new_tensor(spec.input_std)
-        valid = None if lengths is None else torch.as_tensor(lengths, device=self.device)
-        scores = self(rows.float().to(self.device), valid).cpu().double().numpy()
-        values = scores * np.asarray(spec.std) + np.asarray(spec.mean)
-        given = np.shape(inputs)
-        alone = len(given) == 1 or (len(given) == 2 and given[-1] == spec.input_size)
-        return values[0] if alone else values
+        rows, valid = self._rows(inputs, lengths)
+        scores = self(rows, valid).cpu().double().numpy()
+        values = scores * np.asarray(self.spec.std) + np.asarray(self.spec.mean)
+        return values[0] if self._is_single(inputs) else values

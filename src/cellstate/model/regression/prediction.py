@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def predict_file(model: Regressor, data: SequenceData, path: str) -> pl.DataFrame:
-    """Return the values that each sequence has, beside its id or number."""
+    """Return the values of each sequence, with its id or number."""
     key, sequences = read_unlabelled(model.spec, data, path)
     values = np.concatenate([model.predict(rows, lengths) for rows, lengths in batches(sequences)])
     return pl.DataFrame({key.name: key, **{name: values[:, at] for at, name in enumerate(model.spec.targets)}})

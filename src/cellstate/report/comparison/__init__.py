@@ -1,4 +1,4 @@
-"""The page of a comparison: what each variant reached, which differences are shown, and where each begins to fail."""
+"""The page of a comparison: scores, pairwise differences, and curves over conditions."""
 
 from cellstate.report.comparison.page import write
 

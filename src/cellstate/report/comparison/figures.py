@@ -1,4 +1,4 @@
-"""What a comparison draws: scores with intervals, differences, curves over a condition, learning curves with bands."""
+"""Figures of a comparison: scores with intervals, curves over conditions, learning curves with bands."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from cellstate.metrics.statistics import summarise
 from cellstate.metrics.table import metric_of
 from cellstate.plotting import canvas
 from cellstate.plotting.canvas import End
-from cellstate.plotting.curves import Clock, curve
+from cellstate.plotting.curves import curve
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 from cellstate.report.comparison.reading import Comparison, Condition
-from cellstate.report.sweep.board import draw_references
+from cellstate.report.sweep.board import NAMES, draw_references
+from cellstate.report.sweep.reading import history_of
 
 HEIGHT = 3.6  # inches
 ROW = 0.30  # inches of a variant
 LOG_FROM = 20
-LONGEST = 60  # characters of a part of a file's name
+LONGEST = 60  # characters of a name in a file name
 
 
 def hue(theme: Theme, place: int) -> str:
-    """Return the hue of a variant, the same in all figures."""
+    """Return the colour of a variant, the same in all figures."""
     return theme.groups[place] if place < len(theme.groups) else theme.muted
 
 
 def lines_of(condition: Condition) -> dict[str, float]:
-    """Return the optimum and the best baseline: the scores between which a network can be expected."""
+    """Return the scores of the optimum and the best baseline."""
     return bounds(condition.metric, condition.content["reference"])
 
 
 def axis_name(condition: Condition, split: str) -> str:
-    """Return the label of an axis of scores."""
+    """Return the label of a score axis."""
     return f"{'validation' if split == 'val' else split} {condition.metric.replace('_', ' ')}"
 
 
@@ -50,12 +51,11 @@ def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
     """Return the scores of all variants under one condition."""
     if not condition.scored:
         return []
-    name = "scores" if not condition.name else f"scores_{slug(condition.name)}"
     return [
         Drawing(
-            name,
-            "Small dots: a seed each; large ones: their mean, with its 95 % interval (Student's). Dashed: the optimum, "
-            "and the best predictor that needs no network.",
+            "scores" + (f"_{slug(condition.name)}" if condition.name else ""),
+            "Small dots: single seeds; large dots: their mean with its 95 % confidence interval (Student's t). "
+            "Dashed: the optimum and the best baseline.",
             lambda theme: draw_scores(theme, comparison, condition),
         )
     ]
@@ -64,16 +64,11 @@ def scores(comparison: Comparison, condition: Condition) -> list[Drawing]:
 def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> Figure:
     """Draw a row for each variant."""
     lines, variants = lines_of(condition), condition.scored
-    heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
-    height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * (len(variants) + 1)
-    title = condition.name or "What each reached"
-    figure = canvas.new_figure(
-        theme, height, title, f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}"
-    )
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
-    axes.set_ylim(len(variants) - 0.3, -0.7)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    figure, axes = canvas.row_figure(
+        theme, ROW * (len(variants) + 1), condition.name or "Scores",
+        f"{axis_name(condition, comparison.split)}; {metric_of(condition.metric).in_words}",
+        limits=(len(variants) - 0.3, -0.7), above=NAMES if lines else 0.0,
+    )  # fmt: skip
     axes.set_yticks(range(len(variants)), [canvas.shortened(figure, variant["name"], 1.6) for _, variant in variants])
     drawn: list[float] = [*lines.values()]
     for row, (place, variant) in enumerate(variants):
@@ -84,14 +79,9 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
         axes.plot(score["mean"], row, "o", color=colour, ms=7, mew=0, zorder=4)
         if score["low"] is not None:
             axes.hlines(row, score["low"], score["high"], color=colour, lw=2.2, alpha=0.55)
+        half = "" if score["high"] is None else f" ± {number(score['high'] - score['mean'])}"
+        canvas.row_value(axes, row, f"{number(score['mean'])}{half}", theme.text(colour))
     canvas.scale_x(axes, drawn, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
-    for row, (place, variant) in enumerate(variants):
-        half = variant["score"]["high"] - variant["score"]["mean"] if variant["score"]["high"] is not None else None
-        text = number(variant["score"]["mean"]) + (f" ± {number(half)}" if half is not None else "")
-        axes.annotate(
-            text, (1, row), xycoords=("axes fraction", "data"), xytext=(8, 0), textcoords="offset points",
-            va="center_baseline", color=theme.text(hue(theme, place)), annotation_clip=False,
-        )  # fmt: skip
     draw_references(theme, axes, lines)
     return canvas.fit(figure)
 
@@ -100,14 +90,14 @@ def draw_scores(theme: Theme, comparison: Comparison, condition: Condition) -> F
 
 
 def along(comparison: Comparison) -> list[Drawing]:
-    """Return the score over each number that conditions differ in, such as the length of the sequences."""
+    """Return the score over each number in which conditions differ, such as the sequence length."""
     found = []
     for (shared, key), points in comparison.series().items():
         found.append(
             Drawing(
                 f"along_{slug(f'{shared} {key}')}",
-                "Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum. Grey: the best "
-                "predictor that needs no network: where a curve reaches it, nothing of what matters is remembered.",
+                "Means over seeds with the 95 % interval of the mean. Dashed: the optimum, and in grey the best "
+                "baseline: a curve that reaches it has learned nothing beyond the baseline.",
                 lambda theme, shared=shared, key=key, points=points: draw_along(theme, comparison, shared, key, points),
             )
         )
@@ -115,18 +105,18 @@ def along(comparison: Comparison) -> list[Drawing]:
 
 
 def generalised(comparison: Comparison, condition: Condition) -> list[Drawing]:
-    """Return what the networks of a condition reach on data of other sizes than they were trained on."""
+    """Return the scores of the networks of a condition on data of other sizes."""
     points, key = condition.generalised, comparison.generalises
     if not any(one.scored for _, one in points) or key is None:
         return []
     trained = condition.content["trained"]
-    shared = f"trained with {condition.name or f'{key} {trained:g}'}, not again"
+    shared = f"trained with {condition.name or f'{key} {trained:g}'} only"
     return [
         Drawing(
             "generalisation" + (f"_{slug(condition.name)}" if condition.name else ""),
-            f"The networks as they were trained, with {key} {trained:g} (the upright line), asked for the same with "
-            "other values. Means over the seeds; the band is the 95 % interval of the mean. Dashed: the optimum, and "
-            "in grey the best predictor that needs no network.",
+            f"Networks trained with {key} {trained:g} (vertical line), evaluated with other values without further "
+            "training. Means over seeds with the 95 % interval of the mean. Dashed: the optimum, and in grey the best "
+            "baseline.",
             lambda theme: draw_along(theme, comparison, shared, key, points, split="val", trained=trained),
         )
     ]
@@ -142,7 +132,7 @@ def draw_along(
     split: str | None = None,
     trained: float | None = None,
 ) -> Figure:
-    """Draw a curve for each variant, and an upright line where all were trained."""
+    """Plot a curve for each variant, and a vertical line at the value used in training."""
     condition, short = points[0][1], key.rpartition(".")[2].replace("_", " ")
     what = axis_name(condition, split or comparison.split)
     title = f"{what[0].upper()}{what[1:]} by {short}"
@@ -154,19 +144,16 @@ def draw_along(
     references = {
         name: [(at, lines_of(one)[name]) for at, one in points if name in lines_of(one)] for name in lines_of(condition)
     }
-    values = [value for own in by_name.values() for _, summary in own for value in (summary["mean"],)]
+    values = [summary["mean"] for own in by_name.values() for _, summary in own]
     values += [value for own in references.values() for _, value in own]
     canvas.scale_y(axes, values, log_from=LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf)
-    low, high = axes.get_ylim()
     ends = []
     for place, (name, own) in enumerate(by_name.items()):
         if not own:
             continue
         colour, xs = hue(theme, place), [at for at, _ in own]
         means = [summary["mean"] for _, summary in own]
-        lows = [max(low, summary["low"] if summary["low"] is not None else summary["mean"]) for _, summary in own]
-        highs = [min(high, summary["high"] if summary["high"] is not None else summary["mean"]) for _, summary in own]
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, lw=0)
+        draw_band(axes, xs, [summary for _, summary in own], colour)
         axes.plot(xs, means, color=colour, marker="o", ms=4, lw=1.6, clip_on=False, zorder=4)
         ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
     for name, own in references.items():
@@ -184,7 +171,7 @@ def draw_along(
 
 
 def score_points(points: Sequence[tuple[float, Condition]], name: str) -> list[tuple[float, Mapping[str, Any]]]:
-    """Return number -> summary of one variant's scores."""
+    """Return (number, summary of the scores) of one variant."""
     return [
         (at, variant["score"])
         for at, condition in points
@@ -204,22 +191,24 @@ def learned(comparison: Comparison, condition: Condition) -> list[Drawing]:
     drawn = {name: own for name, own in bands.items() if own[1][0]}
     if not drawn or all(len(own[1][0]) < 2 for own in drawn.values()):
         return []
-    name = "learning_curves" + (f"_{slug(condition.name)}" if condition.name else "")
     return [
         Drawing(
-            name,
-            "On the validation split. Lines: means over the seeds, as far as all of them go; bands: the 95 % interval "
-            "of the mean.",
+            "learning_curves" + (f"_{slug(condition.name)}" if condition.name else ""),
+            "On the validation split. Lines: means over seeds, as far as all have values; bands: 95 % interval of the "
+            "mean.",
             lambda theme: draw_learned(theme, condition, drawn),
         )
     ]
 
 
 def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tuple[list[int], list[Mapping[str, Any]]]:
-    """Return the steps that all of a variant's runs have scores of, and the summary of these scores."""
-    clock: Clock = "step"
+    """Return the steps that all runs of a variant share, and the summary of their scores."""
     curves = [
-        dict(zip(*curve(comparison.history(variant["folders"][repeat]), f"val/{metric}", clock), strict=True))
+        dict(
+            zip(
+                *curve(history_of(comparison.folder / variant["folders"][repeat]), f"val/{metric}", "step"), strict=True
+            )
+        )
         for repeat in variant["scores"]
     ]
     shared = sorted(set.intersection(*(set(one) for one in curves))) if curves else []
@@ -227,44 +216,43 @@ def band(comparison: Comparison, variant: Mapping[str, Any], metric: str) -> tup
 
 
 def draw_learned(theme: Theme, condition: Condition, bands: Mapping[str, tuple[int, Any]]) -> Figure:
-    """Draw a line and a band for each variant."""
+    """Plot a line and a band for each variant."""
     figure = canvas.new_figure(
         theme,
         HEIGHT,
-        condition.name or "How they learned",
+        condition.name or "Learning curves",
         f"validation {condition.metric.replace('_', ' ')}; {metric_of(condition.metric).in_words}",
     )
     axes = canvas.single_axes(figure)
-    lines = lines_of(condition)
     values = [summary["mean"] for _, (_, summaries) in bands.values() for summary in summaries]
-    optimum = {name: value for name, value in lines.items() if name in OPTIMA}
+    optimum = {name: value for name, value in lines_of(condition).items() if name in OPTIMA}
     log_from = LOG_FROM if metric_of(condition.metric).mode == "min" else math.inf
     canvas.scale_y(axes, [*values, *optimum.values()], log_from=log_from)
-    low, high = axes.get_ylim()
     ends = []
     for name, (place, (steps, summaries)) in bands.items():
         colour = hue(theme, place)
         means = [summary["mean"] for summary in summaries]
-        if all(summary["low"] is not None for summary in summaries):
-            lows = [max(low, summary["low"]) for summary in summaries]
-            axes.fill_between(steps, lows, [min(high, s["high"]) for s in summaries], color=colour, alpha=0.16, lw=0)
+        draw_band(axes, steps, summaries, colour)
         axes.plot(steps, means, color=colour, lw=1.6, clip_on=False)
         ends.append(End(means[-1], canvas.name(name), theme.text(colour)))
-    draw_optimum(theme, axes, optimum, ends)
+    for name, value in optimum.items():
+        axes.axhline(value, color=theme.optimum, lw=1.0, dashes=(5, 2.5), zorder=1.5)
+        ends.append(End(value, spoken(name), theme.text(theme.optimum)))
     every = [step for _, (steps, _) in bands.values() for step in steps]
     canvas.whole_ticks(axes, min(every), max(every), "step")
     canvas.label_ends(axes, ends)
     return canvas.fit(figure)
 
 
-def draw_optimum(theme: Theme, axes: Axes, optimum: Mapping[str, float], ends: list[End]) -> None:
-    """Draw the optimum as a dashed line."""
-    for name, value in optimum.items():
-        axes.axhline(value, color=theme.optimum, lw=1.0, dashes=(5, 2.5), zorder=1.5)
-        ends.append(End(value, spoken(name), theme.text(theme.optimum)))
+def draw_band(axes: Axes, xs: Sequence[float], summaries: Sequence[Mapping[str, Any]], colour: str) -> None:
+    """Fill the confidence intervals of the means within the y limits; a mean of one value has none."""
+    low, high = axes.get_ylim()
+    lows = [max(low, one["mean"] if one["low"] is None else one["low"]) for one in summaries]
+    highs = [min(high, one["mean"] if one["high"] is None else one["high"]) for one in summaries]
+    axes.fill_between(xs, lows, highs, color=colour, alpha=0.16, lw=0)
 
 
 def slug(text: str) -> str:
-    """Return a text as part of a file's name; a long one ends with what tells it from others that begin alike."""
+    """Return a text as part of a file name; a long one is truncated and ends with a hash."""
     plain = "_".join("".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text).split())
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""A comparison as its page sees it: what ``comparison.json`` holds. Imports nothing heavy."""
+"""Read ``comparison.json`` for the page of a comparison. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.errors import RequestError
-from cellstate.report.asked import shown
-from cellstate.report.sweep.reading import brief, history_of
+from cellstate.report.configuration import is_number, shown
+from cellstate.report.sweep.reading import brief
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What all variants were tried on, with the content that ``comparison.json`` has of it."""
+    """A condition under which all variants ran: its entry in ``comparison.json``."""
 
     content: Mapping[str, Any]
 
     @property
     def metric(self) -> str:
-        """What it is judged by."""
+        """The metric of the comparison."""
         return self.content["metric"]
 
     @property
     def name(self) -> str:
-        """Its values as one writes them; empty where there is one condition only."""
+        """Its overrides as text; empty if there is only one condition."""
         return ", ".join(f"{key} {brief(value)}" for key, value in self.content["overrides"].items())
 
     @property
     def variants(self) -> Sequence[Mapping[str, Any]]:
-        """What each variant reached."""
+        """The variants with their results."""
         return self.content["variants"]
 
     @property
     def scored(self) -> list[tuple[int, Mapping[str, Any]]]:
-        """The variants that have a score, with their places, which their hues go by."""
+        """The variants that have a score, with their indices, which determine their colours."""
         return [(place, variant) for place, variant in enumerate(self.variants) if variant["score"]]
 
     @property
     def generalised(self) -> list[tuple[float, Condition]]:
-        """What its networks reach on data of other sizes, as conditions, by the size."""
+        """The results of its networks on data of other sizes, as (size, condition)."""
         found = [
             (next(iter(one["overrides"].values())), Condition(one)) for one in self.content.get("generalisation", [])
         ]
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def conditions(self) -> list[Condition]:
-        """All of them."""
+        """All conditions."""
         return [Condition(one) for one in self.content["conditions"]]
 
     @property
@@ -67,18 +67,18 @@ class Comparison:
 
     @property
     def names(self) -> list[str]:
-        """The variants, in the order in which they were given."""
+        """The names of the variants, in the order given."""
         return [variant["name"] for variant in self.conditions[0].variants] if self.content["conditions"] else []
 
     @property
     def generalises(self) -> str | None:
-        """The key of the data over which the networks were asked to generalise; None where they were not."""
+        """The data key over which generalisation is tested; None if it is not."""
         return next(iter(self.content.get("generalise", {})), None)
 
     def series(self) -> dict[tuple[str, str], list[tuple[float, Condition]]]:
-        """Return the conditions that differ in one number alone, by what they share and the number's key.
+        """Return the conditions that differ only in one number, by (shared values, key of the number).
 
-        Each has two numbers at least, in ascending order: over them the score is drawn as a curve.
+        Each series has at least two numbers, in ascending order.
         """
         found: dict[tuple[str, str], list[tuple[float, Condition]]] = {}
         for condition in self.conditions:
@@ -92,21 +92,12 @@ class Comparison:
             if len({at for at, _ in points}) > 1
         }
 
-    def history(self, folder: str) -> list[dict[str, float]]:
-        """Return the rows of a run's ``metrics.csv``; nothing where it has none that can be read."""
-        return history_of(self.folder / folder)
-
-
-def is_number(value: object) -> bool:
-    """Say whether a value can be drawn along an axis."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
 
 def read(folder: Path) -> Comparison:
     """Return the comparison of a folder.
 
     Raises:
-        RequestError: it holds none that ``cellstate compare`` wrote.
+        RequestError: ``comparison.json`` is missing or invalid.
     """
     file = folder / "comparison.json"
     try:
@@ -114,5 +105,5 @@ def read(folder: Path) -> Comparison:
         for condition in found.conditions:
             _ = condition.name, condition.metric, condition.scored, condition.content["differences"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RequestError(f"{file}: cannot be read as a comparison ({error}); it was changed") from error
+        raise RequestError(f"{file}: is not a valid comparison ({error}); it was modified or removed") from error
     return found

@@ -1,4 +1,4 @@
-"""What the variants of a language model write, side by side: each with its best run, after the same beginning."""
+"""Text samples of the variants of a language model, each from its best run, with the same prompt and seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LENGTH, TEMPERATURE, SEED = 400, 0.7, 0
 
 
 def side_by_side(comparison: Comparison) -> list[Sample]:
-    """Return a sample of each variant under the first condition; nothing where they are no language models."""
+    """Return a sample of each variant under the first condition; empty if they are not language models."""
     samples = []
     for condition in comparison.conditions[:1]:
         for _, variant in condition.scored:
@@ -20,7 +20,7 @@ def side_by_side(comparison: Comparison) -> list[Sample]:
             best = min(scores, key=lambda repeat: rank(condition.metric, scores[repeat]))
             try:
                 model = open_checkpoint(comparison.folder / variant["folders"][best]).model()
-            except CellstateError:  # of classes of the user's own, or removed since: the numbers are there without it
+            except CellstateError:  # user-defined classes, or a removed file: the page does without the sample
                 continue
             if not model.writes_text:
                 return []

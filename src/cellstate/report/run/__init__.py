@@ -1,1 +1,1 @@
-"""The page of a run: learning curves, where the result stands, what its task shows."""
+"""The page of a run: scores against references, learning curves, figures of its task."""

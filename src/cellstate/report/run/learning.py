@@ -1,4 +1,4 @@
-"""Learning curves: what the training did, and how far the validation came towards optimum and baselines."""
+"""Learning curves: training and validation loss, and validation metrics against optimum and baselines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEIGHT = 3.5  # inches
 
 
 def drawings(material: Material, headline: Headline) -> list[Drawing]:
-    """Return the loss curves and, where they were measured, those of the headline's metrics beside their references."""
+    """Return the loss curves and the curves of the headline metrics with their references."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     unit = headline.loss_unit
     losses = {split: curve(material.history, f"{split}/loss", clock) for split in ("train", "val")}
@@ -37,8 +37,8 @@ def drawings(material: Material, headline: Headline) -> list[Drawing]:
         found.append(
             Drawing(
                 "learning_curves",
-                "The training loss is the mean since the validation before, with dropout and while the weights "
-                "moved; the validation loss is that of the weights then reached. The ring marks those that were kept. "
+                "Training loss: mean since the previous validation, with dropout, while the weights change. Validation "
+                "loss: of the weights at that point. The circle marks the checkpoint that was kept. "
                 + explanation(lines, material.split),
                 lambda theme: loss_curves(theme, losses, best=best, unit=unit, reference=lines, clock=clock),
             )
@@ -48,7 +48,7 @@ def drawings(material: Material, headline: Headline) -> list[Drawing]:
 
 
 def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing]:
-    """Return the validation's ``metric`` beside its references, nothing where it was not measured."""
+    """Return the validation curve of ``metric`` with its references; empty if it was not measured."""
     clock = clock_of(material.history, epochs=material.metrics["epochs"], steps=material.metrics["steps"])
     validation = curve(material.history, f"val/{metric}", clock)
     if not validation[0]:
@@ -58,34 +58,27 @@ def metric_drawings(material: Material, metric: str, label: str) -> list[Drawing
     return [
         Drawing(
             f"validation_{metric}",
-            f"The ring marks the weights that were kept. {explanation(reference, split)}".rstrip(),
+            f"The circle marks the checkpoint that was kept. {explanation(reference, split)}".rstrip(),
             lambda theme: metric_curve(
-                theme,
-                validation,
-                metric=metric,
-                label=label,
-                reference=reference,
-                result=result,
-                split=split,
-                clock=clock,
-                best=best,
+                theme, validation, metric=metric, label=label, reference=reference, result=result, split=split,
+                clock=clock, best=best,
             ),
         )
-    ]
+    ]  # fmt: skip
 
 
 def explanation(reference: Mapping[str, float], split: str) -> str:
-    """Return how to read the dashed lines, if there are any."""
+    """Return the explanation of the dashed lines; empty if there are none."""
     if not reference:
         return ""
     best = "the best possible predictor and " if any(name in OPTIMA for name in reference) else ""
-    best = f"Dashed: {best}the predictors that need no network, as far as they lie within reach; of others the best."
+    best = f"Dashed: {best}the baselines within the range of the curve, or the best one."
     where = "" if split == "val" else f" They are scored on the {split} split, the curve on the validation split."
     return f"{best}{where}"
 
 
 def within_reach(reference: Mapping[str, float], values: Sequence[float], metric: str) -> dict[str, float]:
-    """Return optima, the best baseline, and those that lie between the curve's ends: more would press it flat."""
+    """Return optima, the best baseline and those within the curve's range; others would flatten the curve."""
     finite = [value for value in values if math.isfinite(value)] or [math.nan]
     baselines = [name for name in reference if name not in OPTIMA and math.isfinite(reference[name])]
     best = min(baselines, key=lambda name: rank(metric, reference[name]), default=None)
@@ -105,7 +98,7 @@ def loss_curves(
     reference: Mapping[str, float] | None = None,
     clock: Clock = "epoch",
 ) -> Figure:
-    """Draw training and validation loss against the time, the best validation ringed, a line for each reference."""
+    """Plot training and validation loss, the best validation circled, with a line for each reference."""
     at = best_time(best, clock)
     kept = "" if at is None else f"  ·  best after {clock} {at:,}: {number(best['value'])}"
     figure = canvas.new_figure(theme, HEIGHT, "Loss", f"{unit}{kept}")
@@ -113,12 +106,8 @@ def loss_curves(
     shown = [("train", "training", theme.train), ("val", "validation", theme.run)]
     drawn = [value for _, values in losses.values() for value in values]
     canvas.scale_y(axes, [*drawn, *(reference or {}).values()], log_from=20)
-    ends = [
-        End(value, f"{spoken(name)} {number(value)}", theme.text(colour_of(theme, name)))
-        for name, value in (reference or {}).items()
-    ]
-    for name, value in (reference or {}).items():
-        axes.axhline(value, color=colour_of(theme, name), lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    lines = [(value, spoken(name), colour_of(theme, name)) for name, value in (reference or {}).items()]
+    ends = reference_lines(theme, axes, lines)
     for split, label, colour in shown:
         times, values = losses[split]
         if times:
@@ -143,7 +132,7 @@ def metric_curve(
     clock: Clock = "epoch",
     best: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draw the validation's metric against the time, with a line for the result, the optimum and each baseline."""
+    """Plot a validation metric, with a line for the result, the optimum and each baseline."""
     title = label[0].upper() + label[1:]
     entry = metric_of(metric)
     lines_of = "" if split == "val" or not reference else f"; dashed lines: {split} split"
@@ -155,23 +144,28 @@ def metric_curve(
         lines.append((result, f"this run, {split}", theme.run))
     log_from = 4 if entry.mode == "min" else float("inf")
     canvas.scale_y(axes, [*values, *(value for value, _, _ in lines)], log_from=log_from)
-    for value, _, colour in lines:
-        axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    ends = reference_lines(theme, axes, lines)
     draw_curve(axes, validation, theme.run)
     ring(theme, axes, validation, best_time(best, clock))
     canvas.whole_ticks(axes, times[0], times[-1], clock)
-    ends = [End(value, f"{text} {number(value)}", theme.text(colour)) for value, text, colour in lines]
     canvas.label_ends(axes, [*ends, End(values[-1], "validation", theme.text(theme.run))])
     return canvas.fit(figure)
 
 
+def reference_lines(theme: Theme, axes: Axes, lines: Sequence[tuple[float, str, str]]) -> list[End]:
+    """Draw a dashed line for each value, name and colour, and return their end labels."""
+    for value, _, colour in lines:
+        axes.axhline(value, color=colour, lw=0.9, dashes=(5, 2.5), zorder=1.5)
+    return [End(value, f"{name} {number(value)}", theme.text(colour)) for value, name, colour in lines]
+
+
 def best_time(best: Mapping[str, Any] | None, clock: Clock) -> int | None:
-    """Return the epoch or step of the weights that were kept; None where none are known."""
+    """Return the epoch or step of the checkpoint that was kept; None if unknown."""
     return None if best is None or best["step"] is None else time_of(best, clock)
 
 
 def ring(theme: Theme, axes: Axes, points: Curve, at: int | None) -> None:
-    """Ring the point of a curve that stands at a time, if there is one."""
+    """Circle the point of a curve at a time, if there is one."""
     times, values = points
     if at in times:
         style = {"ms": 8, "mfc": theme.surface, "mec": theme.run, "mew": 1.8, "zorder": 5, "clip_on": False}

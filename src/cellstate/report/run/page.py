@@ -1,4 +1,4 @@
-"""The page of a run, ``report.html``: one file that needs nothing else, and its figures as PNG files beside it."""
+"""The page of a run: a self-contained ``report.html``, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellstate.report.asked import choices, command_line
+from cellstate.report.configuration import choices, command_line
 from cellstate.report.document import discard_others, pictures, write_page
 from cellstate.runs.yaml_file import read_yaml
 
@@ -24,14 +24,14 @@ def write(
     data: SequenceData,
     model: SequenceModel,
 ) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a finished run, and return the page.
+    """Write ``report.html`` and ``figures/*.png`` of a completed run, and return the page.
 
     Args:
-        folder: the run folder, with ``manifest.json`` and ``config.yaml``.
+        folder: the run folder.
         metrics: the content of ``metrics.json``.
         history: the rows of ``metrics.csv``.
-        data: what it was trained on.
-        model: with its best weights, and with the scores of the test if there was one.
+        data: the data of the run.
+        model: the model with the best weights, after testing (or validating) it.
     """
     from cellstate.model.material import Material
     from cellstate.report.run import learning, standing  # these load matplotlib
@@ -72,13 +72,13 @@ def write(
 
 
 def network(model: SequenceModel) -> str:
-    """Return the kind of network in a few words, such as ``Classifier with bidirectional LSTM``."""
+    """Describe the network, such as ``Classifier with bidirectional LSTM``."""
     backbone = model.backbone
     direction = "bidirectional " if getattr(backbone, "bidirectional", False) else ""
     return f"{type(model).__name__} with {direction}{type(backbone).__name__}"
 
 
 def overrides(folder: Path) -> list[str]:
-    """Return what stood on the command line, as Hydra recorded it; nothing for a run started from Python."""
+    """Return the command-line overrides that Hydra recorded; empty for a run started from Python."""
     record = folder / ".hydra" / "overrides.yaml"
     return [str(override) for override in read_yaml(record, resolved=False)] if record.is_file() else []

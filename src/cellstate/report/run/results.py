@@ -1,4 +1,4 @@
-"""The table of results as a page shows it: predictors by rank, and a sentence that says where the run stands."""
+"""The result table of a page: predictors by rank, and a one-sentence summary."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import metric_of, rank
 from cellstate.model.material import Material
 
-# What each predictor beside the network does.
+# How each reference predictor works.
 PREDICTORS = {
-    "optimum": "what the best possible predictor can expect",
-    "optimum_realised": "the best possible predictor on the very noise of this split",
-    "majority_expected": "what that scores in expectation, by counting",
-    "majority": "always the class that is most common in training",
-    "nearest_neighbour": "the class of the training sequence at the least Euclidean distance",
-    "last_value": "repeats the newest observation",
-    "sine_fit": "carries on the sine wave that fits the window best",
-    "mean": "always the mean of the training targets",
-    "one": "always 1; in expectation, not on this split",
-    "second_only": "has forgotten the first marked number, knows the second",
+    "optimum": "expected score of the best possible predictor",
+    "optimum_realised": "score of the best possible predictor for the noise in this split",
+    "majority_expected": "expected score of the majority class, by counting",
+    "majority": "always predicts the most common class of the training split",
+    "nearest_neighbour": "predicts the class of the nearest training sequence (Euclidean distance)",
+    "last_value": "repeats the last observation",
+    "sine_fit": "extrapolates the sine wave that fits the window best",
+    "mean": "always predicts the mean of the training targets",
+    "one": "always predicts 1; expected score",
+    "second_only": "knows only the second marked number",
     "seasonal_naive": "repeats the last season",
     "seasonal_naive_drift": "repeats the last season, plus its mean change",
-    "ridge_linear": "one regularised linear map from window to horizon",
-    "uniform": "every symbol equally likely",
-    "unigram": "knows how often each symbol occurs",
-    "bigram": "knows the symbol before",
-    "trigram": "knows the two symbols before",
-    "chain_1": "fitted chain: knows the newest state",
-    "chain_2": "fitted chain: knows the two newest states",
-    "chain_3": "fitted chain: knows the three newest states",
-    "guessed_close": "knows the grammar, but not what opened the string",
-    "memoryless": "knows the time, and nothing of the symbols",
+    "ridge_linear": "ridge regression from window to horizon",
+    "uniform": "uniform distribution over symbols",
+    "unigram": "symbol frequencies",
+    "bigram": "symbol frequencies given the previous symbol",
+    "trigram": "symbol frequencies given the previous two symbols",
+    "chain_1": "fitted Markov chain of order 1",
+    "chain_2": "fitted Markov chain of order 2",
+    "chain_3": "fitted Markov chain of order 3",
+    "guessed_close": "knows the grammar, guesses the closing symbol",
+    "memoryless": "knows the time step, but no earlier symbols",
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number: as it stands in ``metrics.json``, as it is shown, and whether no other predictor's is better."""
+    """One score: its value in ``metrics.json``, its text, and whether it is the best of its column."""
 
     value: float | None
     shown: str
@@ -49,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PredictorRow:
-    """One predictor; ``kind`` is ``run``, ``baseline``, ``optimum`` or ``other`` (not to be compared with the rest)."""
+    """One predictor; ``kind`` is ``run``, ``baseline``, ``optimum`` or ``other`` (not comparable)."""
 
     name: str
     meaning: str
@@ -60,7 +60,7 @@ class PredictorRow:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """Optima, then run and baselines with the best first, then the run on the validation split."""
+    """Optima, then run and baselines by rank, then the run on the validation split."""
 
     metrics: tuple[str, ...]
     meanings: Mapping[str, str]
@@ -83,11 +83,11 @@ def result_table(material: Material, metric: str) -> ResultTable:
     for name, values in sorted(compared.items(), key=lambda entry: rank(metric, entry[1].get(metric))):
         kind, meaning = "baseline", PREDICTORS.get(name, "")
         if name == this_run:
-            kind, meaning = "run", "the network, with its best weights"
+            kind, meaning = "run", "the trained network, best checkpoint"
         first = metric in best and best[metric] is not None and values.get(metric) == best[metric]
         rows.append(PredictorRow(spoken(name), meaning, kind, cells(values, metrics, best), best=first))
     if split != "val" and val:
-        rows.append(PredictorRow("this run, val", "other data; it chose the weights", "other", cells(val, metrics)))
+        rows.append(PredictorRow("this run, val", "used for model selection", "other", cells(val, metrics)))
     return ResultTable(metrics, {key: found for key in metrics if (found := metric_of(key).meaning)}, tuple(rows))
 
 
@@ -103,7 +103,7 @@ def by_predictor(reference: Mapping[str, Mapping[str, float]]) -> dict[str, dict
 def cells(
     values: Mapping[str, float], metrics: Iterable[str], best: Mapping[str, float | None] | None = None
 ) -> tuple[Cell, ...]:
-    """Return a cell for each metric; those that equal the ``best`` are marked."""
+    """Return a cell for each metric, marked where it equals ``best``."""
     return tuple(
         Cell(value, number(value), best is not None and value is not None and value == best[key])
         for key, value in ((key, values.get(key)) for key in metrics)
@@ -111,25 +111,25 @@ def cells(
 
 
 def best_of(metric: str, values: Iterable[float | None]) -> float | None:
-    """Return the best of several values, None where there is nothing to compare."""
+    """Return the best of several values; None if there are fewer than two."""
     found = [value for value in values if value is not None and isfinite(value)]
     return min(found, key=lambda value: rank(metric, value)) if len(found) > 1 else None
 
 
 def verdict(material: Material, metric: str) -> str:
-    """Return in a sentence or two how the run's ``metric`` compares with baselines and optimum."""
+    """Summarise how the run's ``metric`` compares with baselines and optimum."""
     value, reference = material.metrics[material.split].get(metric), material.reference(metric)
     baselines = {name: score for name, score in reference.items() if name not in OPTIMA}
-    said = [] if value is None or not baselines else [against_baselines(metric, value, baselines)]
+    sentences = [] if value is None or not baselines else [against_baselines(metric, value, baselines)]
     if "optimum" in reference:
-        drawn = reference.get("optimum_realised")
-        here = "" if drawn is None else f", and {number(drawn)} on the very noise of this split"
-        said.append(f"The best possible predictor reaches {number(reference['optimum'])}{here}.")
-    return " ".join(said)
+        realised = reference.get("optimum_realised")
+        here = "" if realised is None else f", and {number(realised)} for the noise in this split"
+        sentences.append(f"The best possible predictor scores {number(reference['optimum'])}{here}.")
+    return " ".join(sentences)
 
 
 def against_baselines(metric: str, value: float, baselines: Mapping[str, float]) -> str:
-    """Return how many baselines are better, and the best of them."""
+    """Return the rank of a value among the baselines, and the best of them."""
     better = sum(rank(metric, score) < rank(metric, value) for score in baselines.values())
     best = min(baselines, key=lambda name: rank(metric, baselines[name]))
     named = f"{spoken(best)} at {number(baselines[best])}"
@@ -138,5 +138,5 @@ def against_baselines(metric: str, value: float, baselines: Mapping[str, float])
         return f"{word} the baseline, {named}."
     if better:
         return f"{better} of {len(baselines)} baselines {'is' if better == 1 else 'are'} better; the best is {named}."
-    word = "As good as the best" if value == baselines[best] else "Better than each"
+    word = "As good as the best" if value == baselines[best] else "Better than all"
     return f"{word} of {len(baselines)} baselines; the best is {named}."

@@ -1,4 +1,4 @@
-"""Where a result stands: beside optimum and baselines on one scale."""
+"""The score of a run compared with optimum and baselines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
 
-ROW, TICKS = 0.27, 0.24  # inches of a row, and of what stands below the rows
-LOG_FROM = 20  # the largest value is so many times the least: the scale is logarithmic
+ROW, TICKS = 0.27, 0.24  # inches of a row, and of the tick labels below the rows
+LOG_FROM = 20  # ratio of largest to smallest value from which the scale is logarithmic
 
 
 def drawings(material: Material, metric: str, label: str) -> list[Drawing]:
-    """Return the figure, nothing where there is nothing to compare with."""
+    """Return the figure; empty if there is nothing to compare with."""
     split = material.split
     values = {f"this run, {split}": material.metrics[split].get(metric), **material.reference(metric)}
     known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
@@ -30,31 +30,26 @@ def drawings(material: Material, metric: str, label: str) -> list[Drawing]:
     return [
         Drawing(
             "standing",
-            f"{better[0].upper()}{better[1:]}; the same numbers as in the table.",
+            f"{better[0].upper()}{better[1:]}; same values as in the table.",
             lambda theme: draw(theme, known, metric=metric, label=label, run=f"this run, {split}"),
         )
     ]
 
 
 def draw(theme: Theme, values: Mapping[str, float], *, metric: str, label: str, run: str) -> Figure:
-    """Draw one row for each predictor, the best above, a dot at its value."""
+    """Draw a row for each predictor, the best at the top, with a dot at its score."""
     order = sorted(values, key=lambda name: (rank(metric, values[name]), name not in OPTIMA))
-    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + TICKS + ROW * len(order)
-    figure = canvas.new_figure(theme, height, "Where it stands", label)
-    axes = canvas.add_axes(figure, canvas.MARGIN + TICKS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
-    axes.set_ylim(len(order) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    limits = (len(order) - 0.4, -0.6)
+    figure, axes = canvas.row_figure(
+        theme, ROW * len(order), "Comparison with references", label, limits=limits, below=TICKS
+    )
     axes.set_yticks(range(len(order)), [spoken(name) for name in order])
     for place, name in enumerate(order):
         hue = theme.run if name == run else theme.optimum if name in OPTIMA else theme.muted
         axes.axhline(place, color=theme.rule, lw=0.8, zorder=0.5)
         axes.plot(values[name], place, "o", color=hue, ms=8 if name == run else 6, mew=0, clip_on=False, zorder=4)
-        axes.annotate(
-            number(values[name]), (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0),
-            textcoords="offset points", va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            weight="bold" if name == run else "normal",
-        )  # fmt: skip
+        weight = "bold" if name == run else "normal"
+        canvas.row_value(axes, place, number(values[name]), theme.text(hue), weight=weight)
     canvas.scale_x(axes, values.values(), log_from=LOG_FROM)
     for tick, name in zip(axes.get_yticklabels(), order, strict=True):
         bold = name == run

@@ -1,4 +1,4 @@
-"""The page of a sweep: which configuration is best, how sure that is, and what made the difference."""
+"""The page of a sweep: leaderboard, parameter importance, learning curves and costs."""
 
 from cellstate.report.sweep.page import write
 

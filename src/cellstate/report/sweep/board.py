@@ -1,10 +1,9 @@
-"""The leaderboard: all configurations with what they reached, beside optimum and baselines."""
+"""The leaderboard: all configurations with their scores, optimum and baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -14,33 +13,33 @@ from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.asked import shown
+from cellstate.report.document import page_link
 from cellstate.report.sweep.reading import Group, Sweep
 
-DRAWN, LISTED = 30, 30  # configurations that the figure and the first part of the table hold
-COLUMNS = 4  # metrics of the table
+DRAWN, LISTED = 30, 30  # configurations in the figure and in the first part of the table
+COLUMNS = 4  # metrics in the table
 ROW = 0.26  # inches
+NAMES = 0.22  # inches for the names of reference lines above the axes
 LONGEST = 80  # characters of a name
 LOG_FROM = 20
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the leaderboard: a configuration, or a predictor that needs no network (``kind`` is then its kind).
+    """One line of the leaderboard: a configuration, or (by ``kind``) an optimum or a baseline.
 
-    cells: of each metric the mean, and half of the 95 % interval, as text.
+    cells: mean and half-width of the 95 % interval of each metric, as text.
     """
 
-    place: str
     name: str
     kind: str
-    values: Sequence[str]
-    repeats: str
-    missing: str
     cells: Sequence[tuple[str, str]]
-    parameters: str
-    seconds: str
-    link: str
+    place: str = ""
+    repeats: str = ""
+    missing: str = ""
+    parameters: str = ""
+    seconds: str = ""
+    link: str = ""
 
 
 def columns(sweep: Sweep) -> list[str]:
@@ -49,7 +48,7 @@ def columns(sweep: Sweep) -> list[str]:
 
 
 def lines(sweep: Sweep) -> list[Line]:
-    """Return the leaderboard, the best first, with optimum and baselines where they rank."""
+    """Return the leaderboard by rank, with optimum and baselines."""
     ranked = [
         (rank(sweep.metric, group.mean), 1, group_line(sweep, group, place))
         for place, group in enumerate(sweep.groups, start=1)
@@ -58,63 +57,52 @@ def lines(sweep: Sweep) -> list[Line]:
     for name, value in sweep.reference.items():
         kind = "optimum" if name in OPTIMA else "baseline"
         cells = [(number(value), ""), *blank]
-        line = Line("", spoken(name), kind, [""] * len(sweep.keys), "", "", cells, "", "", "")
-        ranked.append((rank(sweep.metric, value), 0 if kind == "optimum" else 2, line))
+        ranked.append((rank(sweep.metric, value), 0 if kind == "optimum" else 2, Line(spoken(name), kind, cells)))
     return [line for *_, line in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def group_line(sweep: Sweep, group: Group, place: int) -> Line:
     """Return the line of one configuration."""
     parameters, seconds = group.average("parameters"), group.average("seconds")
+    best_first = sorted(group.done, key=lambda row: rank(sweep.metric, sweep.score(row)))
+    there = [row["repeat"] for row in group.rows]
+    absent = sum(repeat not in there for repeat in group.missing)  # missing repetitions without a job
+    links = (page_link(sweep.folder, row["folder"]) for row in best_first)
     return Line(
         place=str(place) if group.mean is not None else "",
         name=group.name,
         kind="best" if place == 1 and group.mean is not None else "group",
-        values=[shown(group.values[key]) if key in group.values else "" for key in sweep.keys],
-        repeats=f"{len(group.done)} of {len(group.rows) + absent(group)}",
+        repeats=f"{len(group.done)} of {len(group.rows) + absent}",
         missing=", ".join(sweep.name_of(one) for one in group.missing),
         cells=[interval_of(group, metric) for metric in columns(sweep)],
         parameters="" if parameters is None else f"{parameters:,.0f}",
         seconds="" if seconds is None else f"{seconds:,.1f}",
-        link=link(sweep, group),
+        link=next(filter(None, links), ""),
     )
 
 
-def absent(group: Group) -> int:
-    """Return how many repetitions that other configurations have were never asked of this one."""
-    there = [row["repeat"] for row in group.rows]
-    return sum(repeat not in there for repeat in group.missing)
-
-
 def interval_of(group: Group, metric: str) -> tuple[str, str]:
-    """Return the mean of a metric and half of its 95 % interval."""
+    """Return the mean of a metric and the half-width of its 95 % interval, as text."""
     mean, low, high = (group.of(metric, part) for part in ("mean", "low", "high"))
     if mean is None:
         return "", ""
     return number(mean), "" if low is None or high is None else f"± {number((high - low) / 2)}"
 
 
-def link(sweep: Sweep, group: Group) -> str:
-    """Return the address of the page of a configuration's best job, relative to the sweep's page."""
-    pages = [row for row in group.done if (sweep.folder / row["folder"] / "report.html").is_file()]
-    best = min(pages, key=lambda row: rank(sweep.metric, sweep.score(row)), default=None)
-    return "" if best is None else f"{quote(best['folder'])}/report.html"
-
-
 def drawing(sweep: Sweep, label: str) -> list[Drawing]:
-    """Return the leaderboard as a figure, nothing where no job has a score."""
+    """Return the leaderboard as a figure, empty if no job has a score."""
     if not sweep.scored:
         return []
     lines = bounds(sweep.metric, sweep.reference)
     better = metric_of(sweep.metric).along("left", "right")
     several = any(group.interval for group in sweep.scored)
-    said = " Small dots: single jobs; bars: the 95 % interval of the mean (Student's)." if several else ""
-    left_out = f" The {DRAWN} best of {len(sweep.scored)}." if len(sweep.scored) > DRAWN else ""
-    dashed = " Dashed: the optimum, and the best predictor that needs no network." if lines else ""
+    dots = " Small dots: single jobs; bars: 95 % confidence interval of the mean (Student's t)." if several else ""
+    left_out = f" Top {DRAWN} of {len(sweep.scored)}." if len(sweep.scored) > DRAWN else ""
+    dashed = " Dashed: the optimum and the best baseline." if lines else ""
     return [
         Drawing(
             "leaderboard",
-            f"{better[0].upper()}{better[1:]}.{said}{left_out}{dashed}",
+            f"{better[0].upper()}{better[1:]}.{dots}{left_out}{dashed}",
             lambda theme: draw(theme, sweep, sweep.scored[:DRAWN], lines, label=label),
             wide=True,
         )
@@ -122,15 +110,13 @@ def drawing(sweep: Sweep, label: str) -> list[Drawing]:
 
 
 def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str, float], *, label: str) -> Figure:
-    """Draw one row for each configuration, the best above: its jobs, their mean, its interval."""
-    heads = canvas.TITLE + canvas.SUBTITLE + (0.22 if lines else 0.0)
-    height = 2 * canvas.MARGIN + heads + canvas.AXIS + ROW * len(groups)
-    figure = canvas.new_figure(theme, height, "Leaderboard", f"{label}, {sweep.split} split", width=canvas.FULL_WIDTH)
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - heads)
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
-    axes.set_yticks(range(len(groups)), row_names(figure, groups))
+    """Draw a row for each configuration, the best at the top: its jobs, their mean and interval."""
+    figure, axes = canvas.row_figure(
+        theme, ROW * len(groups), "Leaderboard", f"{label}, {sweep.split} split", limits=(len(groups) - 0.4, -0.6),
+        above=NAMES if lines else 0.0, width=canvas.FULL_WIDTH,
+    )  # fmt: skip
+    names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
+    axes.set_yticks(range(len(groups)), [canvas.shortened(figure, name, 3.6) for name in names])
     scores = [[value for row in group.done if (value := sweep.score(row)) is not None] for group in groups]
     for place, (group, values) in enumerate(zip(groups, scores, strict=True)):
         hue = theme.run if place == 0 else theme.muted
@@ -140,11 +126,7 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
             axes.plot(values, [place] * len(values), "o", color=hue, ms=3, mew=0, alpha=0.6)
         axes.plot(group.mean or 0.0, place, "o", color=hue, ms=7, mew=0, zorder=4, clip_on=False)
         text = " ".join(interval_of(group, sweep.metric)).strip()
-        axes.annotate(
-            text, (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0), textcoords="offset points",
-            va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            weight="normal" if place else "bold",
-        )  # fmt: skip
+        canvas.row_value(axes, place, text, theme.text(hue), weight="normal" if place else "bold")
     for tick in axes.get_yticklabels()[:1]:
         tick.set(color=theme.ink, weight="bold")
     ends = [end for group in groups for end in group.interval or ()]
@@ -155,16 +137,10 @@ def draw(theme: Theme, sweep: Sweep, groups: Sequence[Group], lines: Mapping[str
     return canvas.fit(figure)
 
 
-def row_names(figure: Figure, groups: Sequence[Group]) -> list[str]:
-    """Return what stands beside each row: its place in the table, and the name as far as there is room."""
-    names = [f"{place}  {canvas.name(group.name, LONGEST)}" for place, group in enumerate(groups, start=1)]
-    return [canvas.shortened(figure, name, 3.6) for name in names]
-
-
 def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: str) -> list[float]:
-    """Return the ends of intervals that the axis has to hold: of a few jobs they may lie far beyond all scores.
+    """Return interval ends clipped to the axis range: intervals of few jobs may extend far beyond all scores.
 
-    Nor has it to hold what no score can be: more than 1 for a share, less than 0 where all are above.
+    Impossible scores are cut off too: above 1 for a fraction, below 0 if all scores are positive.
     """
     flat = [value for values in scores for value in values]
     low, high = min(flat), max(flat)
@@ -175,7 +151,7 @@ def visible(ends: Sequence[float], scores: Sequence[Sequence[float]], metric: st
 
 
 def draw_references(theme: Theme, axes, lines: Mapping[str, float]) -> None:  # noqa: ANN001
-    """Draw optimum and baseline as dashed lines across the rows, each named above them."""
+    """Draw optimum and baseline as labelled dashed lines across the rows."""
     low, high = axes.get_xlim()
     for name, value in lines.items():
         hue = theme.optimum if name in OPTIMA else theme.muted

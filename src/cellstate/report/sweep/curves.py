@@ -1,4 +1,4 @@
-"""Learning curves by configuration: the mean of its repetitions, and each of them."""
+"""Learning curves by configuration: each repetition and their mean."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from cellstate.plotting.canvas import End
 from cellstate.plotting.curves import Clock, Curve, clock_of, curve
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
-from cellstate.report.sweep.reading import Group, Sweep
+from cellstate.report.sweep.reading import Group, Sweep, history_of
 
 HEIGHT = 4.2  # inches
-COLOURED = 6  # configurations with a hue and a label; the others are grey
+COLOURED = 6  # configurations with a colour and a label; the others are grey
 MOST = 200  # curves
 LONGEST = 80  # characters of a name
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of one configuration, and their mean over the times that all of them have."""
+    """The curves of one configuration, and their mean at the times that all share."""
 
     name: str
     each: Sequence[Curve]
@@ -33,7 +33,7 @@ class Curves:
 
 def drawings(sweep: Sweep, label: str) -> list[Drawing]:
     """Return the curves of the ranking metric and of the validation loss."""
-    histories = {row["folder"]: sweep.history(row) for row in sweep.done[:MOST]}
+    histories = {row["folder"]: history_of(sweep.folder / row["folder"]) for row in sweep.done[:MOST]}
     clocks = {
         clock_of(history, epochs=row["epochs"] or 0, steps=row["steps"] or 0)
         for row in sweep.done[:MOST]
@@ -41,7 +41,7 @@ def drawings(sweep: Sweep, label: str) -> list[Drawing]:
     }
     clock: Clock = "epoch" if clocks == {"epoch"} else "step"
     found = []
-    for metric, title in dict.fromkeys(((sweep.metric, label), ("loss", "loss, as each job was trained"))):
+    for metric, title in dict.fromkeys(((sweep.metric, label), ("loss", "training objective"))):
         groups = [
             made
             for group in sweep.scored
@@ -56,11 +56,11 @@ def drawing(groups: Sequence[Curves], metric: str, title: str, clock: Clock, swe
     """Return one figure."""
     several = any(len(group.each) > 1 for group in groups)
     repeated = " and ".join(sweep.short(key) for key in sweep.repeats) or "repetition"
-    said = f" Bold: the mean over each {repeated}, as far as all of them go; thin: each job." if several else ""
-    rest = f" The {COLOURED} best of {len(groups)} have a colour." if len(groups) > COLOURED else ""
+    bold = f" Bold: mean over each {repeated}, as far as all have values; thin: single jobs." if several else ""
+    rest = f" The best {COLOURED} of {len(groups)} are coloured." if len(groups) > COLOURED else ""
     return Drawing(
         f"learning_curves_{metric}",
-        f"On the validation split, after each {clock if clock == 'epoch' else 'validation'}.{said}{rest}",
+        f"On the validation split, after each {clock if clock == 'epoch' else 'validation'}.{bold}{rest}",
         lambda theme: draw(theme, groups, title=title, metric=metric_of(metric), clock=clock),
         wide=True,
     )
@@ -69,7 +69,7 @@ def drawing(groups: Sequence[Curves], metric: str, title: str, clock: Clock, swe
 def curves_of(
     group: Group, histories: Sequence[Sequence[dict[str, float]]], metric: str, clock: Clock
 ) -> Curves | None:
-    """Return the curves of a configuration; None where no job has any."""
+    """Return the curves of a configuration; None if no job has one."""
     each = [found for history in histories if (found := curve(history, f"val/{metric}", clock))[0]]
     if not each:
         return None
@@ -81,7 +81,7 @@ def curves_of(
 
 
 def draw(theme: Theme, groups: Sequence[Curves], *, title: str, metric: Metric, clock: Clock) -> Figure:
-    """Draw the curves, those of the best configurations above the others and in colours."""
+    """Plot the curves, those of the best configurations in colour on top of the others."""
     subtitle = f"validation split; {metric.in_words}"
     figure = canvas.new_figure(theme, HEIGHT, f"Learning curves: {title}", subtitle, width=canvas.FULL_WIDTH)
     axes = canvas.single_axes(figure)

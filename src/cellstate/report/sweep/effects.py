@@ -1,4 +1,4 @@
-"""What each value of each parameter reached: all configurations that have it, and their mean."""
+"""Main effects: the mean score of all configurations that have a parameter value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cellstate.plotting.theme import Theme
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Sweep
 
-VALUES = 8  # values of a parameter, of which each has a row; one with more is left out
-ROWS = 24  # rows at most, those of the most important parameters
+VALUES = 8  # values of a parameter; parameters with more are left out
+ROWS = 24  # rows at most; the most important parameters come first
 ROW, GAP = 0.24, 0.12  # inches of a row, and between two parameters
 LOG_FROM = 20
 
@@ -35,7 +35,7 @@ class Value:
 
 
 def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[Drawing]:
-    """Return the figure, nothing where no parameter has several values that occur more than once."""
+    """Return the figure; empty if no parameter value occurs more than once."""
     blocks = values_of(sweep, important)
     if not blocks or all(len(value.scores) < 2 for block in blocks for value in block):
         return []
@@ -43,9 +43,9 @@ def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[D
     return [
         Drawing(
             "mean_by_value",
-            "Small dots: the configurations that have the value; large: their mean, which is also written; "
-            f"{better}. Coloured, the best value of each parameter. In a full grid the other "
-            "parameters are the same for all values; in a search they are not.",
+            "Small dots: configurations with the value; large dots and numbers: their mean; "
+            f"{better}. Coloured: the best value of each parameter. In a full grid the other "
+            "parameters are balanced across values; in a search they are not.",
             lambda theme: draw(theme, sweep, blocks, label=label),
         )
     ]
@@ -67,14 +67,10 @@ def values_of(sweep: Sweep, important: Sequence[Importance]) -> list[list[Value]
 
 
 def draw(theme: Theme, sweep: Sweep, blocks: Sequence[Sequence[Value]], *, label: str) -> Figure:
-    """Draw a row for each value, parameter by parameter."""
+    """Draw a row for each value, grouped by parameter."""
     inside = sum(map(len, blocks)) * ROW + (len(blocks) - 1) * GAP
-    height = 2 * canvas.MARGIN + canvas.TITLE + canvas.SUBTITLE + canvas.AXIS + inside
-    figure = canvas.new_figure(theme, height, "Mean by value", f"{label}, {sweep.split} split")
-    axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, height - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE)
-    axes.set_ylim(inside, 0)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
+    subtitle = f"{label}, {sweep.split} split"
+    figure, axes = canvas.row_figure(theme, inside, "Mean by value", subtitle, limits=(inside, 0))
     place, ticks = ROW / 2, []
     for block in blocks:
         best = min(block, key=lambda value: rank(sweep.metric, value.mean))
@@ -83,10 +79,7 @@ def draw(theme: Theme, sweep: Sweep, blocks: Sequence[Sequence[Value]], *, label
             axes.axhline(place, color=theme.rule, lw=0.8, zorder=0.5)
             axes.plot(value.scores, [place] * len(value.scores), "o", color=hue, ms=3, mew=0, alpha=0.5)
             axes.plot(value.mean, place, "o", color=hue, ms=7, mew=0, zorder=4)
-            axes.annotate(
-                number(value.mean), (1, place), xycoords=("axes fraction", "data"), xytext=(10, 0),
-                textcoords="offset points", va="center_baseline", color=theme.text(hue), annotation_clip=False,
-            )  # fmt: skip
+            canvas.row_value(axes, place, number(value.mean), theme.text(hue))
             ticks.append((place, canvas.shortened(figure, canvas.name(value.name), 1.9)))
             place += ROW
         place += GAP

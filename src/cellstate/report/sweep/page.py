@@ -1,36 +1,33 @@
-"""The page of a sweep, ``report.html`` in its folder: one file that needs nothing else, and figures beside it."""
+"""The page of a sweep: a self-contained ``report.html``, and its figures as PNG files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from cellstate.errors import RequestError, not_written
+from cellstate.errors import RequestError
 from cellstate.metrics.headline import Headline
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.table import rank
-from cellstate.report.asked import choices, command_line
-from cellstate.report.document import discard_others, pictures, write_page
+from cellstate.report.configuration import choices, command_line
+from cellstate.report.document import discard_others, page_link, pictures, write_page
 from cellstate.report.headlines import headline_of
 from cellstate.report.sweep import searching
-from cellstate.report.sweep.reading import Group, JobRow, Sweep, brief, read, read_list
+from cellstate.report.sweep.reading import JobRow, Sweep, brief, read, read_list
 from cellstate.runs.yaml_file import read_yaml
 
-LISTED = 12  # values of a parameter that are written out
+LISTED = 12  # values of a parameter that are listed
 
 
 def write(folder: Path, *, metric: str | None = None) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of a sweep, and return the page.
+    """Write ``report.html`` and ``figures/*.png`` into the folder of a sweep, and return the page.
 
-    Args:
-        folder: the sweep's, with ``sweep.json`` and the run folders of its jobs.
-        metric: what to rank by, such as ``val/loss``; None takes what the task is about.
+    Jobs are ranked by ``metric``, such as ``val/loss``; None: by the main metric of the task.
 
     Raises:
-        RequestError: ``sweep.json`` cannot be used, or no job has the metric.
+        RequestError: ``sweep.json`` is invalid, or the jobs do not have the metric.
         RunError: the page cannot be written.
     """
     from cellstate.report.sweep import board, curves, effects, importance, parallel, tradeoffs  # these load matplotlib
@@ -40,61 +37,55 @@ def write(folder: Path, *, metric: str | None = None) -> Path:
     label = headline.label if headline and sweep.metric == headline.metric else sweep.metric.replace("_", " ")
     important = importance.importances(sweep)
     search = sweep.content.get("search")
-    try:
-        shown_figures = {
-            "ranking": pictures(board.drawing(sweep, label), folder),
-            "mattered": pictures(
-                [
-                    *parallel.drawing(sweep, label, important),
-                    *importance.drawing(sweep, important),
-                    *effects.drawing(sweep, label, important),
-                ],
-                folder,
-            ),
-            "learned": pictures(curves.drawings(sweep, label), folder),
-            "costs": pictures(tradeoffs.drawings(sweep, label), folder),
-        }
-        discard_others(folder, [picture for part in shown_figures.values() for picture in part])
-        return write_page(
-            "sweep.html.jinja",
-            folder / "report.html",
-            sweep=sweep,
-            label=label,
-            best=sweep.scored[0] if sweep.scored else None,
-            verdict=verdict(sweep),
-            commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
-            varied=[] if search else varied(sweep),
-            search=search,
-            searched=searching.facts(search) if search else [],
-            trials=searching.tables(search, board.LISTED, sweep.short) if search else [],
-            choices=best_choices(sweep),
-            metrics=board.columns(sweep),
-            lines=board.lines(sweep),
-            listed=board.LISTED,
-            unfinished=[(row, job_name(sweep, row)) for row in sweep.rows if row["status"] != "completed"],
-            jobs=[(row, job_name(sweep, row), page_of(sweep, row)) for row in sweep.rows],
-            **shown_figures,
-        )
-    except OSError as error:
-        raise not_written(folder / "report.html", error) from error
+    config = config_of(folder / sweep.scored[0].done[0]["folder"]) if sweep.scored else {}
+    shown_figures = {
+        "ranking": pictures(board.drawing(sweep, label), folder),
+        "mattered": pictures(
+            [
+                *parallel.drawing(sweep, label, important),
+                *importance.drawing(sweep, important),
+                *effects.drawing(sweep, label, important),
+            ],
+            folder,
+        ),
+        "learned": pictures(curves.drawings(sweep, label), folder),
+        "costs": pictures(tradeoffs.drawings(sweep, label), folder),
+    }
+    discard_others(folder, [picture for part in shown_figures.values() for picture in part])
+    return write_page(
+        "sweep.html.jinja",
+        folder / "report.html",
+        sweep=sweep,
+        label=label,
+        best=sweep.scored[0] if sweep.scored else None,
+        verdict=verdict(sweep),
+        commands=[command_line({"command": command}) for command in sweep.content.get("commands", ())],
+        varied=[] if search else varied(sweep),
+        search=search,
+        searched=searching.facts(search) if search else [],
+        trials=searching.tables(search, board.LISTED, sweep.short) if search else [],
+        choices=choices(config, [f"{key}=" for key in sweep.keys]),
+        metrics=board.columns(sweep),
+        lines=board.lines(sweep),
+        listed=board.LISTED,
+        unfinished=[(row, job_name(sweep, row)) for row in sweep.rows if row["status"] != "completed"],
+        jobs=[(row, job_name(sweep, row), page_link(folder, row["folder"])) for row in sweep.rows],
+        **shown_figures,
+    )
 
 
 def headline_of_jobs(folder: Path) -> Headline | None:
-    """Return what the jobs are judged by; None where they have several tasks, or none is known."""
-    alike: dict[str, JobRow] = {}  # jobs that chose the same groups have the same classes: one of them tells which
+    """Return the headline that the jobs share; None if they differ or have none."""
+    alike: dict[str, JobRow] = {}  # one job for each choice of config groups and targets: these determine the classes
     for row in read_list(folder / "sweep.json")["jobs"]:
         if row["status"] == "completed":
-            alike[json.dumps({key: value for key, value in row["overrides"].items() if is_class(key)})] = row
+            classes = {key: row["overrides"][key] for key in row["overrides"] if "." not in key or "_target_" in key}
+            alike[json.dumps(classes)] = row
     return headline_of(folder / row["folder"] for row in alike.values())
 
 
-def is_class(key: str) -> bool:
-    """Say whether an override may choose the class of the model: a group, or the class itself."""
-    return "." not in key or key.endswith("_target_")
-
-
 def config_of(folder: Path) -> Mapping[str, Any]:
-    """Return the config of a job; nothing where it has none that can be read."""
+    """Return the config of a job; empty if it cannot be read."""
     try:
         content = read_yaml(folder / "config.yaml")
     except (OSError, RequestError):
@@ -103,46 +94,43 @@ def config_of(folder: Path) -> Mapping[str, Any]:
 
 
 def verdict(sweep: Sweep) -> list[str]:
-    """Return in a few sentences which configuration is best, how sure that is, and where it stands."""
+    """Summarise which configuration is best, how certain that is, and how it compares with references."""
     if not sweep.scored:
         return ["No job has a score yet."]
     from cellstate.metrics.display import number
 
     best, *others = sweep.scored
-    said = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
-    said[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
+    sentences = [f"The best of {len(sweep.scored)} configurations" if others else "The only configuration"]
+    sentences[0] += f" by {sweep.split} {sweep.metric.replace('_', ' ')}: {best.name}." if sweep.keys else "."
     if best.interval:
-        close = [group.name for group in others if group.interval and overlap(best.interval, group.interval)]
+        (low, high), intervals = best.interval, [group.interval for group in others if group.interval]
+        close = [one for one in intervals if one[0] <= high and low <= one[1]]
         if close:
-            said.append(
-                f"The 95 % intervals of {len(close)} other{'s' if len(close) > 1 else ''} reach into its own: these "
-                f"jobs do not tell {'them' if len(close) > 1 else 'it'} apart from the best."
+            sentences.append(
+                f"The 95 % intervals of {len(close)} others overlap with its own: they are not clearly worse."
+                if len(close) > 1
+                else "The 95 % interval of 1 other overlaps with its own: it is not clearly worse."
             )
-        elif others and all(group.interval for group in others):
-            said.append("No other's 95 % interval reaches into its own.")
+        elif others and len(intervals) == len(others):
+            sentences.append("No other 95 % interval overlaps with its own.")
     elif others:
-        said.append("Each configuration ran once: how much of a difference is chance, these jobs do not tell.")
+        sentences.append("Each configuration ran once: the variation between repetitions is unknown.")
     reference = sweep.reference
     baselines = {name: value for name, value in reference.items() if name not in OPTIMA}
     if baselines:
         first = min(baselines, key=lambda name: rank(sweep.metric, baselines[name]))
         better = sum(rank(sweep.metric, group.mean) < rank(sweep.metric, baselines[first]) for group in sweep.scored)
-        said.append(
+        sentences.append(
             f"{better} of {len(sweep.scored)} are better than the best baseline, {spoken(first)} at "
             f"{number(baselines[first])}."
         )
     if "optimum" in reference:
-        said.append(f"The best possible predictor reaches {number(reference['optimum'])}.")
-    return said
-
-
-def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Say whether two intervals share a point."""
-    return one[0] <= other[1] and other[0] <= one[1]
+        sentences.append(f"The best possible predictor scores {number(reference['optimum'])}.")
+    return sentences
 
 
 def varied(sweep: Sweep) -> list[tuple[str, str]]:
-    """Return the keys that vary and their values, those that repeat a configuration last."""
+    """Return the varying keys and their values, those that only repeat a configuration last."""
     found = []
     for key in (*sweep.keys, *sweep.repeats):
         values = dict.fromkeys(
@@ -155,21 +143,8 @@ def varied(sweep: Sweep) -> list[tuple[str, str]]:
     return found
 
 
-def best_choices(sweep: Sweep) -> list[Any]:
-    """Return what the config of the best configuration chose, part by part."""
-    if not sweep.scored:
-        return []
-    best: Group = sweep.scored[0]
-    return choices(config_of(sweep.folder / best.done[0]["folder"]), [f"{key}=" for key in sweep.keys])
-
-
 def job_name(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    """Return what to call a job: the values that not all share."""
+    """Return the name of a job: the values in which jobs differ."""
     keys = {key: value for key, value in row["overrides"].items() if key in sweep.keys and key not in row["repeat"]}
     repeated = {key: value for key, value in row["repeat"].items() if key in sweep.repeats}
     return sweep.name_of({**keys, **repeated}) or row["folder"]
-
-
-def page_of(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    """Return the address of a job's own page, relative to the sweep's; nothing where it has none."""
-    return f"{quote(row['folder'])}/report.html" if (sweep.folder / row["folder"] / "report.html").is_file() else ""

@@ -1,4 +1,4 @@
-"""Parallel coordinates: each configuration a line through its values, to what it reached."""
+"""Parallel coordinates: each configuration is a line through its values to its score."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from cellstate.metrics.table import metric_of, rank
 from cellstate.plotting import canvas
 from cellstate.plotting.parts import Drawing
 from cellstate.plotting.theme import Theme
+from cellstate.report.configuration import is_number
 from cellstate.report.sweep.importance import Importance
 from cellstate.report.sweep.reading import Group, Sweep, brief
 
 HEIGHT = 4.4  # inches
-AXES = 8  # parameters at most, the most important ones
-CHOICES = 10  # values of numbers up to which each has its own place
+AXES = 8  # parameters at most; the most important ones
+CHOICES = 10  # distinct numbers up to which an axis is categorical
 LOG_FROM = 20
-LABEL = 1.15  # inches of a value's name
+LABEL = 1.15  # inches of a tick label
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One axis: the place of each configuration, 0 to 1 from below, and what is written where."""
+    """One axis: the position of each configuration (0 is the bottom, 1 the top), and the ticks."""
 
     title: str
     places: Sequence[float]
@@ -38,7 +39,7 @@ class Scale:
 
 
 def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[Drawing]:
-    """Return the figure, nothing where fewer than two configurations have a score."""
+    """Return the figure; empty if fewer than two configurations have a score."""
     if len(sweep.scored) < 2 or not sweep.keys:
         return []
     order = [one.key for one in important if one.key in sweep.keys] or sweep.keys
@@ -47,8 +48,8 @@ def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[D
     return [
         Drawing(
             "parallel_coordinates",
-            "Each line is a configuration, through its values to the mean of its jobs: the stronger, the better; the "
-            f"best one is coloured. The axis on the right has the better above.{left_out}",
+            "Each line is a configuration, through its values to the mean of its jobs; darker lines are better, the "
+            f"best one is coloured. On the rightmost axis, higher is better.{left_out}",
             lambda theme: draw(theme, sweep, keys, label=label),
             wide=True,
         )
@@ -56,7 +57,7 @@ def drawing(sweep: Sweep, label: str, important: Sequence[Importance]) -> list[D
 
 
 def draw(theme: Theme, sweep: Sweep, keys: Sequence[str], *, label: str) -> Figure:
-    """Draw an axis for each parameter and one for the metric, and a line for each configuration."""
+    """Draw an axis for each parameter and for the metric, and a line for each configuration."""
     groups = sweep.scored
     figure = canvas.new_figure(
         theme, HEIGHT, "Parallel coordinates", f"{label}, {sweep.split} split", width=canvas.FULL_WIDTH
@@ -80,23 +81,18 @@ def draw(theme: Theme, sweep: Sweep, keys: Sequence[str], *, label: str) -> Figu
 
 
 def scale_of(sweep: Sweep, key: str) -> Scale:
-    """Return the axis of one parameter: numbers on a range, few of them and words in places of their own."""
+    """Return the axis of one parameter: a numeric range, or categories for words and for few numbers."""
     title, values = sweep.short(key), [group.values.get(key) for group in sweep.scored]
     space: Mapping[str, Any] = ((sweep.content.get("search") or {}).get("space") or {}).get(key) or {}
-    numbers = [float(value) for value in values if value is not None and is_number(value)]
-    drawn = isinstance(space.get("low"), float)  # by a search, from a range that is no list of whole numbers
+    numbers = [float(value) for value in values if is_number(value)]
+    drawn = isinstance(space.get("low"), float)  # sampled by a search from a range of floats
     if len(numbers) == len(values) and (drawn or len(set(numbers)) > CHOICES):
         return scale_of_numbers(title, numbers, logarithmic=space.get("log"))
     return scale_of_choices(title, values, [rank(sweep.metric, group.mean) for group in sweep.scored])
 
 
-def is_number(value: Any) -> bool:
-    """Say whether a value lies on a range of numbers."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def scale_of_numbers(title: str, values: Sequence[float], *, logarithmic: bool | None = None) -> Scale:
-    """Return an axis from the least to the largest number, logarithmic as asked, else where that is far."""
+    """Return a numeric axis; ``logarithmic=None`` decides by the ratio of its ends."""
     low, high = min(values), max(values)
     if logarithmic is None:
         logarithmic = low > 0 and high / low >= LOG_FROM
@@ -114,7 +110,7 @@ def scale_of_numbers(title: str, values: Sequence[float], *, logarithmic: bool |
 
 
 def scale_of_choices(title: str, values: Sequence[Any], ranks: Sequence[float]) -> Scale:
-    """Return an axis with a place for each value, within which its configurations lie side by side, the best above."""
+    """Return a categorical axis; within a category, configurations are spread out, the best at the top."""
     names = ["not set" if value is None else brief(value) for value in values]
     numbers = dict(zip(names, values, strict=True))
     order = sorted(dict.fromkeys(names), key=lambda name: numbers[name]) if all(map(is_number, values)) else None
@@ -126,12 +122,12 @@ def scale_of_choices(title: str, values: Sequence[Any], ranks: Sequence[float]) 
         members = sorted((at for at, one in enumerate(names) if one == name), key=lambda at: -ranks[at])
         reach = 0.62 * width if len(members) > 1 else 0.0
         places[members] = middles[name] + np.linspace(-reach / 2, reach / 2, len(members))
-    every = -(-len(order) // 14)  # of more names every so many-th is written
+    every = -(-len(order) // 14)  # at most 14 labels
     return Scale(title, places.tolist(), [(middles[name], name) for name in order[::every]])
 
 
 def scale_of_scores(sweep: Sweep, groups: Sequence[Group]) -> Scale:
-    """Return the axis of what was reached, the better above."""
+    """Return the axis of the scores, the best at the top."""
     means = [group.mean for group in groups if group.mean is not None]
     scale = scale_of_numbers(sweep.metric.replace("_", " "), means)
     if metric_of(sweep.metric).mode != "min":
@@ -140,7 +136,7 @@ def scale_of_scores(sweep: Sweep, groups: Sequence[Group]) -> Scale:
 
 
 def line(axes: Axes, places: Sequence[float], hue: str, width: float) -> None:
-    """Draw a line that passes each axis upright to it: curves of the third degree, bent in the middle."""
+    """Draw a line of cubic Bézier curves that crosses each axis horizontally."""
     points, codes = [(0.0, places[0])], [Path.MOVETO]
     for at, (here, there) in enumerate(itertools.pairwise(places)):
         points += [(at + 0.5, here), (at + 0.5, there), (at + 1.0, there)]
@@ -149,7 +145,7 @@ def line(axes: Axes, places: Sequence[float], hue: str, width: float) -> None:
 
 
 def draw_scale(theme: Theme, figure: Figure, axes: Axes, at: int, scale: Scale, *, last: bool) -> None:
-    """Draw one axis with its title above and its values to the right of it."""
+    """Draw one axis with its title above and its tick labels to the right."""
     axes.plot([at, at], [0, 1], color=theme.muted, lw=0.9, zorder=5)
     room = LABEL if last else min(LABEL, 0.9 * axes.bbox.width / canvas.DPI / max(axes.get_xlim()[1] - 0.04, 1))
     right = {"xytext": (5, 0), "textcoords": "offset points", "annotation_clip": False}

@@ -1,4 +1,4 @@
-"""A sweep as its page sees it: what ``sweep.json`` lists, ranked by one metric. Imports nothing heavy."""
+"""Read ``sweep.json`` and rank its configurations by one metric. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.table import rank
-from cellstate.report.asked import shown
+from cellstate.report.configuration import shown
 from cellstate.report.sweep import searching
 
 JobRow = Mapping[str, Any]
@@ -23,12 +23,12 @@ ROW = {"folder", "group", "overrides", "repeat", "status", "reason", "val", "tes
 
 @dataclass(frozen=True)
 class Group:
-    """All repetitions of one configuration, with what they reached together.
+    """All repetitions of one configuration, with their scores.
 
-    name: the values that not all groups share.
-    values: key -> value of those that vary; a key that the configuration does not give is left out.
+    name: the values in which groups differ.
+    values: key -> value of the varying keys that the configuration sets.
     rows: its jobs; ``done``, the complete ones.
-    mean, low, high: of the metric, and the ends of its 95 % interval (None with fewer than two scores).
+    mean, interval: of the metric, and its 95 % interval (None with fewer than two scores).
     """
 
     name: str
@@ -41,21 +41,21 @@ class Group:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the metric, None where no job has one."""
+        """The mean of the metric; None if no job has one."""
         return self.of(self.metric, "mean")
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of that mean, None where there is none."""
+        """The 95 % interval of that mean; None if there is none."""
         low, high = self.of(self.metric, "low"), self.of(self.metric, "high")
         return None if low is None or high is None else (low, high)
 
     def of(self, metric: str, part: str) -> float | None:
-        """Return a part of the summary of a metric."""
+        """Return one statistic of a metric."""
         return (self.summaries.get(metric) or {}).get(part)
 
     def average(self, value: str) -> float | None:
-        """Return the mean of ``parameters``, or of the ``seconds`` of training, over the complete jobs."""
+        """Return the mean of ``parameters``, or of the ``seconds`` of training, over the completed jobs."""
         found = [(row["seconds"] or {}).get("fit") if value == "seconds" else row[value] for row in self.done]
         known = [float(one) for one in found if one is not None]
         return sum(known) / len(known) if known else None
@@ -77,24 +77,24 @@ class Sweep:
 
     @property
     def done(self) -> list[JobRow]:
-        """The complete jobs."""
+        """The completed jobs."""
         return [row for row in self.rows if row["status"] == "completed"]
 
     @cached_property
     def keys(self) -> list[str]:
-        """The overrides that not all configurations share, without those that repeat one; of a search its space."""
+        """The keys in which configurations differ, without those that repeat one; for a search, its space."""
         found = varying([group["overrides"] for group in self.content["groups"]])
         search = self.content.get("search")
         return [key for key in found if key in search["space"]] if search else found
 
     @cached_property
     def repeats(self) -> list[str]:
-        """The keys that repeat a configuration and have several values, such as ``seed``."""
+        """The keys that only repeat a configuration, such as ``seed``."""
         return varying([row["repeat"] for row in self.rows])
 
     @cached_property
     def groups(self) -> list[Group]:
-        """All configurations, the best first; those without a score last."""
+        """All configurations by rank; those without a score last."""
         by_folder = {row["folder"]: row for row in self.rows}
         found = []
         for group in self.content["groups"]:
@@ -108,32 +108,32 @@ class Sweep:
 
     @property
     def scored(self) -> list[Group]:
-        """The configurations that have a score, the best first."""
+        """The configurations that have a score, by rank."""
         return [group for group in self.groups if group.mean is not None]
 
     @property
     def metrics(self) -> list[str]:
-        """All metrics of the split, the one that ranks first."""
+        """All metrics of the split, the ranking metric first."""
         names = dict.fromkeys(name for row in self.done for name in row[self.split])
         return [self.metric, *(name for name in names if name != self.metric)]
 
     def score(self, row: JobRow) -> float | None:
-        """Return what a job reached."""
+        """Return the score of a job."""
         return row[self.split].get(self.metric)
 
     def counts(self) -> dict[str, int]:
-        """Return how many jobs have which status."""
+        """Return the number of jobs by status."""
         found = {status: sum(row["status"] == status for row in self.rows) for status in STATUSES}
         return {status: number for status, number in found.items() if number}
 
     def short(self, key: str) -> str:
-        """Return the last part of a key where no other that varies ends so: ``lr`` for ``optimizer.lr``."""
+        """Return the last part of a key if it is unambiguous: ``lr`` for ``optimizer.lr``."""
         last = key.rpartition(".")[2]
         others = [other for other in (*self.keys, *self.repeats) if other != key]
         return key if any(other.rpartition(".")[2] == last for other in others) else last
 
     def name_of(self, values: Mapping[str, Any]) -> str:
-        """Return what to call values of overrides: ``gru, lr=0.01``."""
+        """Return a name for override values: ``gru, lr=0.01``."""
         return ", ".join(
             brief(value) if "." not in key and isinstance(value, str) else f"{self.short(key)}={brief(value)}"
             for key, value in values.items()
@@ -141,10 +141,10 @@ class Sweep:
 
     @cached_property
     def reference(self) -> dict[str, float]:
-        """Return predictor -> score: those of the complete jobs, as means; nothing where jobs had other tasks.
+        """Reference predictor -> mean score over the completed jobs; empty if configurations used different data.
 
-        Jobs of other seeds draw other data, whose references differ a little. Where configurations that repeat the
-        same way were scored on other data, there is no line to hold them all against.
+        Different seeds may generate different data, whose references differ slightly. If configurations with the same
+        seed were scored on different data, they share no reference.
         """
         data: dict[str, set[str]] = {}
         found: dict[str, list[float]] = {}
@@ -160,30 +160,26 @@ class Sweep:
             return {}
         return {name: sum(values) / len(values) for name, values in found.items()}
 
-    def history(self, row: JobRow) -> list[dict[str, float]]:
-        """Return the rows of a job's ``metrics.csv``; nothing where it has none that can be read."""
-        return history_of(self.folder / row["folder"])
-
 
 def history_of(folder: Path) -> list[dict[str, float]]:
-    """Return the rows of a run's ``metrics.csv``; nothing where it has none that can be read."""
+    """Return the rows of a run's ``metrics.csv``; empty if it cannot be read."""
     try:
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in line.items() if value} for line in csv.DictReader(file)]
+        return read_rows(folder / "metrics.csv")
     except (OSError, ValueError, TypeError):
         return []
 
 
-def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
-    """Return the sweep of a folder.
+def read_rows(file: Path) -> list[dict[str, float]]:
+    """Return the rows of a ``metrics.csv``, without empty cells."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(lines)]
 
-    Args:
-        folder: holds ``sweep.json``.
-        metric: what to rank by, ``val/NAME``, ``test/NAME`` or ``NAME``.
-        preferred: what its task is about, for which ``metric=None`` asks.
+
+def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
+    """Return the sweep of a folder, ranked by ``metric`` (``val/NAME``, ``test/NAME`` or ``NAME``), else ``preferred``.
 
     Raises:
-        RequestError: it is no list of a sweep's jobs, or no job has such a metric.
+        RequestError: ``sweep.json`` is invalid, or the jobs do not have the metric.
     """
     content = searching.last_part(read_list(folder / "sweep.json"))
     preferred = searching.metric_of(content) or preferred
@@ -197,7 +193,7 @@ def read(folder: Path, metric: str | None, preferred: str | None) -> Sweep:
     if name is None:
         name = preferred if preferred in known else next((one for one in ("loss", *known) if one in known), "loss")
     elif f"{split}/{name}" not in available:
-        raise RequestError(f"metric={metric}: the jobs have no such metric{did_you_mean(f'{split}/{name}', available)}")
+        raise RequestError(f"metric={metric}: not a metric of these jobs{did_you_mean(f'{split}/{name}', available)}")
     return Sweep(folder, content, split, name)
 
 
@@ -205,7 +201,7 @@ def read_list(file: Path) -> dict[str, Any]:
     """Return the content of ``sweep.json``.
 
     Raises:
-        RequestError: it is not what a sweep writes.
+        RequestError: its content is invalid.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -218,33 +214,33 @@ def read_list(file: Path) -> dict[str, Any]:
             searching.check(content["search"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RequestError(
-            f"{file}: cannot be read as the list of a sweep's jobs ({error}); repeat the sweep's command, which writes "
-            "it anew from their folders and trains no complete job again"
+            f"{file}: is not a valid list of a sweep's jobs ({error}); repeat the sweep's command, which rebuilds it "
+            "from the job folders without training completed jobs again"
         ) from error
     return content
 
 
 def brief(value: Any) -> str:
-    """Return a value as one writes it; of a path its last part, of a number that was drawn four digits."""
+    """Return a value as short text: the last part of a path, four digits of a float."""
     if isinstance(value, str) and "/" in value.strip("/"):
         value = value.rstrip("/").rpartition("/")[2]
     return f"{value:.4g}" if isinstance(value, float) and len(repr(value)) > 7 else shown(value)
 
 
 def common(scores: Iterable[Mapping[str, float | None]]) -> list[str]:
-    """Return the metrics that all of several scores have."""
+    """Return the metrics that all scores share."""
     several = list(scores)
     return [name for name in (several[0] if several else ()) if all(name in one for one in several)]
 
 
 def varying(overrides: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys that not all have with the same value."""
+    """Return the keys whose value differs or is missing in some."""
     keys = dict.fromkeys(key for one in overrides for key in one)
     return [key for key in keys if any(key not in one or one[key] != overrides[0].get(key) for one in overrides)]
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file of a job; nothing where it is not there, or half of it is."""
+    """Return the content of a JSON file of a job; empty if it is missing or incomplete."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,33 +1,22 @@
-"""What the page of a search says beside that of any sweep: its trials, and its folds. Imports nothing heavy."""
+"""Trials and folds of a search, for the page of its sweep. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from cellstate.report.asked import shown
+from cellstate.plotting.parts import Table
+from cellstate.report.configuration import shown
 
 STATES = ("complete", "pruned", "failed", "running")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the page, as ``parts.html.jinja`` takes it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    more: Sequence[Sequence[str]] = ()
-    caption: str = ""
-
-
 def check(search: Any) -> None:
-    """Refuse what no search writes.
+    """Validate the record of a search.
 
     Raises:
-        TypeError, KeyError, AttributeError: something is not there, or not what it should be.
+        TypeError, KeyError, AttributeError: an entry is missing or has the wrong type.
     """
     for one in search["trials"]:
         _ = one["number"], one["state"], one["search"], one["params"].items(), one["job"], one["reason"]
@@ -40,7 +29,7 @@ def check(search: Any) -> None:
 
 
 def last_part(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the list of a nested search with the jobs of its last part alone: those of folds have other data each."""
+    """Return the content of a nested search with only the jobs of its last part: folds use different data."""
     search = content.get("search")
     if not search or not search.get("nested"):
         return content
@@ -52,13 +41,13 @@ def last_part(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def metric_of(content: Mapping[str, Any]) -> str | None:
-    """Return the metric that a search ranks by, None where it is no search, or ranks by a cost."""
+    """Return the metric that a search optimises; None if it is not a search, or optimises a cost."""
     first = next(iter((content.get("search") or {}).get("objectives", ())), "")
     return str(first).partition("/")[2] if str(first).startswith("val/") else None
 
 
 def facts(search: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what was searched and how, term -> words."""
+    """Return the settings of a search as (term, description)."""
     states = [one["state"] for one in search["trials"]]
     counts = ", ".join(f"{states.count(state):,} {state}" for state in STATES if state in states)
     pairs = zip(search["objectives"], search["directions"], strict=False)
@@ -72,7 +61,7 @@ def facts(search: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def range_of(parameter: Mapping[str, Any]) -> str:
-    """Return a parameter's values in words."""
+    """Describe the range of a parameter."""
     if parameter.get("choices") is not None:
         text = ", ".join(map(shown, parameter["choices"]))
     else:
@@ -80,11 +69,11 @@ def range_of(parameter: Mapping[str, Any]) -> str:
         text += ", on a log scale" if parameter.get("log") else ""
         text += f", in steps of {shown(parameter['step'])}" if parameter.get("step") else ""
     when = parameter.get("when") or {}
-    return text + (f"; where {', '.join(f'{key} is {matched(value)}' for key, value in when.items())}" if when else "")
+    return text + (f"; if {', '.join(f'{key} is {matched(value)}' for key, value in when.items())}" if when else "")
 
 
 def matched(value: Any) -> str:
-    """Return in words what another parameter has to be for one to be tried: a value, one of several, or a range."""
+    """Describe a condition on another parameter: a value, one of several, or a range."""
     if isinstance(value, Mapping):
         ends = {"low": "at least", "high": "at most"}
         return " and ".join(f"{words} {shown(value[end])}" for end, words in ends.items() if value.get(end) is not None)
@@ -94,13 +83,7 @@ def matched(value: Any) -> str:
 
 
 def tables(search: Mapping[str, Any], listed: int, short: Callable[[str], str]) -> list[Table]:
-    """Return the folds of a nested search as far as they were scored, the front, and all trials.
-
-    Args:
-        search: what ``sweep.json`` holds of it.
-        listed: how many trials are listed at once.
-        short: makes a short name of a key.
-    """
+    """Return the scored folds of a nested search, the Pareto front, and all trials, the first ``listed`` expanded."""
     found = [fold_table(search, short)] if search["scores"] else []
     keys = list(search["space"])
     several = len({one["search"] for one in search["trials"]}) > 1
@@ -116,18 +99,14 @@ def tables(search: Mapping[str, Any], listed: int, short: Callable[[str], str]) 
     columns = ["trial", *(["search"] if several else []), *search["objectives"], "state", *names, "reason"]
     if len(search["objectives"]) > 1:
         front = [row for row, one in zip(rows, search["trials"], strict=True) if one["number"] in search["best"]]
-        said = "The front: whatever is better than one of them in one objective is worse in another."
-        found.append(
-            Table(
-                "Trials that none betters in every objective", columns[:-1], [row[:-1] for row in front], caption=said
-            )
-        )
-    caption = "A trial that is pruned shows what its last validation found."
-    return [*found, Table("Every trial", columns, rows[:listed], rows[listed:], caption)]
+        caption = "No trial is better in one of the objectives without being worse in another."
+        found.append(Table("Pareto front", caption, columns[:-1], [row[:-1] for row in front]))
+    caption = "Pruned trials show the value of their last validation."
+    return [*found, Table("All trials", caption, columns, rows[:listed], rows[listed:])]
 
 
 def fold_table(search: Mapping[str, Any], short: Callable[[str], str]) -> Table:
-    """Return what the search without each fold chose, and what that reaches on the fold."""
+    """Return the configuration selected without each fold, and its score on that fold."""
     scores = search["scores"]
     metrics = list(dict.fromkeys(name for one in scores.values() for name in one["test"]))
     rows = [
@@ -140,20 +119,20 @@ def fold_table(search: Mapping[str, Any], short: Callable[[str], str]) -> Table:
     means = [sum(one["test"].get(metric, math.nan) for one in scores.values()) / len(scores) for metric in metrics]
     rows.append(["mean", *map(brief, means), "", ""])
     return Table(
-        "What each search chose, on the fold that it has not seen",
-        ["fold", *(f"scored {metric}" for metric in metrics), f"picked by {search['objectives'][0]}", "chosen"],
+        "Outer folds",
+        "Each fold is held out from one complete search: training, pruning and selection do not use it.",
+        ["fold", *(f"test {metric}" for metric in metrics), f"inner {search['objectives'][0]}", "selected"],
         rows,
-        caption="Each fold is left out of one whole search: neither training nor pruning nor picking has seen it.",
     )
 
 
 def filled(values: Sequence[float] | None, size: int) -> list[float | None]:
-    """Return as many values as there are objectives."""
+    """Pad values to the number of objectives."""
     return [*(values or ()), *([None] * size)][:size]
 
 
 def brief(value: Any) -> str:
-    """Return a value with four digits where it is a number that was drawn or measured."""
+    """Return a value as text, a float with four digits."""
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, float) else shown(value)

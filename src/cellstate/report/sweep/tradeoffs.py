@@ -1,4 +1,4 @@
-"""What accuracy costs: each configuration by its score and by the time, or the parameters, that it took."""
+"""Score against cost: training time or number of parameters of each configuration."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from cellstate.plotting.theme import Theme
 from cellstate.report.sweep.reading import Group, Sweep, brief
 
 HEIGHT = 4.2  # inches
-NAMED = 5  # points that have their name beside them
-COSTS = {"seconds": "seconds of training", "parameters": "parameters of the network"}
+NAMED = 5  # labelled points
+COSTS = {"seconds": "training time (s)", "parameters": "number of parameters"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A configuration: what it costs, what it reaches, and whether none is better for less."""
+    """A configuration: its cost, its score, and whether it is on the Pareto front."""
 
     group: Group
     cost: float
     score: float
-    kind: str  # of the parameter that gives the hues
+    kind: str  # value of the parameter shown by colour
     front: bool
 
 
 def drawings(sweep: Sweep, label: str) -> list[Drawing]:
-    """Return the score over each cost that differs between the configurations."""
+    """Return a figure for each cost that differs between configurations."""
     found = []
     key = hue_key(sweep)
     for cost, axis in COSTS.items():
         points = points_of(sweep, cost, key)
         if len({point.cost for point in points}) < 2:
             continue
-        hues = f" The hue is that of {sweep.short(key)}." if key else ""
+        hues = f" Colour: {sweep.short(key)}." if key else ""
         found.append(
             Drawing(
                 f"score_against_{cost}",
-                "Each dot is a configuration, the mean of its jobs. The line joins those for which none is better at "
-                f"a lower cost.{hues}",
+                "Each dot is a configuration, the mean of its jobs. The line is the Pareto front: no cheaper "
+                f"configuration is better.{hues}",
                 lambda theme, points=points, axis=axis: draw(theme, points, sweep, label=label, axis=axis, key=key),
             )
         )
@@ -52,21 +52,16 @@ def drawings(sweep: Sweep, label: str) -> list[Drawing]:
 
 
 def hue_key(sweep: Sweep) -> str | None:
-    """Return the first parameter of words with few values, None where there is none."""
+    """Return the first categorical parameter with few values; None if there is none."""
     for key in sweep.keys:
-        values = {group.values.get(key) if is_word(group.values.get(key)) else None for group in sweep.scored}
+        values = {value if isinstance(value := group.values.get(key), (str, bool)) else None for group in sweep.scored}
         if None not in values and 1 < len(values) <= 6:
             return key
     return None
 
 
-def is_word(value: object) -> bool:
-    """Say whether a value is a choice and no number."""
-    return isinstance(value, (str, bool))
-
-
 def points_of(sweep: Sweep, cost: str, key: str | None) -> list[Point]:
-    """Return the configurations whose cost is known, the cheapest first."""
+    """Return the configurations with a known cost, the cheapest first."""
     known = [
         (paid, group.mean, group)
         for group in sweep.scored
@@ -81,14 +76,14 @@ def points_of(sweep: Sweep, cost: str, key: str | None) -> list[Point]:
 
 
 def draw(theme: Theme, points: Sequence[Point], sweep: Sweep, *, label: str, axis: str, key: str | None) -> Figure:
-    """Draw the points, the line of the best for their cost, and the names of these."""
+    """Draw the points and the Pareto front with its names."""
     metric = metric_of(sweep.metric)
     figure = canvas.new_figure(
         theme, HEIGHT, f"{label[0].upper()}{label[1:]} against {axis}", f"{sweep.split} split; {metric.in_words}"
     )
     top = HEIGHT - canvas.MARGIN - canvas.TITLE - canvas.SUBTITLE
     axes = canvas.add_axes(figure, canvas.MARGIN + canvas.AXIS, top - (0.2 if key else 0))
-    # In the order of the best of each, as in the learning curves: where each value has one configuration, one hue.
+    # Ordered by the best of each, so that colours match the learning curves.
     kinds = list(dict.fromkeys(brief(group.values[key]) for group in sweep.scored)) if key else [""]
     hues = dict(zip(kinds, theme.groups, strict=False)) if key else {"": theme.run}
     front = [point for point in points if point.front]
@@ -110,7 +105,7 @@ def draw(theme: Theme, points: Sequence[Point], sweep: Sweep, *, label: str, axi
 
 
 def name_points(theme: Theme, figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Write the names of points beside them, on the side that has room, none over another."""
+    """Label points on the side that has room, without overlaps."""
     taken: list = []
     middle = (axes.bbox.x0 + axes.bbox.x1) / 2
     for point in reversed(points):  # the best first
@@ -130,7 +125,7 @@ def name_points(theme: Theme, figure: Figure, axes: Axes, points: Sequence[Point
 
 
 def write_legend(theme: Theme, figure: Figure, hues: dict[str, str], top: float) -> None:
-    """Write the values of the parameter that gives the hues, each in its own, on one line."""
+    """Write the legend of the colours on one line."""
     width, height = figure.get_size_inches()
     left = canvas.MARGIN
     for name, hue in hues.items():

@@ -1,1 +1,1 @@
-"""Controlled comparisons: the same data, seeds and sizes, and whether a difference is shown."""
+"""Controlled comparisons: equal data, seeds and sizes, with significance tests."""

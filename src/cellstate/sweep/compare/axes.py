@@ -1,4 +1,4 @@
-"""What a comparison varies: what is compared, under which conditions, and how often each is repeated."""
+"""The axes of a comparison: variants, conditions and repetitions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cellstate.sweep.naming import label
 
 @dataclass(frozen=True)
 class Axes:
-    """Overrides of a comparison, apart by what they are.
+    """The overrides of a comparison by role.
 
     Attributes:
         fixed: those with one value.
-        variants: combinations of what is compared, such as ``("backbone=rnn",)``.
-        conditions: combinations of what all variants are tried on: keys of the data, and experiments.
+        variants: combinations of the compared keys, such as ``("backbone=rnn",)``.
+        conditions: combinations that all variants are trained on: keys of the data, and experiments.
         repeats: combinations of seeds and folds.
         keys: all keys with several values.
     """
@@ -33,16 +33,12 @@ class Axes:
 
 
 def axes_of(overrides: Sequence[Override], seeds: int) -> Axes:
-    """Return the axes of a command line; without any values of seeds or folds, there are ``seeds`` of them from 0 on.
-
-    Raises:
-        RequestError: nothing is given two values that could be compared.
-    """
+    """Return the axes of a command line; without values of seeds or folds, with seeds 0 to ``seeds - 1``."""
     swept = {kind: [word for word in overrides if word.is_sweep_override() and kind_of(word) == kind] for kind in KINDS}
     if not swept["variant"]:
         raise RequestError(
-            "nothing to compare: give something several values, such as backbone=rnn,lstm,gru (keys of the data and "
-            "experiments are what all variants are tried on)"
+            "nothing to compare: give a key several values, such as backbone=rnn,lstm,gru (values of data keys and "
+            "experiments are conditions, not variants)"
         )
     fixed = tuple(word.input_line or "" for word in overrides if not word.is_sweep_override())
     repeats = combinations(swept["repeat"])
@@ -51,7 +47,7 @@ def axes_of(overrides: Sequence[Override], seeds: int) -> Axes:
         repeats = [()] if given else [(f"seed={seed}",) for seed in range(seeds)]
     variants = combinations(swept["variant"])
     if len(variants) < 2:
-        raise RequestError(f"{' '.join(variants[0])}: one value alone cannot be compared; give several")
+        raise RequestError(f"{' '.join(variants[0])}: a single value cannot be compared; give several")
     keys = tuple(word.get_key_element().lstrip("+") for kind in KINDS for word in swept[kind])
     if not swept["repeat"] and repeats != [()]:
         keys = (*keys, "seed")
@@ -62,7 +58,7 @@ KINDS = ("condition", "variant", "repeat")
 
 
 def kind_of(word: Override) -> str:
-    """Return what several values of a key mean."""
+    """Return the role of a key with several values."""
     key = word.key_or_group
     if key in REPEATS:
         return "repeat"
@@ -70,7 +66,7 @@ def kind_of(word: Override) -> str:
 
 
 def named(words: Words, values: Mapping[str, object]) -> str:
-    """Return what to call a combination: its values where it has one key, else as one writes them."""
+    """Return the name of a combination: its value if it has one key, else its overrides."""
     own = {key: value for key, value in values.items() if any(word.lstrip("+").startswith(f"{key}=") for word in words)}
     if len(own) == 1 and "." not in (key := next(iter(own))):
         return str(own[key])

@@ -1,4 +1,4 @@
-"""What a comparison says on the screen: a table for each condition, with optimum and baselines, and each difference."""
+"""Output of a comparison: tables of results, with optimum and baselines, and of differences for each condition."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cellstate.metrics.display import number
 from cellstate.metrics.predictors import OPTIMA, bounds, spoken
 from cellstate.metrics.table import rank
+from cellstate.sweep.display import interval, print_table
 from cellstate.sweep.naming import label
 
 MATCHED = {"parameters": "equal parameters", "time": "equal time", None: "as configured"}
 
 
-def conclude(folder: Path, content: Mapping[str, Any], page: Path) -> None:
-    """Print what came out under each condition, and where it lies."""
+def print_results(folder: Path, content: Mapping[str, Any], page: Path) -> None:
+    """Print the results under each condition, and the paths of the files."""
     console = Console(highlight=False)
     for condition in content["conditions"]:
         tables = (result_table, difference_table, generalisation_table)
         for title, table in (make(condition, content) for make in tables):
-            if not table.row_count:
-                continue
-            console.print(title, soft_wrap=True, markup=False)
-            if not console.is_terminal:  # a file has room for whole lines
-                console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-            console.print(table)
+            if table.row_count:
+                console.print(title, soft_wrap=True, markup=False)
+                print_table(console, table)
         for line in condition["verdict"]:
             console.print(f"  {line}", soft_wrap=True, markup=False)
         console.print()
@@ -38,7 +37,7 @@ def conclude(folder: Path, content: Mapping[str, Any], page: Path) -> None:
 
 
 def result_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, Table]:
-    """Return a title, and a table with a row for each variant, for the optimum and for each baseline, best first."""
+    """Return a title and a table with a row for each variant, the optimum and each baseline, best first."""
     metric = condition["metric"]
     given = list(dict.fromkeys(key for variant in condition["variants"] for key in variant["given"]))
     where = f"{label(condition['overrides'])}: " if condition["overrides"] else ""
@@ -60,13 +59,15 @@ def result_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tu
         style = "green" if name in OPTIMA else "dim"
         rows.append((rank(metric, value), [spoken(name), number(value)], style))
     for _, cells, style in sorted(rows, key=lambda row: row[0]):
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells), style=style)
+        table.add_row(*map(escape, cells), style=style)
     return title, table
 
 
 def difference_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, Table]:
-    """Return a title, and a table with a row for each pair, without any where there is nothing to compare."""
-    title = f"differences by the same seeds, with the {100 * content['level']:.0f} % interval of the paired bootstrap"
+    """Return a title and a table with a row for each pair of variants."""
+    title = (
+        f"paired differences over equal seeds, with the {100 * content['level']:.0f} % interval of the paired bootstrap"
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for name in ("difference", "interval", "p", "n"):
@@ -75,12 +76,12 @@ def difference_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -
         ends = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
         p = "< 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}"
         cells = (f"{row['one']} - {row['other']}", number(row["mean"]), ends, p, str(row["n"]))
-        table.add_row(*(cell.replace("[", r"\[") for cell in cells), style=None if row["shown"] else "dim")
+        table.add_row(*map(escape, cells), style=None if row["shown"] else "dim")
     return title, table
 
 
 def generalisation_table(condition: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, Table]:
-    """Return a title, and a table of what the same networks reach on data of other sizes, a column for each."""
+    """Return a title and a table of the scores of the same networks on data of other sizes, a column for each."""
     points, (key, _) = condition["generalisation"], next(iter(content["generalise"].items()), ("", []))
     metric = condition["metric"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -94,12 +95,3 @@ def generalisation_table(condition: Mapping[str, Any], content: Mapping[str, Any
             cells = [number(point["reference"][name]) if name in point["reference"] else "" for point in points]
             table.add_row(spoken(name), *cells, style="green" if name in OPTIMA else "dim")
     return f"the same networks, val {metric} with other {key}", table
-
-
-def interval(score: Mapping[str, Any] | None) -> str:
-    """Return a mean with half of its interval, as far as there are any."""
-    if score is None:
-        return ""
-    if score["low"] is None:
-        return number(score["mean"])
-    return f"{number(score['mean'])} ± {number((score['high'] - score['low']) / 2)}"

@@ -1,7 +1,7 @@
-"""Scoring trained networks on data of other sizes than they were trained on: where does each begin to forget?
+"""Score trained networks on data of other sizes than in training, such as longer sequences.
 
-A network that was trained on sequences of 10 steps is asked for the same over 20, 40 and 80, as it is. The validation
-split of such data is scored; the test split stays locked.
+A network that was trained on sequences of 10 steps is scored on 20, 40 and 80 steps without further training, on the
+validation split; the test split stays locked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate.checkpoint.trust import Trust
 from cellstate.errors import RequestError, did_you_mean
 from cellstate.scoring.evaluate import evaluate
-from cellstate.sweep.compare import kept
+from cellstate.sweep.compare import cache
 from cellstate.sweep.compare.sizes import with_value
 from cellstate.training.build import build_data
 from cellstate.training.settings import Settings
@@ -27,14 +27,14 @@ Scores = dict[str, dict[str, Any]]  # value as text -> metrics and reference of 
 
 
 def check(config: DictConfig, key: str, values: Sequence[Any]) -> None:
-    """Refuse data that networks of this config could not be asked about, before any of them is trained.
+    """Check the values of a data key before any network is trained.
 
     Raises:
-        RequestError: the data has no such argument, or no such value of it.
+        RequestError: the data has no such argument, or rejects a value.
     """
     name = key.removeprefix(SECTION)
     if OmegaConf.select(config, key) is None:
-        raise RequestError(f"comparison.generalise: the data has no number {key}{did_you_mean(name, config.data)}")
+        raise RequestError(f"comparison.generalise: unknown key {key}{did_you_mean(name, config.data)}")
     for value in values:
         with naming():
             build_data(Settings.of(with_value(config, key, value)))
@@ -43,20 +43,9 @@ def check(config: DictConfig, key: str, values: Sequence[Any]) -> None:
 def generalised(
     folder: Path, rows: Iterable[Mapping[str, Any]], key: str, values: Sequence[Any], trust: Trust
 ) -> dict[str, Scores]:
-    """Return run folder -> value -> ``metrics`` and ``reference``, scoring what was not scored before.
-
-    Args:
-        folder: the comparison's; what was scored is kept in it after each run.
-        rows: of the runs that are complete.
-        key: of the data, such as ``data.length``.
-        values: what it is set to.
-        trust: packages whose classes the runs use.
-
-    Raises:
-        RequestError: a network cannot read such data.
-    """
+    """Return run folder -> value -> ``metrics`` and ``reference``; scores are cached in a file."""
     file = folder / FILE
-    found: dict[str, dict[str, Scores]] = kept.read(file)
+    found: dict[str, dict[str, Scores]] = cache.read(file)
     for row in rows:
         own = found.setdefault(row["folder"], {}).setdefault(key, {})
         wanted = [value for value in values if str(value) not in own]
@@ -71,13 +60,13 @@ def generalised(
                 )
             own[str(value)] = {"metrics": scored.metrics["val"], "reference": scored.reference}
         if wanted:
-            kept.write(file, found)
+            cache.write(file, found)
     return {name: keys[key] for name, keys in found.items() if key in keys}
 
 
 @contextmanager
 def naming() -> Iterator[None]:
-    """Name in an error the key that asks for it."""
+    """Prefix errors with the key ``comparison.generalise``."""
     try:
         yield
     except RequestError as error:

@@ -1,4 +1,4 @@
-"""Networks of one size: the number of units at which a network has as many parameters as another."""
+"""Match the parameter counts of networks by their numbers of units."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ MOST_UNITS = 2**20
 
 
 def solve_size(parameters: Callable[[int], int], wanted: int) -> int:
-    """Return the number of units whose parameters come nearest to ``wanted``.
-
-    Args:
-        parameters: of a network by its number of units, of which more units never have less.
-        wanted: how many parameters there should be.
-
-    Raises:
-        ValueError: the parameters do not grow with the units.
-    """
+    """Return the number of units whose parameter count is closest to ``wanted``."""
     low, high = 1, 2
     while parameters(high) < wanted:
         low, high = high, 2 * high
         if high > MOST_UNITS:
-            raise ValueError(f"{MOST_UNITS:,} of them do not have {wanted:,} parameters")
+            raise ValueError(f"{MOST_UNITS:,} units have fewer than {wanted:,} parameters")
     if parameters(low) == parameters(high):
-        raise ValueError(f"{low} and {high} of them both have {parameters(high):,} parameters")
+        raise ValueError(f"{low} and {high} units both have {parameters(high):,} parameters")
     while high - low > 1:  # parameters(low) < wanted <= parameters(high), or low is 1
         middle = (low + high) // 2
         low, high = (middle, high) if parameters(middle) < wanted else (low, middle)
@@ -32,19 +24,11 @@ def solve_size(parameters: Callable[[int], int], wanted: int) -> int:
 
 
 def match_sizes(parameters: Sequence[Callable[[int], int]], wanted: int, tolerance: float) -> list[int]:
-    """Return a number of units for each network, so that their parameters differ by no more than ``tolerance``.
+    """Return a number of units for each network, so that their parameter counts differ by at most ``tolerance``.
 
-    Small networks grow in steps of several per cent, so that no number of units may come as near to ``wanted``. Then
-    the nearest number of units of the first network is taken to which all others find their match; where there is none
-    within a quarter of it, each comes as near to ``wanted`` as it can.
-
-    Args:
-        parameters: of each network by its number of units.
-        wanted: how many there should be.
-        tolerance: of the parameters, as a share of those of the first network.
-
-    Raises:
-        ValueError: some network's parameters do not grow with its units.
+    Small networks grow in steps of several per cent, so that ``wanted`` may be out of reach. Then the first network
+    gets the nearest number of units that all others can match; if there is none within 25 %, each network gets as
+    close to ``wanted`` as possible.
     """
     first, *others = parameters
     start = solve_size(first, wanted)

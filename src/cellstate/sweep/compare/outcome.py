@@ -1,8 +1,7 @@
-"""What a comparison found: ``comparison.json``, with every score, every difference, and what can be said of them."""
+"""The result of a comparison, ``comparison.json``: all scores and differences, and a verdict on each."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from cellstate.runs.writing import write_whole
 from cellstate.sweep.compare.request import Request
 from cellstate.sweep.compare.sizes import Size
 from cellstate.sweep.compare.statistics import LEVEL, Difference, compare
+from cellstate.sweep.tables import write_table
 
 NOTHING = "no difference shown"
 
@@ -29,11 +29,11 @@ class Variant:
     """A variant under one condition.
 
     Attributes:
-        name: what to call it.
-        overrides: what makes it, key -> value.
-        given: what matching and the search have chosen for it.
+        name: for display.
+        overrides: that define it, key -> value.
+        given: values chosen by matching and tuning.
         size: of its network.
-        rows: repetition, such as ``seed=3`` -> the row of its run.
+        rows: repetition, such as ``seed=3`` -> row of its run.
     """
 
     name: str
@@ -44,30 +44,20 @@ class Variant:
 
     @property
     def done(self) -> dict[str, JobRow]:
-        """The runs that are complete."""
+        """The completed runs."""
         return {repeat: row for repeat, row in self.rows.items() if row["status"] == "completed"}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What all variants are tried on: overrides of the data, and the variants."""
+    """Overrides of the data, and the variants trained on it."""
 
     overrides: dict[str, Any]
     variants: list[Variant] = field(default_factory=list)
 
 
 def scored(folder: Path, conditions: Sequence[Condition], request: Request, command: Sequence[str]) -> dict[str, Any]:
-    """Return the content of ``comparison.json``.
-
-    Args:
-        folder: the comparison's, in which the runs lie.
-        conditions: with the rows of their runs; where the test split was scored, they hold its metrics.
-        request: by which metric, and with how much of a match.
-        command: the words of the command line.
-
-    Raises:
-        RequestError: the runs have no such metric.
-    """
+    """Return the content of ``comparison.json``."""
     split = "test" if request.test else "val"
     found = [dict(of_condition(folder, condition, request, split)) for condition in conditions]
     return {
@@ -83,11 +73,11 @@ def scored(folder: Path, conditions: Sequence[Condition], request: Request, comm
 
 
 def of_condition(folder: Path, condition: Condition, request: Request, split: str) -> Iterator[tuple[str, Any]]:
-    """Yield what came out under one condition."""
+    """Yield the fields of one condition."""
     metric = judged_by(folder, condition, request.metric, split)
     scores = {
         variant.name: {
-            repeat: row[split][metric] for repeat, row in variant.done.items() if row[split].get(metric) is not None
+            key: row[split][metric] for key, row in variant.done.items() if row[split].get(metric) is not None
         }
         for variant in condition.variants
     }
@@ -106,16 +96,16 @@ def of_condition(folder: Path, condition: Condition, request: Request, split: st
 
 
 def trained(folder: Path, condition: Condition, asked: Mapping[str, Sequence[Any]]) -> Any:
-    """Return the value that the networks were trained with, of the key of the data over which they generalise."""
+    """Return the training value of the data key for which generalisation is measured."""
     rows = [row for variant in condition.variants for row in variant.done.values()]
     data = config_of(folder / rows[0]["folder"]).get("data") or {} if rows else {}
     return next((data.get(key.partition(".")[2]) for key in asked), None)
 
 
 def generalisation(condition: Condition, metric: str, asked: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """Yield, for each value that networks were asked to generalise to, what each variant reached there.
+    """Yield the scores of each variant for each value of the generalisation key.
 
-    Always on the validation split, in the form of a condition, so that it is drawn and shown like one.
+    Scores are of the validation split, in the format of a condition, so that they are displayed like one.
     """
     for key, value in ((key, value) for key, values in asked.items() for value in sorted(values)):
         points = {
@@ -136,7 +126,7 @@ def generalisation(condition: Condition, metric: str, asked: Mapping[str, Sequen
 
 
 def of_variant(variant: Variant, scores: Mapping[str, float]) -> Iterator[tuple[str, Any]]:
-    """Yield what a variant reached under one condition."""
+    """Yield the fields of a variant under one condition."""
     seconds = [row["seconds"]["fit"] for row in variant.done.values() if row["seconds"]]
     yield "name", variant.name
     yield "overrides", variant.overrides
@@ -151,26 +141,25 @@ def of_variant(variant: Variant, scores: Mapping[str, float]) -> Iterator[tuple[
 
 
 def judged_by(folder: Path, condition: Condition, asked: str | None, split: str) -> str:
-    """Return what a condition is judged by: as asked, else what its task is about.
+    """Return the metric of a condition: the given one, else the main metric of its task.
 
     Raises:
-        RequestError: its runs have no such metric.
+        RequestError: its runs do not have the metric.
     """
     rows = [row for variant in condition.variants for row in variant.done.values()]
     if asked is None:
         asked = (headline_of(folder / row["folder"] for row in rows[:1]) or Headline()).metric
     if metric_of(asked).mode is None:
         raise RequestError(
-            f"comparison.metric={asked}: neither the higher nor the lower value of it is better "
-            f"({metric_of(asked).in_words}); compare by another metric"
+            f"comparison.metric={asked}: has no better direction ({metric_of(asked).in_words}); choose another metric"
         )
     if rows and not any(asked in row[split] for row in rows):
-        raise RequestError(f"comparison.metric={asked}: the runs have none{did_you_mean(asked, rows[0][split])}")
+        raise RequestError(f"comparison.metric={asked}: the runs do not have it{did_you_mean(asked, rows[0][split])}")
     return asked
 
 
 def references(folder: Path, condition: Condition, metric: str) -> dict[str, float]:
-    """Return predictor -> score of optimum and baselines, the mean over the runs, whose data may differ by seed."""
+    """Return predictor -> score of optimum and baselines, averaged over the runs, whose data may depend on the seed."""
     rows = [row for variant in condition.variants[:1] for row in variant.done.values()]
     tables = [
         row.get("reference") or read_json(folder / row["folder"] / "metrics.json").get("reference", {}) for row in rows
@@ -179,7 +168,7 @@ def references(folder: Path, condition: Condition, metric: str) -> dict[str, flo
 
 
 def averaged(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Return name -> mean of the scores of a few tables; a name without a score in one of them is left out."""
+    """Return name -> mean of the scores in several tables; names with a missing score are left out."""
     found: dict[str, list[float]] = {}
     for table in tables:
         for name, value in table.items():
@@ -188,45 +177,34 @@ def averaged(tables: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def verdict(metric: str, names: Sequence[str], differences: Mapping[tuple[str, str], Difference]) -> list[str]:
-    """Return a line for each pair of variants: which is better and by how much, or that no difference is shown."""
-    said = []
+    """Return a line for each pair of variants: which is better, or that no difference is shown."""
+    lines = []
     for (one, other), found in differences.items():
         if not found.shown:
-            said.append(f"{one} and {other}: {NOTHING}")
+            lines.append(f"{one} and {other}: {NOTHING}")
             continue
         first = rank(metric, found.mean) < 0
         better, worse = (one, other) if first else (other, one)
-        said.append(f"{better} is better than {worse}")
+        lines.append(f"{better} is better than {worse}")
     compared = {name for pair in differences for name in pair}
-    return said + [f"{name}: no run is complete" for name in names if len(names) > 1 and name not in compared]
+    return lines + [f"{name}: no run is complete" for name in names if len(names) > 1 and name not in compared]
 
 
 def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write ``comparison.json``, and ``comparison.csv`` with a row for each variant under each condition.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write ``comparison.json``, and ``comparison.csv`` with a row for each variant under each condition."""
     text = json.dumps(content, indent=2) + "\n"
     write_whole(folder / "comparison.json", lambda draft: draft.write_text(text))
-
-    def table(draft: Path) -> None:
-        rows = [
-            {
-                **condition["overrides"],
-                "variant": variant["name"],
-                "metric": f"{content['split']}/{condition['metric']}",
-                **{part: (variant["score"] or {}).get(part) for part in ("mean", "std", "low", "high", "n")},
-                "parameters": variant["parameters"],
-                "state": variant["state"],
-                "seconds": (variant["seconds"] or {}).get("mean"),
-            }
-            for condition in content["conditions"]
-            for variant in condition["variants"]
-        ]
-        with draft.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_whole(folder / "comparison.csv", table)
+    rows = [
+        {
+            **condition["overrides"],
+            "variant": variant["name"],
+            "metric": f"{content['split']}/{condition['metric']}",
+            **{part: (variant["score"] or {}).get(part) for part in ("mean", "std", "low", "high", "n")},
+            "parameters": variant["parameters"],
+            "state": variant["state"],
+            "seconds": (variant["seconds"] or {}).get("mean"),
+        }
+        for condition in content["conditions"]
+        for variant in condition["variants"]
+    ]
+    write_table(folder / "comparison.csv", rows)

@@ -1,11 +1,11 @@
-"""How large the network of a config is, told without memory for it."""
+"""Sizes of the networks of configs, computed without allocating their weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -26,8 +26,8 @@ class Size:
     """A network's size.
 
     Attributes:
-        parameters: trainable ones.
-        state: numbers that it carries from step to step, for each sequence.
+        parameters: number of trainable parameters.
+        state: numbers carried from step to step per sequence.
     """
 
     parameters: int
@@ -36,17 +36,13 @@ class Size:
 
 @dataclass
 class Sizes:
-    """Sizes of networks by their configs; data that several of them share is read once."""
+    """Computes sizes of networks from their configs; shared data is read once."""
 
-    units: str  # the key that is solved for
+    units: str  # the key to solve for
     _data: dict[str, SequenceData] = field(default_factory=dict)
 
     def of(self, config: DictConfig, units: int | None = None) -> Size:
-        """Return the size of the network of a config, with another number of units if one is given.
-
-        Raises:
-            RequestError: there is no such key, or no such network.
-        """
+        """Return the size of the network of a config, optionally with another number of units."""
         if units is not None:
             config = with_value(config, self.units, units)
         with quiet_libraries():
@@ -55,34 +51,28 @@ class Sizes:
             try:
                 with shapes_alone():
                     model = build()
-            except ValueError as error:  # the backbone's own words about arguments that contradict each other
+            except ValueError as error:  # contradicting arguments of the backbone
                 raise RequestError(f"backbone: {error}") from error
-            except (RuntimeError, TypeError):  # a backbone of the user's own may need memory
+            except (RuntimeError, TypeError):  # a user-defined backbone may need real tensors
                 model = build()
         return Size(parameters_of(model), model.backbone.state_size)  # type: ignore[arg-type]
 
     def match(self, configs: Sequence[DictConfig], wanted: int, tolerance: float) -> list[int]:
-        """Return a number of units for the network of each config; see ``matching.match_sizes``.
-
-        Raises:
-            RequestError: the key has nothing to do with the size.
-        """
+        """Return a number of units for the network of each config; see ``matching.match_sizes``."""
         if not all(isinstance(OmegaConf.select(config, self.units), int) for config in configs):
-            raise RequestError(
-                f"comparison.units={self.units}: is no whole number in this config; name the key of the units"
-            )
+            raise RequestError(f"comparison.units={self.units}: is not an integer in this config; choose another key")
         try:
-            return match_sizes([self._counting(config) for config in configs], wanted, tolerance)
+            return match_sizes([cache(partial(self._parameters, config)) for config in configs], wanted, tolerance)
         except ValueError as error:
-            raise RequestError(f"comparison.units={self.units}: {error}; name the key of the units") from error
+            raise RequestError(f"comparison.units={self.units}: {error}; choose another key") from error
 
-    def _counting(self, config: DictConfig) -> Callable[[int], int]:
-        return cache(lambda units: self.of(config, units).parameters)
+    def _parameters(self, config: DictConfig, units: int) -> int:
+        return self.of(config, units).parameters
 
     def _read(self, config: DictConfig) -> SequenceData:
         key = json.dumps(plain(config.data), sort_keys=True, default=str)
         if key not in self._data:
-            self._data.clear()  # configs come by condition: what one has read, the next does not need
+            self._data.clear()  # configs are ordered by condition: earlier data is not needed again
             self._data[key] = build_data(Settings.of(config))
         return self._data[key]
 

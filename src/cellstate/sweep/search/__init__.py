@@ -1,1 +1,1 @@
-"""Searches: sweeps whose jobs are proposed one after the other, by what those before reached."""
+"""Hyperparameter searches: sweeps whose jobs are proposed by Optuna from the results of earlier ones."""

@@ -1,4 +1,4 @@
-"""The best parameters as an experiment: a YAML file that trains what the best trial trained."""
+"""Write the best parameters as an experiment: a YAML file that reproduces the best trial."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from omegaconf import DictConfig, OmegaConf
 from cellstate.config.paths import config_folder
 from cellstate.runs.writing import write_whole
 from cellstate.sweep.identity import ASIDE
+from cellstate.sweep.search.space import word_of
 
-FOLDER = "experiment"  # so that --config-dir finds what lies in it
+FOLDER = "experiment"  # the group's folder for --config-dir
 ABSENT = object()
 
 Load = Callable[[Sequence[str]], tuple[DictConfig, dict[str, Any]]]
 
 
 def write_experiment(
-    file: Path, load: Load, words: Sequence[str], params: Mapping[str, Any], said: Sequence[str]
+    file: Path, load: Load, words: Sequence[str], params: Mapping[str, Any], comments: Sequence[str]
 ) -> None:
-    """Write an experiment that is what overrides make of another one, by what the config differs in.
+    """Write the experiment that results from overrides, as its differences from the base experiment.
 
     Args:
-        file: where to; its name is that of the experiment.
-        load: composes overrides, and tells what was chosen of each group.
+        file: to write, named after the experiment.
+        load: returns the composed config of overrides, and the choice of each group.
         words: the overrides.
-        params: key -> value of those of them that are written even if they are what they are without them.
-        said: lines that say what it is.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
+        params: key -> value of those that are always written, even if equal to the base.
+        comments: lines that describe it.
     """
     wanted, chosen = load(words)
     base = chosen.get("experiment")
     if base is None or not (config_folder() / FOLDER / f"{base}.yaml").is_file():
-        base = None  # of the user's own folder, which is not known where this file is used
-    beside = [f"experiment={base}" if base else "~experiment", "sweep=grid"]
-    _, usual = load(beside)
+        base = None  # from a user's config folder, which may be missing where this file is used
+    common = [f"experiment={base}" if base else "~experiment", "sweep=grid"]
+    _, usual = load(common)
     groups = {
         group: choice
         for group, choice in chosen.items()
         if choice != usual.get(group) and group not in ("experiment", *ASIDE) and not group.startswith("hydra/")
     }
-    config, _ = load([*beside, *(f"{group}={written(choice)}" for group, choice in groups.items())])
+    config, _ = load([*common, *(word_of(*group) for group in groups.items())])
     values, lacking = difference(contents(config), contents(wanted)), list(missing(contents(config), contents(wanted)))
     for key, value in params.items():
         if key not in chosen:
             put(values, key.lstrip("+").split("."), value)
-    lines = ["# @package _global_", *(f"# {line}" for line in said)]
+    lines = ["# @package _global_", *(f"# {line}" for line in comments)]
     if lacking:
-        lines.append(f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot say: give that too.")
+        lines.append(
+            f"# It was trained with ~{' ~'.join(lacking)}, which a file cannot express; add it to the command."
+        )
     defaults = [*([base] if base else []), *({f"override /{group}": choice} for group, choice in groups.items())]
     text = "\n".join(lines) + "\n" + dumped({"defaults": defaults}) + ("\n" + dumped(values) if values else "")
     file.parent.mkdir(exist_ok=True)
@@ -67,19 +67,14 @@ def put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     tree[last] = value
 
 
-def written(choice: Any) -> str:
-    """Return the choice of a group as an override has it."""
-    return "null" if choice is None else f"[{','.join(choice)}]" if isinstance(choice, list) else str(choice)
-
-
 def contents(config: DictConfig) -> dict[str, Any]:
-    """Return what of a config decides on the training, as it stands in its files."""
+    """Return the part of a config that affects training, unresolved."""
     values: Any = OmegaConf.to_container(config, resolve=False)
     return {key: value for key, value in values.items() if key not in (*ASIDE, "experiment")}
 
 
 def difference(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of ``wanted`` that ``base`` lacks or has another value of, as a tree."""
+    """Return the tree of keys of ``wanted`` that ``base`` lacks or has with another value."""
     found = {}
     for key, value in wanted.items():
         before = base.get(key, ABSENT)
@@ -101,7 +96,7 @@ def missing(base: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
 
 
 def dumped(values: Mapping[str, Any]) -> str:
-    """Return YAML, lists of plain values in one line."""
+    """Return YAML, with lists of plain values on one line."""
     return yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True)
 
 
@@ -113,5 +108,5 @@ class Dumper(yaml.SafeDumper):
         return super().represent_mapping(tag, mapping, flow_style=False)
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
-        """Indent the members of a list below its key."""
+        """Indent the items of a list below its key."""
         super().increase_indent(flow, False)

@@ -1,4 +1,4 @@
-"""Building what trials would build, before any of them is begun: the data and the networks at the ends of a space."""
+"""Build the data and the networks at the ends of a space before any trial is started."""
 
 from __future__ import annotations
 
@@ -20,24 +20,20 @@ from cellstate.training.build import build_data, build_model, model_builder
 from cellstate.training.settings import Settings
 
 NETWORK = ("model", "backbone", "optimizer")  # the parts of a config that decide how a network is built
-MOST = 64  # networks that are built, without memory for their weights
+MOST = 64  # networks that are built, without allocating their weights
 
 
 def check_built(configs: Iterable[DictConfig], objectives: Sequence[str]) -> None:
-    """Refuse configs whose data cannot be read, whose network cannot be built, or whose task lacks an objective.
+    """Check that the data of configs can be read, their networks built, and their tasks have the objectives.
 
-    Each data set is read once, and let go before the next one.
-
-    Args:
-        configs: at the ends of the space.
-        objectives: of the search.
+    Each data set is read once, and released before the next one.
 
     Raises:
-        RequestError: holds one line for each problem; what configs have in common is told once.
+        RequestError: one line for each distinct problem.
     """
     by_data: dict[str, list[DictConfig]] = {}
     for config in configs:
-        by_data.setdefault(_written(config, ("data",)), []).append(config)
+        by_data.setdefault(_as_text(config, ("data",)), []).append(config)
     problems: dict[str, None] = {}
     left = MOST
     with quiet_libraries():
@@ -46,21 +42,21 @@ def check_built(configs: Iterable[DictConfig], objectives: Sequence[str]) -> Non
                 data = build_data(Settings.of(together[0]))
                 data.lock_test()  # as in every trial
             except (RequestError, InstantiationException) as error:
-                problems.update(dict.fromkeys(_told(error)))
+                problems.update(dict.fromkeys(_problem_lines(error)))
                 continue
-            networks = list({_written(config, NETWORK): config for config in together}.values())
+            networks = list({_as_text(config, NETWORK): config for config in together}.values())
             for config in networks[:left]:
                 problems.update(dict.fromkeys(_network_problems(config, data)))
             left = max(0, left - len(networks))
             if not problems:
-                tasks = {_written(config, ("model",)): config for config in together}.values()
+                tasks = {_as_text(config, ("model",)): config for config in together}.values()
                 problems.update(dict.fromkeys(one for config in tasks for one in _lacking(config, data, objectives)))
     if problems:
         raise RequestError(*problems)
 
 
 def _network_problems(config: DictConfig, data: SequenceData) -> list[str]:
-    """Return what keeps the network and its optimiser from being built; no memory is taken for its weights."""
+    """Return the problems of building the network and its optimizer, without allocating its weights."""
     part = "backbone"
     try:
         with shapes_alone():
@@ -70,15 +66,15 @@ def _network_problems(config: DictConfig, data: SequenceData) -> list[str]:
             settings.optimizer.factory()(model.parameters())
     except RequestError as error:
         return list(error.problems)
-    except ValueError as error:  # their own words about arguments that contradict each other
+    except ValueError as error:  # contradicting arguments
         return [f"{part}: {error}"]
-    except (RuntimeError, TypeError):  # one of the user's own may need real tensors: its run will say what is wrong
+    except (RuntimeError, TypeError):  # a user-defined one may need real tensors: its run reports problems
         return []
     return []
 
 
 def _lacking(config: DictConfig, data: SequenceData, objectives: Sequence[str]) -> list[str]:
-    """Return a line for each objective that a task does not have."""
+    """Return a line for each objective that the task does not have."""
     wanted = {one for one in objectives if one not in (*COSTS, MONITOR)}
     if not wanted or "val" not in data.prepared.splits:
         return []
@@ -87,23 +83,19 @@ def _lacking(config: DictConfig, data: SequenceData, objectives: Sequence[str]) 
     except RequestError as error:
         return list(error.problems)
     return [
-        f"sweep.objective={one}: there is no such metric{did_you_mean(one, {*known, *COSTS})}"
+        f"sweep.objective={one}: unknown metric{did_you_mean(one, {*known, *COSTS})}"
         for one in objectives
         if one in wanted - known
     ]
 
 
-def _written(config: DictConfig, sections: Sequence[str]) -> str:
-    """Return sections of a config as text, equal for equal ones."""
+def _as_text(config: DictConfig, sections: Sequence[str]) -> str:
+    """Return sections of a config as text, to compare them."""
     return json.dumps([checking.plain(config[name]) for name in sections], sort_keys=True, default=str)
 
 
-def _told(error: Exception) -> list[str]:
-    """Return the lines of a refusal, which Hydra may have wrapped as it made the data.
-
-    Raises:
-        InstantiationException: it is none.
-    """
+def _problem_lines(error: Exception) -> list[str]:
+    """Return the lines of a RequestError, which Hydra may have wrapped; other errors are raised."""
     cause = error if isinstance(error, RequestError) else error.__cause__
     if not isinstance(cause, RequestError):
         raise error

@@ -1,4 +1,4 @@
-"""What a command line and a config ask a search to do, checked before anything is run."""
+"""The space and fixed overrides of a search, checked before anything is run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from cellstate.sweep.search.space import PLACE, Parameter, drawn, from_word, in_
 if TYPE_CHECKING:
     from cellstate.sweep.search.sweeper import SearchSweeper
 
-MOST = 64  # combinations of choices that are composed to see whether they can be
+MOST = 64  # combinations of choices that are composed for checking
 
 
 @dataclass
 class Asked:
-    """What the trials of a search have in common, and what they differ in.
+    """The searched parameters and the fixed overrides of a search.
 
     Attributes:
-        config: as the command line composes it, without the values that are searched.
-        fixed: the overrides that all trials have, as they stand on the command line.
-        space: what is searched, in order.
-        experiment: the name of the experiment.
-        groups: the keys of the overrides that choose a config of a group.
-        remarks: what a user might not expect.
+        config: composed from the command line, without searched values.
+        fixed: overrides of all trials.
+        space: searched parameters, in order.
+        experiment: name of the experiment.
+        groups: names of the config groups.
+        remarks: notes for the user.
     """
 
     config: DictConfig
@@ -46,12 +46,9 @@ class Asked:
 
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[Override]) -> Asked:
-        """Return what a command line asks for.
+        """Return the search of a command line.
 
-        A value on the command line wins over the space; several of a key are a part of it.
-
-        Raises:
-            RequestError: the space is empty or wrong.
+        A fixed value on the command line removes a key from the space; several values add it.
         """
         space = {one.key: one for one in read_space(checking.plain(config.sweep.space) or {})}
         remarks = []
@@ -62,11 +59,11 @@ class Asked:
                 space[key] = from_word(word)
             elif key in space:
                 del space[key]
-                remarks.append(f"{word.input_line} is given, and so not searched")
+                remarks.append(f"{word.input_line} is fixed, and not searched")
         if not space:
             raise RequestError(
-                f"{PLACE}: holds nothing to search; choose a search with sweep=NAME (cellstate list sweep), or give "
-                "several values on the command line, such as backbone.hidden_size=32,64 or "
+                f"{PLACE}: is empty; choose a search with sweep=NAME (cellstate list sweep), or set several values "
+                "on the command line, such as backbone.hidden_size=32,64 or "
                 "'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
             )
         choices = config.hydra.runtime.choices
@@ -76,7 +73,7 @@ class Asked:
         )  # fmt: skip
 
     def given(self, key: str) -> Any:
-        """Return the value of a key, or of a group, that is not searched."""
+        """Return the value of a key, or the choice of a group, without the search."""
         if key in self.groups:
             return self.config.hydra.runtime.choices.get(key)
         return OmegaConf.select(self.config, key)
@@ -95,7 +92,7 @@ class Asked:
         return [*(str(word.input_line) for word in self.fixed), *(word_of(*pair) for pair in values.items())]
 
     def identity(self, settings: Settings) -> dict[str, Any]:
-        """Return what must be as it was for trials to be held against each other."""
+        """Return everything that must not change for trials to be comparable."""
         config = copy.deepcopy(self.config)
         with read_write(config), open_dict(config):
             del config["hydra"]
@@ -112,34 +109,23 @@ class Asked:
 
 
 def check_jobs(sweeper: SearchSweeper, asked: Asked) -> None:
-    """Hold the configs at the ends of the space against what they configure, before any of them is trained.
-
-    Raises:
-        RequestError: holds one line for each problem.
-        HydraException: a key or a config that is not there.
-    """
+    """Check the configs at the ends of the space before any of them is trained."""
     problems: dict[str, None] = {}
     for condition in conditions(asked.space):
         known = {*(one.key for one in asked.space), *asked.groups, *asked.keys()}
         if condition not in known and asked.given(condition) is None:
-            problems[f"{PLACE}: 'when' asks about {condition}, which is no key{did_you_mean(condition, known)}"] = None
+            problems[f"{PLACE}: 'when' refers to the unknown key {condition}{did_you_mean(condition, known)}"] = None
     if problems:
         raise RequestError(*problems)
     for config, is_first in configs(sweeper, asked):
-        if is_first or not problems:  # else each would tell again of what they have in common
+        if is_first or not problems:  # else common problems would be repeated
             problems.update(dict.fromkeys(_problems(config)))
     if problems:
         raise RequestError(*problems)
 
 
 def configs(sweeper: SearchSweeper, asked: Asked, words: Sequence[str] = ()) -> Iterator[tuple[DictConfig, bool]]:
-    """Yield configs at the ends of the space, and whether one is the first with its choices of groups and conditions.
-
-    Args:
-        sweeper: composes them.
-        asked: what is searched.
-        words: overrides that they have beside those of the command.
-    """
+    """Yield configs at the ends of the space, and whether each is the first with its groups and conditions."""
     for values in combinations(asked):
         config = sweeper.composed([*asked.words(values), *words])
         yield config, True
@@ -161,12 +147,12 @@ def _problems(config: DictConfig) -> list[str]:
 
 
 def conditions(space: Sequence[Parameter]) -> list[str]:
-    """Return the keys that the conditions of a space ask about."""
+    """Return the keys that the conditions of a space refer to."""
     return list(dict.fromkeys(key for parameter in space for key in parameter.when))
 
 
 def combinations(asked: Asked) -> Iterator[dict[str, Any]]:
-    """Yield values of all parameters that hold together, one for each way in which groups and conditions fall out."""
+    """Yield consistent values of all parameters, one set for each combination of groups and conditions."""
     deciding = [one for one in asked.space if one.key in asked.groups or one.key in conditions(asked.space)]
     for values in itertools.islice(itertools.product(*(one.ends() for one in deciding)), MOST):
         chosen = dict(zip((one.key for one in deciding), values, strict=True))

@@ -1,4 +1,4 @@
-"""Scoring what the searches of a nested one chose, each on the fold that it has not seen, and what that says."""
+"""The outer loop of nested cross-validation: score the selected trial of each search on its held-out fold."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from cellstate.errors import RunError
 from cellstate.metrics.display import number, shown_metrics
 from cellstate.metrics.statistics import summarise
-from cellstate.sweep.search.display import spoken
+from cellstate.sweep.display import interval
+from cellstate.sweep.search.display import format_params
 from cellstate.sweep.search.study import Study
 
 
 def score_folds(
     folder: Path, studies: Sequence[Study], known: Mapping[str, Any], *, ledger: str
 ) -> dict[str, dict[str, Any]]:
-    """Return for each fold that was left out what its search chose, and what that reaches on it.
+    """Return fold -> the selected trial of its search, and its scores on that fold.
 
-    Each is a look at that part of the data, and leaves a line in the ledger. What was scored already is not again.
-
-    Args:
-        folder: the sweep's.
-        studies: all of a nested search, complete.
-        known: what was scored before: fold -> what this returns.
-        ledger: the file of looks.
-
-    Raises:
-        RunError: the run of a chosen trial is not there.
+    Every evaluation is logged in the ledger. Folds that were scored before are not scored again.
     """
     from cellstate.scoring.evaluate import evaluate  # torch is loaded here
 
@@ -55,32 +48,27 @@ def score_folds(
 
 
 def estimate(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return metric -> mean over the folds, standard deviation, and the ends of the mean's 95 % interval."""
+    """Return metric -> mean over the folds, standard deviation, and 95 % interval of the mean."""
     names = dict.fromkeys(name for one in scores.values() for name in one["test"])
     return {name: summarise([one["test"][name] for one in scores.values() if name in one["test"]]) for name in names}
 
 
 def fold_table(scores: Mapping[str, Mapping[str, Any]], objective: str) -> Table | None:
-    """Return a row for each fold, and their mean; None where none was scored."""
+    """Return a table with a row for each fold and their mean; None if none was scored."""
     if not scores:
         return None
     metrics = shown_metrics(estimate(scores))
-    title = "what each search chose, scored on the fold that it has not seen"
+    title = "selected trial of each search, scored on its held-out fold"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     table.add_column("fold", justify="right")
-    table.add_column("chosen", overflow="fold")
-    for name in (f"picked by {objective}", *(f"scored {metric}" for metric in metrics)):
+    table.add_column("selected", overflow="fold")
+    for name in (f"inner {objective}", *(f"scored {metric}" for metric in metrics)):
         table.add_column(name, justify="right")
     for fold, one in scores.items():
         cells = [number(one["test"].get(metric)) for metric in metrics]
-        table.add_row(fold, spoken(one["params"]).replace("[", r"\["), number(one["picked"]), *cells)
+        table.add_row(fold, escape(format_params(one["params"])), number(one["picked"]), *cells)
     found = estimate(scores)
     picked = [one["picked"] for one in scores.values() if one["picked"] is not None]
-    means = [f"{number(found[metric]['mean'])}{half(found[metric])}" for metric in metrics]
+    means = [interval(found[metric]) for metric in metrics]
     table.add_row("mean", "± half of the 95 % interval", number(sum(picked) / len(picked)) if picked else "", *means)
     return table
-
-
-def half(summary: Mapping[str, Any]) -> str:
-    """Return half of an interval as text; nothing where there is none."""
-    return "" if summary["low"] is None else f" ± {number((summary['high'] - summary['low']) / 2)}"

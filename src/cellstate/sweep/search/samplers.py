@@ -1,4 +1,4 @@
-"""Samplers whose every draw follows from a seed, the trial and the parameter, so that a killed search goes on alike."""
+"""Samplers that are reseeded for each trial and parameter, so that a resumed search proposes the same values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cellstate.sweep.search.settings import PRUNERS, SAMPLERS, Choice
 
-# Draws one sequence for all trials: with another seed for each, its points would not be spread evenly any more.
+# Draws one sequence for all trials, which would lose its even spread with a new seed for each.
 OF_ONE_SEED = ("qmc",)
 
 
 class ReseededSampler(BaseSampler):
-    """Proposes what one of Optuna's samplers proposes, with a seed of its own for each trial and parameter.
+    """Wraps one of Optuna's samplers, with a separate seed for each trial and parameter.
 
-    What it draws depends on the trials that are told and on nothing that a process holds: a trial whose process was
-    killed as it was proposed is proposed again the same.
-
-    Args:
-        choice: of the sampler.
-        seed: of the search.
-        label: of the study, where one search has several.
+    Proposals depend only on the finished trials and not on the state of a process, so that a trial whose process was
+    killed is proposed again with the same values.
     """
 
     def __init__(self, choice: Choice, seed: int, label: str = "") -> None:
@@ -40,31 +35,31 @@ class ReseededSampler(BaseSampler):
         return getattr(optuna.samplers, SAMPLERS[self._choice.name])(**arguments)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return what is drawn together."""
+        """Return the parameters that are drawn jointly."""
         found = self._sampler(trial.number).infer_relative_search_space(study, trial)
         return {name: found[name] for name in sorted(found)}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw what is drawn together."""
+        """Draw parameters jointly."""
         sampler = self._sampler(trial.number)
-        sampler.infer_relative_search_space(study, trial)  # some keep what they need for it
+        sampler.infer_relative_search_space(study, trial)  # some samplers store state for the next call
         return sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Draw one parameter by itself."""
+        """Draw one parameter independently."""
         sampler = self._sampler(trial.number, param_name)
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Pass on that a trial begins."""
+        """Notify the sampler of a new trial."""
         self._sampler(trial.number).before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Pass on how a trial ended."""
+        """Notify the sampler of a finished trial."""
         self._sampler(trial.number).after_trial(study, trial, state, values)
 
 

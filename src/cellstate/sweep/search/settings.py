@@ -1,10 +1,11 @@
-"""What ``sweep.*`` says of a search beside its space. Imports nothing heavy but to check names of samplers."""
+"""The options of a search under ``sweep.*``, except its space. Imports Optuna only to check samplers and pruners."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,11 +18,10 @@ KEYS = (
     *("name", "verbose", "space", "n_trials", "sampler", "pruner", "objective", "directions"),
     *("storage", "seed", "at_once", "nested", "score"),
 )
-COSTS = ("parameters", "seconds")  # objectives that are no metric: of the network, of its training
+COSTS = ("parameters", "seconds")  # objectives that are not metrics
 Direction = Literal["minimize", "maximize"]
 DIRECTIONS: tuple[Direction, Direction] = ("minimize", "maximize")
 
-# What a name stands for, and what of it a search fills in itself.
 SAMPLERS = {
     "tpe": "TPESampler",
     "random": "RandomSampler",
@@ -38,12 +38,12 @@ PRUNERS = {
     "hyperband": "HyperbandPruner",
     "threshold": "ThresholdPruner",
 }
-NEEDS = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}  # packages that Optuna does without otherwise
+NEEDS = {"cmaes": "cmaes", "gp": "scipy", "qmc": "scipy"}  # optional dependencies of Optuna
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A sampler or a pruner: its name, and the arguments of Optuna's class."""
+    """A sampler or pruner: its name, and the arguments of Optuna's class."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -51,19 +51,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search is done.
+    """The options of a search.
 
     Attributes:
-        n_trials: in all; where it is nested, of each of its searches.
+        n_trials: total number; for a nested search, of each of its searches.
         sampler: proposes trials.
-        pruner: gives up trials that are worse than others were; None: nobody does.
-        objectives: what is sought, such as ``val/loss``: of the weights that a run keeps.
-        directions: of each, minimize or maximize.
-        storage: an URL of Optuna's, or a file; None: a file in the folder of the sweep.
-        seed: of what is drawn.
-        at_once: trials that are asked for at a time; None: as many as the launcher runs at a time.
-        nested: whether to search once for each fold, and once for all of them.
-        score: whether to score what the searches of folds chose, on the fold that each has not seen.
+        pruner: stops unpromising trials; None: no pruning.
+        objectives: such as ``val/loss``, evaluated for the weights that a run keeps.
+        directions: minimize or maximize, for each objective.
+        storage: URL of an Optuna storage, or a file; None: a file in the folder of the sweep.
+        seed: of the sampler.
+        at_once: trials that are proposed at a time; None: as many as the launcher runs in parallel.
+        nested: whether to use nested cross-validation.
+        score: whether to score the selected trials on the held-out folds.
     """
 
     n_trials: int
@@ -79,10 +79,10 @@ class Settings:
 
 
 def read_settings(config: DictConfig) -> Settings:
-    """Return what ``sweep.*`` says.
+    """Return the options of a config.
 
     Raises:
-        RequestError: holds one line for each thing that is wrong.
+        RequestError: one line for each problem.
     """
     values: Any = OmegaConf.to_container(config.sweep, resolve=True)
     problems = [f"sweep.{key}: unknown key{did_you_mean(key, KEYS)}" for key in values if key not in KEYS]
@@ -92,16 +92,16 @@ def read_settings(config: DictConfig) -> Settings:
     problems += _objective_problems(objectives)
     given = _listed(values.get("directions"), None)
     usual: list[Direction] = [natural(str(one)) for one in objectives]
-    directions: list[Any] = [asked or other for asked, other in zip(_as_long(given, objectives), usual, strict=True)]
+    directions: list[Any] = [asked or other for asked, other in zip_longest(given[: len(usual)], usual)]
     if len(given) not in (1, len(objectives)) or any(one not in DIRECTIONS for one in directions):
         problems.append(
-            f"sweep.directions={shown(values.get('directions'))}: should be minimize or maximize, one an objective"
+            f"sweep.directions={shown(values.get('directions'))}: should be minimize or maximize, one per objective"
         )
     sampler = _choice("sampler", values.get("sampler") or "tpe", SAMPLERS, problems)
     pruner = _choice("pruner", values["pruner"], PRUNERS, problems) if values.get("pruner") else None
     if pruner and len(objectives) > 1:
         problems.append(
-            f"sweep.pruner={pruner.name}: trials are given up by one objective, and this search has {len(objectives)}; "
+            f"sweep.pruner={pruner.name}: pruning requires a single objective, and this search has {len(objectives)}; "
             "set sweep.pruner=null"
         )
     if problems:
@@ -117,31 +117,31 @@ def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for key, least, may_lack in (("n_trials", 1, False), ("at_once", 1, True), ("seed", 0, True)):
         value = values.get(key)
         if not ((value is None and may_lack) or (type(value) is int and value >= least)):
-            yield f"sweep.{key}={shown(value)}: should be a whole number of at least {least}"
+            yield f"sweep.{key}={shown(value)}: should be an integer of at least {least}"
     for key in ("nested", "score"):
         if not isinstance(values.get(key), bool | None):
             yield f"sweep.{key}={shown(values[key])}: should be true or false"
     if not isinstance(values.get("storage"), str | None):
-        yield f"sweep.storage={shown(values['storage'])}: should be a file, or an URL such as sqlite:///study.db"
+        yield f"sweep.storage={shown(values['storage'])}: should be a file, or a URL such as sqlite:///study.db"
 
 
 def _objective_problems(objectives: Sequence[Any]) -> Iterator[str]:
     for one in objectives:
         if str(one).startswith("test/"):
-            yield f"sweep.objective={one}: a search never reads the test split; give val/{str(one)[5:]}"
+            yield f"sweep.objective={one}: a search never reads the test split; use val/{str(one)[5:]}"
         elif one not in COSTS and not re.fullmatch(r"val/\w+", str(one)):
             yield f"sweep.objective={shown(one)}: should be val/METRIC, such as val/loss, or parameters, or seconds"
         elif metric_of(one).mode is None:
             yield (
-                f"sweep.objective={one}: neither the higher nor the lower value of it is better "
-                f"({metric_of(one).in_words}); search by another metric, such as val/loss"
+                f"sweep.objective={one}: has no better direction ({metric_of(one).in_words}); choose another metric, "
+                "such as val/loss"
             )
     if len(set(map(str, objectives))) < len(objectives):
-        yield f"sweep.objective={shown(list(objectives))}: names one twice"
+        yield f"sweep.objective={shown(list(objectives))}: contains duplicates"
 
 
 def natural(objective: str) -> Direction:
-    """Return which direction is the better one for an objective."""
+    """Return the default direction of an objective."""
     return DIRECTIONS[metric_of(objective).higher_is_better]
 
 
@@ -149,21 +149,17 @@ def _listed(value: Any, default: Any) -> list[Any]:
     return [default] if value is None else list(value) if isinstance(value, list) and value else [value]
 
 
-def _as_long(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    return [values[place] if place < len(values) else None for place in range(len(others))]
-
-
 def _choice(kind: str, value: Any, known: Mapping[str, str], problems: list[str]) -> Choice | None:
-    """Return the sampler or pruner that ``NAME`` or ``{name: NAME, …}`` asks for."""
+    """Return the sampler or pruner given as ``NAME`` or ``{name: NAME, …}``."""
     arguments = dict(value) if isinstance(value, Mapping) else {"name": value}
     name = arguments.pop("name", None)
     if name not in known:
-        problems.append(f"sweep.{kind}={shown(name)}: there is no such {kind}{did_you_mean(str(name), known)}")
+        problems.append(f"sweep.{kind}={shown(name)}: unknown {kind}{did_you_mean(str(name), known)}")
         return None
     import optuna
 
     if name in NEEDS and not installed(NEEDS[name]):
-        problems.append(f"sweep.{kind}={name}: needs a package; pip install {NEEDS[name]}")
+        problems.append(f"sweep.{kind}={name}: requires a package; pip install {NEEDS[name]}")
         return None
     factory = getattr(optuna.samplers if known is SAMPLERS else optuna.pruners, known[name])
     found = list(argument_problems(f"sweep.{kind}", factory, arguments, {"seed"} if known is SAMPLERS else ()))
@@ -177,7 +173,7 @@ def _choice(kind: str, value: Any, known: Mapping[str, str], problems: list[str]
 
 
 def installed(package: str) -> bool:
-    """Say whether a package is there."""
+    """Whether a package is installed."""
     from importlib.util import find_spec
 
     return find_spec(package) is not None

@@ -1,7 +1,7 @@
-"""The space of a search: what ``sweep.space`` says, as the tree of the config that it searches.
+"""The space of a search, ``sweep.space``: a tree with the structure of the config.
 
-A part of the tree that has ``choices``, or ``low`` and ``high``, is a parameter; what else it holds are parts below it,
-as ``backbone`` may be chosen and have a ``hidden_size``. Imports nothing heavy.
+A node with ``choices``, or with ``low`` and ``high``, is a parameter; its other keys are child nodes, as ``backbone``
+may have choices and a child ``hidden_size``. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cellstate.errors import RequestError, did_you_mean
 from cellstate.sweep.identity import REPEATS
 
 NAMES = ("choices", "low", "high", "log", "step", "when")
-PLAIN = (bool, int, float, str, type(None))  # what Optuna stores as it is
+PLAIN = (bool, int, float, str, type(None))  # types that Optuna stores unchanged
 PLACE = "sweep.space"
 
 
@@ -28,12 +28,12 @@ class Parameter:
     """One searched key.
 
     Attributes:
-        key: as it stands on a command line, such as ``optimizer.lr``, or ``backbone`` for a group.
+        key: as on a command line, such as ``optimizer.lr``, or ``backbone`` for a group.
         choices: its values; None for a range.
-        low, high: the ends of the range, both within it. Whole numbers make it one of whole numbers.
-        log: whether the logarithm is what is drawn evenly.
-        step: between values of the range; None: any (of whole numbers 1).
-        when: key -> what its value must be for this parameter to be searched: a value, a list of them, or
+        low, high: inclusive ends of the range. If both are integers, it is a range of integers.
+        log: whether to sample on a log scale.
+        step: between values of the range; None: continuous (integers: 1).
+        when: key -> condition on its value for this parameter to be searched: a value, a list of them, or
             ``{low: ..., high: ...}``.
     """
 
@@ -46,17 +46,17 @@ class Parameter:
     when: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def whole(self) -> bool:
-        """Whether it is a range of whole numbers."""
+    def is_integer(self) -> bool:
+        """Whether it is a range of integers."""
         return all(isinstance(end, int) for end in (self.low, self.high, self.step) if end is not None)
 
     @property
     def as_text(self) -> bool:
-        """Whether the choices are stored as JSON, as those that are lists have to be."""
+        """Whether the choices are stored as JSON, because some are lists or mappings."""
         return self.choices is not None and not all(isinstance(value, PLAIN) for value in self.choices)
 
     def distribution(self) -> Any:
-        """Return it as Optuna has it."""
+        """Return Optuna's distribution."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices is not None:
@@ -64,20 +64,20 @@ class Parameter:
             return CategoricalDistribution(values)
         assert self.low is not None
         assert self.high is not None
-        if self.whole:
+        if self.is_integer:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def value(self, stored: Any) -> Any:
-        """Return the config's value for what Optuna has stored."""
+        """Return the config value for a value stored by Optuna."""
         return json.loads(stored) if self.as_text else stored
 
     def ends(self) -> list[Any]:
-        """Return values that stand for all: every choice, or both ends of the range."""
+        """Return representative values: all choices, or both ends of the range."""
         return list(self.choices) if self.choices is not None else [self.low, self.high]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what makes it this parameter and no other, as plain values."""
+        """Return the definition of the parameter as plain values."""
         if self.choices is not None:
             found: dict[str, Any] = {"choices": list(self.choices)}
         else:
@@ -86,10 +86,10 @@ class Parameter:
 
 
 def read_space(tree: Any) -> list[Parameter]:
-    """Return the parameters of ``sweep.space``, each after those that its condition asks about.
+    """Return the parameters of ``sweep.space``, each after those that its condition depends on.
 
     Raises:
-        RequestError: holds one line for each thing that is wrong.
+        RequestError: one line for each problem.
     """
     problems: list[str] = []
     if not isinstance(tree, Mapping):
@@ -105,13 +105,14 @@ def read_space(tree: Any) -> list[Parameter]:
 
 
 def _parameters(key: str, node: Any, problems: list[str]) -> Iterator[Parameter]:
-    """Yield the parameters at and below a part of the tree."""
+    """Yield the parameters at and below a node of the tree."""
     place = f"{PLACE}.{key}" if key else PLACE
-    if isinstance(node, Sequence) and not isinstance(node, str):  # a list is short for its choices
+    if isinstance(node, Sequence) and not isinstance(node, str):  # a list is shorthand for choices
         node = {"choices": node}
     if not isinstance(node, Mapping):
         hint = did_you_mean(key.rpartition(".")[2], NAMES)
-        problems.append(f"{place}={shown(node)}: is no parameter; give choices, or low and high{_only_near(hint)}")
+        near = hint if "did you mean" in hint else ""
+        problems.append(f"{place}={shown(node)}: is not a parameter; set choices, or low and high{near}")
         return
     own = {name: value for name, value in node.items() if name in NAMES} if key else {}
     if own:
@@ -132,12 +133,8 @@ def _parameters(key: str, node: Any, problems: list[str]) -> Iterator[Parameter]
             yield from _parameters(f"{key}.{name}" if key else str(name), part, problems)
 
 
-def _only_near(hint: str) -> str:
-    return hint if "did you mean" in hint else ""
-
-
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield key -> value of a condition, whose keys may have dots or be nested."""
+    """Yield key, value of a condition, whose keys may be dotted or nested."""
     for name, value in tree.items():
         if isinstance(value, Mapping) and not value.keys() & {"low", "high"}:
             yield from _flat(value, f"{prefix}{name}.")
@@ -146,20 +143,20 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _problems(parameter: Parameter) -> Iterator[str]:
-    """Yield a line for each thing that is wrong with a parameter."""
+    """Yield a line for each problem of a parameter."""
     place, low, high, step = f"{PLACE}.{parameter.key}", parameter.low, parameter.high, parameter.step
     if parameter.key.lstrip("+") in REPEATS:
-        yield f"{place}: repeats an experiment; the best of several would be the luckiest. Leave it out of the space"
+        yield f"{place}: is a repetition, and selecting the best one would be biased; remove it from the space"
     if parameter.key.partition(".")[0] in ("sweep", "hydra"):
-        yield f"{place}: says how the search is done, and cannot be searched"
+        yield f"{place}: configures the search, and cannot be searched"
     if not isinstance(parameter.log, bool):
         yield f"{place}.log={shown(parameter.log)}: should be true or false"
     if parameter.choices is not None:
         given = [name for name in ("low", "high", "step") if getattr(parameter, name) is not None]
         if given:
-            yield f"{place}: has choices and {given[0]}; give choices, or low and high"
+            yield f"{place}: has choices and {given[0]}; set choices, or low and high"
         if not parameter.choices:
-            yield f"{place}.choices: is empty; give at least one value"
+            yield f"{place}.choices: is empty; set at least one value"
         return
     for name, end in (("low", low), ("high", high), ("step", step)):
         if (end is None and name != "step") or not isinstance(end, int | float | None) or isinstance(end, bool):
@@ -168,53 +165,49 @@ def _problems(parameter: Parameter) -> Iterator[str]:
     assert low is not None
     assert high is not None
     if not float("-inf") < low <= high < float("inf"):
-        yield f"{place}: low={shown(low)} is above high={shown(high)}, or one of them is no number; exchange them"
+        yield f"{place}: low={shown(low)} is above high={shown(high)}, or one of them is not finite; swap or fix them"
     elif parameter.log and low <= 0:
-        yield f"{place}.low={shown(low)}: has no logarithm; give more than 0, or log: false"
+        yield f"{place}.low={shown(low)}: has no logarithm; set a value above 0, or log: false"
     if step is not None and step <= 0:
         yield f"{place}.step={shown(step)}: should be greater than 0"
     elif step is not None and parameter.log:
-        yield f"{place}.step={shown(step)}: has no meaning on a log scale; leave out one of both"
+        yield f"{place}.step={shown(step)}: has no meaning on a log scale; remove one of them"
 
 
 def in_order(parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Return the parameters, each after those that its condition asks about.
-
-    Raises:
-        RequestError: conditions ask about each other in a circle.
-    """
+    """Return the parameters, each after those that its condition depends on; RequestError for a circle."""
     left, found = list(parameters), []
     while left:
         keys = {parameter.key for parameter in left}
         ready = [parameter for parameter in left if not keys & parameter.when.keys()]
         if not ready:
-            raise RequestError(*(f"{PLACE}.{one.key}.when: the conditions ask about each other" for one in left))
+            raise RequestError(*(f"{PLACE}.{one.key}.when: the conditions are circular" for one in left))
         found += ready
         left = [parameter for parameter in left if parameter not in ready]
     return found
 
 
 def from_word(word: Override) -> Parameter:
-    """Return the parameter that several values on the command line make: ``lr=interval(1e-4,1e-1)``, ``a=1,2``.
+    """Return the parameter for several values on the command line: ``lr=interval(1e-4,1e-1)``, ``a=1,2``.
 
     Raises:
-        RequestError: a search has no use for them.
+        RequestError: values that cannot be searched.
     """
     key, value = word.get_key_element(), word.value()
     if isinstance(value, IntervalSweep):
         ends = [value.start, value.end]
-        whole = all(isinstance(end, int) for end in ends)
-        low, high = ends if whole else map(float, ends)  # type: ignore[arg-type]
+        integers = all(isinstance(end, int) for end in ends)
+        low, high = ends if integers else map(float, ends)  # type: ignore[arg-type]
         found = Parameter(key, None, low, high, "log" in value.tags)
     elif isinstance(value, RangeSweep):
         found = Parameter(key, tuple(value.range()))
     elif word.is_choice_sweep():
         found = Parameter(key, tuple(_plain(one) for one in word.sweep_iterator()))
     else:
-        raise RequestError(f"{word.input_line}: a search does not take glob(); write the values out, with commas")
+        raise RequestError(f"{word.input_line}: glob() is not supported in a search; list the values, with commas")
     if found.key.lstrip("+") in REPEATS:
         raise RequestError(
-            f"{word.input_line}: the best of several would be the luckiest; search with one, and repeat the best "
+            f"{word.input_line}: selecting the best of several would be biased; search with one, and repeat the best "
             "with all: cellstate train -m --config-dir FOLDER_OF_THE_SEARCH experiment=best " + str(word.input_line)
         )
     if problems := list(_problems(found)):
@@ -223,11 +216,11 @@ def from_word(word: Override) -> Parameter:
 
 
 def _plain(value: Any) -> Any:
-    return value.text if hasattr(value, "text") else value  # a string in quotes
+    return value.text if hasattr(value, "text") else value  # a quoted string
 
 
-def holds(condition: Any, value: Any) -> bool:
-    """Say whether a value is what a condition asks for: it, one of a list, or within ``low`` and ``high``."""
+def meets(condition: Any, value: Any) -> bool:
+    """Whether a value meets a condition: equal, in a list, or within ``low`` and ``high``."""
     if isinstance(condition, Mapping):
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
@@ -241,22 +234,16 @@ def holds(condition: Any, value: Any) -> bool:
 def drawn(
     parameters: Sequence[Parameter], draw: Callable[[Parameter], Any], otherwise: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Return key -> value of those parameters whose conditions hold.
-
-    Args:
-        parameters: in the order of ``in_order``.
-        draw: gives the value of one.
-        otherwise: gives the value of a key that is not searched, or not this time.
-    """
+    """Return key -> value of the parameters whose conditions hold."""
     found: dict[str, Any] = {}
     for parameter in parameters:
-        if all(holds(one, found.get(key, otherwise(key))) for key, one in parameter.when.items()):
+        if all(meets(one, found.get(key, otherwise(key))) for key, one in parameter.when.items()):
             found[parameter.key] = draw(parameter)
     return found
 
 
 def word_of(key: str, value: Any) -> str:
-    """Return ``KEY=VALUE`` as Hydra reads it back."""
+    """Return ``KEY=VALUE`` in Hydra's grammar."""
     return f"{key}={written(value)}"
 
 

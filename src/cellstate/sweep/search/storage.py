@@ -1,4 +1,4 @@
-"""Where studies are kept: any storage of Optuna's, by default a file that a kill at any moment leaves usable."""
+"""Storage of studies: any of Optuna's storages, by default a journal file that survives a kill at any moment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FILE = "study.journal"
 
 
 class Journal(JournalFileBackend):
-    """A file with a line for all that happened, of which a process that is killed may leave half of the last one.
+    """A journal file that tolerates an incomplete last line, as left by a killed process.
 
-    Optuna would write on behind that half, and could read nothing after it any more: here it is cut off first. The lock
-    is given up by the death of its process; Optuna's own would be waited for, for half a minute.
+    Optuna would append to that line and could not read the file any more; here it is truncated first. The lock is
+    released when its process dies, whereas Optuna's own would block for half a minute.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +33,10 @@ class Journal(JournalFileBackend):
         self.path = path
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add lines, all of them or, if the process is killed, those before the cut."""
+        """Append lines; called by Optuna."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with locked(self.path.with_name(f".{self.path.name}.lock")), self.path.open("r+b") as file:
-            file.seek(whole_lines(file))
+            file.seek(end_of_lines(file))
             file.truncate()
             file.write(text.encode())
             file.flush()
@@ -45,15 +45,15 @@ class Journal(JournalFileBackend):
 
 @contextmanager
 def locked(place: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it; it is given up with the file, whatever becomes of the process."""
+    """Acquire a lock file, which is released even if the process dies."""
     with place.open("a") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def whole_lines(file: IO[bytes]) -> int:
-    """Return where the last whole line of a file ends."""
+def end_of_lines(file: IO[bytes]) -> int:
+    """Return the end of the last complete line of a file."""
     end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - 4096)
@@ -66,32 +66,24 @@ def whole_lines(file: IO[bytes]) -> int:
 
 
 def open_storage(place: str) -> BaseStorage:
-    """Return the storage of an URL, or of a file.
-
-    Raises:
-        RequestError: it cannot be reached, or cannot be read.
-    """
+    """Return the storage of a URL, or of a file; RequestError if it cannot be used."""
     with quiet_optuna(), reached(place):
         if place.startswith("redis"):
             from optuna.storages.journal import JournalRedisBackend
 
             return JournalStorage(JournalRedisBackend(place))
         if "://" in place:
-            return RDBStorage(place, engine_kwargs=_patient(place))
+            patient = {"connect_args": {"timeout": 60}}  # seconds that SQLite waits for other processes, instead of 5
+            return RDBStorage(place, engine_kwargs=patient if place.startswith("sqlite") else {})
         path = Path(place).expanduser()
         if not path.parent.is_dir():
-            raise RequestError(f"sweep.storage={place}: there is no folder {path.parent}; make it, or name another")
+            raise RequestError(f"sweep.storage={place}: folder {path.parent} does not exist; create or change it")
         return JournalStorage(Journal(path))
-
-
-def _patient(url: str) -> dict[str, Any]:
-    """Have SQLite wait for other processes, where it would give up after five seconds."""
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
 
 
 @contextmanager
 def reached(place: str) -> Iterator[None]:
-    """Say in one line that a storage cannot be reached, or is none."""
+    """Turn errors of a storage into a one-line RequestError."""
     try:
         yield
     except (RequestError, KeyboardInterrupt):
@@ -99,19 +91,19 @@ def reached(place: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200] or type(error).__name__
         raise RequestError(
-            f"sweep.storage={without_password(place)}: cannot be used ({reason}); give a file, or an URL of a database "
-            "such as sqlite:///study.db or postgresql://USER@HOST/NAME, whose driver is installed"
+            f"sweep.storage={without_password(place)}: cannot be used ({reason}); set a file, or the URL of a database "
+            "such as sqlite:///study.db or postgresql://USER@HOST/NAME with an installed driver"
         ) from error
 
 
 def without_password(place: str) -> str:
-    """Return an URL as it may be shown."""
+    """Return a URL with its password masked."""
     return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:…@", place)
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's log, and its warnings that something is experimental, off the screen."""
+    """Silence Optuna's log and its experimental warnings."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():

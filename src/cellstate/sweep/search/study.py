@@ -1,4 +1,4 @@
-"""A study: the trials of one search, kept by Optuna and worked on by as many processes as one likes."""
+"""A study: the trials of one search, stored by Optuna and shared by any number of processes."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ STATES = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial, as the study has it.
+    """One trial of the study.
 
     Attributes:
-        number: from 0 on.
+        number: from 0.
         state: complete, pruned, failed or running.
-        values: of the objectives; of a pruned one, what its last validation found.
-        params: key -> value of the config, of those parameters that it searches.
-        validations: how many were reported.
-        job: the folder of its job, once it has one.
-        key: the hash of its job.
-        reason: why it failed or was given up.
+        values: of the objectives; for a pruned trial, of its last validation.
+        params: key -> value of its searched parameters.
+        validations: number of reported validations.
+        job: folder of its job, once known.
+        key: hash of its job.
+        reason: of failure or pruning.
         seconds: from its proposal to its end.
     """
 
@@ -61,31 +61,31 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do for it."""
+        """Whether it has ended."""
         return self.state != "running"
 
 
 class Study:
     """The trials of a search.
 
-    Every trial carries the mark of the place that it is worked on at, the folder of a sweep: whoever works there takes
-    up what a killed process has left, and leaves alone what lies elsewhere.
+    Every trial is marked with the sweep folder that it is run in: processes of that folder resume trials left by killed
+    ones, and ignore those of other folders.
 
     Args:
-        storage: where it is kept.
+        storage: of the study.
         name: of the study.
         settings: of the search.
         space: its parameters, in order.
-        part: which of the searches of a command it is.
-        place: the mark of the folder that this process works in.
-        identity: what must be as it was when the study was begun: name -> value.
-        busy: the jobs that are worked on in this folder, by their hash.
+        part: the search of the command.
+        place: mark of this process's folder.
+        identity: name -> value of everything that must not change during the study.
+        busy: hashes of the jobs that are running in this folder.
 
     Attributes:
-        changed: what the study was begun with and is no longer, a line each, where it had nothing to lose.
+        changed: lines on changes of ``identity`` for which an unused study was replaced.
 
     Raises:
-        RequestError: the study was begun with something else, and has trials that could not be compared.
+        RequestError: ``identity`` has changed, and the study has trials that would not be comparable.
     """
 
     def __init__(
@@ -110,24 +110,24 @@ class Study:
                 study = optuna.load_study(storage=storage, study_name=name)
             except KeyError:
                 study = self._create()
-            begun = study.user_attrs.get(IDENTITY)
-            if begun is not None and (found := differences(begun, identity)):
+            before = study.user_attrs.get(IDENTITY)
+            if before is not None and (found := differences(before, identity)):
                 if not self._unused(study, busy):
                     raise RequestError(
-                        *(f"study {name}: {one}; begin another with sweep.name=NAME, or put it back" for one in found)
+                        *(f"study {name}: {one}; start another with sweep.name=NAME, or undo it" for one in found)
                     )
                 optuna.delete_study(study_name=name, storage=storage)
-                study, begun, self.changed = self._create(), None, found
-            if begun is None:
+                study, before, self.changed = self._create(), None, found
+            if before is None:
                 study.set_user_attr(IDENTITY, dict(identity))
 
     def _create(self) -> optuna.Study:
-        return optuna.create_study(  # two processes may come to this at the same time
+        return optuna.create_study(  # two processes may do this at the same time
             storage=self.storage, study_name=self.name, directions=self.settings.directions, load_if_exists=True
         )
 
     def _unused(self, study: optuna.Study, busy: Collection[str]) -> bool:
-        """Say whether no trial has reached anything, and none is worked on, as far as this folder knows."""
+        """Whether no trial has a result, and none is running as far as this folder knows."""
         for one in study.get_trials(deepcopy=False):
             job: Mapping[str, Any] = one.user_attrs.get(JOB) or {}
             elsewhere = one.user_attrs.get(PLACE) != self._place
@@ -138,7 +138,7 @@ class Study:
         return True
 
     def _load(self) -> optuna.Study:
-        """Return Optuna's object anew, as it holds on to the trials that it has once seen."""
+        """Return a new Optuna study, as an existing one caches its trials."""
         return optuna.load_study(storage=self.storage, study_name=self.name, sampler=self._sampler, pruner=self._pruner)
 
     # ------------------------------------------------------------------ reading
@@ -150,7 +150,7 @@ class Study:
         return [self._read(one) for one in found if not one.user_attrs.get(SURPLUS)]
 
     def unfinished(self) -> list[Trial]:
-        """Return the trials of this place that are not finished, in order."""
+        """Return the unfinished trials of this folder, in order."""
         with quiet_optuna():
             found = self._load().get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         here = [one for one in found if one.user_attrs.get(PLACE) == self._place]
@@ -166,24 +166,23 @@ class Study:
         )  # fmt: skip
 
     def id_of(self, trial: Trial) -> int:
-        """Return by what the storage knows a trial."""
+        """Return the ID of a trial in the storage."""
         study = self.storage.get_study_id_from_name(self.name)
         return self.storage.get_trial_id_from_study_id_trial_number(study, trial.number)
 
     # ------------------------------------------------------------------ proposing
 
     def ask(self) -> Trial | None:
-        """Return a new trial without its values yet; None where there are as many as there are to be.
+        """Return a new trial, still without values; None if all trials have been proposed.
 
-        Where others share the study from elsewhere, two may add the last one at the same time: the later one is not
-        counted, as the earlier ones alone are as many as there are to be.
+        If processes of several folders add the last trial at the same time, the surplus ones are not counted.
         """
         with quiet_optuna():
             if len(self.trials()) >= self.settings.n_trials:
                 return None
             study_id = self.storage.get_study_id_from_name(self.name)
-            begun = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={PLACE: self._place})
-            number = self.storage.get_trial(self.storage.create_new_trial(study_id, begun)).number
+            new = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={PLACE: self._place})
+            number = self.storage.get_trial(self.storage.create_new_trial(study_id, new)).number
             place, trials = next((at, one) for at, one in enumerate(self.trials()) if one.number == number)
             if place < self.settings.n_trials:
                 return trials
@@ -192,40 +191,27 @@ class Study:
             return None
 
     def values(self, trial: Trial, otherwise: Callable[[str], Any]) -> dict[str, Any]:
-        """Return key -> value of what a trial searches, which the sampler draws where it has not yet.
-
-        Args:
-            trial: an unfinished one.
-            otherwise: gives the value of a key that is not searched.
-        """
+        """Return key -> value of a trial's parameters, drawn by the sampler if needed."""
         with quiet_optuna():
             running = optuna.trial.Trial(self._load(), self.id_of(trial))
             return drawn(list(self._space.values()), lambda parameter: suggested(running, parameter), otherwise)
 
     def note_job(self, trial: Trial, folder: str, key: str) -> None:
-        """Write down which job a trial is."""
+        """Store the job of a trial."""
         if (trial.job, trial.key) != (folder, key):
             self.storage.set_trial_user_attr(self.id_of(trial), JOB, {"folder": folder, "key": key})
 
     # ------------------------------------------------------------------ ending
 
     def settle(self, trial: Trial, row: JobRow) -> Trial | None:
-        """End a trial as its job ended; None where that goes on, or is to be gone on with.
-
-        Args:
-            trial: an unfinished one.
-            row: its job, as ``sweep.json`` has it.
-
-        Raises:
-            RequestError: no run can have the objective that is asked for.
-        """
+        """Finish a trial whose job has ended; None if the job is running or will be resumed."""
         values: list[float] | None = None
         state, reason = None, row["reason"]
         if row["status"] == "completed":
             found = objective_values(self.settings.objectives, row)
             values, state = [value for value in found if value is not None], TrialState.COMPLETE
             if len(values) < len(found):
-                values, state, reason = None, TrialState.FAIL, "the objective has no value that is a number"
+                values, state, reason = None, TrialState.FAIL, "the objective is not a finite number"
         elif row["status"] == "pruned":
             state = TrialState.PRUNED
         elif row["status"] == "failed" and not (row["failure"] or {}).get("passing"):
@@ -241,7 +227,7 @@ class Study:
             return self._read(self.storage.get_trial(self.id_of(trial)))
 
     def _take_over_validations(self, study: optuna.Study, trial: Trial) -> None:
-        """Give a trial whose job is that of another one the validations that were reported for that one."""
+        """Copy the reported validations from another trial with the same job."""
         if trial.validations:
             return
         for other in study.get_trials(deepcopy=False):
@@ -253,13 +239,13 @@ class Study:
     # ------------------------------------------------------------------ results
 
     def ranked(self) -> list[Trial]:
-        """Return the complete trials, the best first by the first objective; of equals the earlier one."""
+        """Return the complete trials, best first by the first objective, ties in order."""
         sign = -1 if self.settings.directions[0] == "maximize" else 1
         done = [trial for trial in self.trials() if trial.state == "complete" and trial.values]
         return sorted(done, key=lambda trial: (sign * (trial.values or (0.0,))[0], trial.number))
 
     def front(self) -> list[Trial]:
-        """Return the trials than which none is better in one objective and as good in all others, the best first."""
+        """Return the Pareto-optimal trials, best first by the first objective."""
         with quiet_optuna():
             best = {trial.number for trial in self._load().best_trials}
         found, seen = [], set()
@@ -271,13 +257,13 @@ class Study:
 
     @property
     def full(self) -> bool:
-        """Whether it has all its trials, each of them finished."""
+        """Whether it has all its trials, all of them finished."""
         trials = self.trials()
         return len(trials) >= self.settings.n_trials and all(trial.finished for trial in trials)
 
 
 def suggested(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
-    """Return the config's value for what a trial draws of a parameter, or has drawn of it before."""
+    """Return the config value of a parameter in a trial, drawn on first use."""
     key, of = parameter.key, parameter.distribution()
     if isinstance(of, CategoricalDistribution):
         return parameter.value(trial.suggest_categorical(key, of.choices))
@@ -286,11 +272,7 @@ def suggested(trial: optuna.trial.Trial, parameter: Parameter) -> Any:
 
 
 def objective_values(objectives: Sequence[str], row: JobRow) -> list[float | None]:
-    """Return what a complete job reached, None where it is no number.
-
-    Raises:
-        RequestError: its task has no such metric.
-    """
+    """Return the objectives of a completed job, None for those that are not finite."""
     found: list[float | None] = []
     for objective in objectives:
         if objective == (row["best"] or {}).get("monitor"):
@@ -303,7 +285,7 @@ def objective_values(objectives: Sequence[str], row: JobRow) -> list[float | Non
             metric = objective.partition("/")[2]
             if metric not in row["val"]:
                 known = ", ".join(f"val/{name}" for name in row["val"])
-                raise RequestError(f"sweep.objective={objective}: the trials have no such metric; there are: {known}")
+                raise RequestError(f"sweep.objective={objective}: the trials do not have it; choose one of {known}")
             found.append(row["val"][metric])
     return found
 
@@ -317,7 +299,7 @@ def cells(study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def is_full(storage: BaseStorage, name: str, n_trials: int) -> bool:
-    """Say whether a study is there that has all its trials, each of them finished."""
+    """Whether a study exists and has all its trials, all of them finished."""
     with quiet_optuna():
         try:
             found = optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)
@@ -327,32 +309,32 @@ def is_full(storage: BaseStorage, name: str, n_trials: int) -> bool:
     return len(counted) >= n_trials and all(one.state.is_finished() for one in counted)
 
 
-def differences(begun: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Return a line for each thing that a study was begun with and that is another one now."""
+def differences(before: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Return a line for each difference between the stored and the current identity of a study."""
     problems = []
-    for part in dict.fromkeys((*begun, *asked)):
-        was, now = begun.get(part), asked.get(part)
+    for part in dict.fromkeys((*before, *current)):
+        was, now = before.get(part), current.get(part)
         if was == now or part == "hash":
             continue
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             pairs = {key: (was.get(key), now.get(key)) for key in (*was, *now) if was.get(key) != now.get(key)}
         else:
             pairs = {"": (was, now)}
-        for key, (before, after) in pairs.items():
+        for key, (was, now) in pairs.items():
             place = " ".join(word for word in (part, key) if word)
-            problems.append(f"{place} was {_said(before)} and is {_said(after)}")
-    if not problems and begun.get("hash") != asked.get("hash"):
-        problems.append("the config that is searched was another, as the experiment's file or cellstate has changed")
+            problems.append(f"{place} was {_format(was)} and is now {_format(now)}")
+    if not problems and before.get("hash") != current.get("hash"):
+        problems.append("the config has changed, as the experiment's file or cellstate was changed")
     return problems
 
 
-def _said(value: Any) -> str:
+def _format(value: Any) -> str:
     if value is None:
-        return "not there"
+        return "missing"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {shown(part)}" for key, part in value.items() if part is not None) + "}"
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else shown(value)
 
 
-def _seconds(began: datetime | None, ended: datetime | None) -> float | None:
-    return (ended - began).total_seconds() if began and ended else None
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None

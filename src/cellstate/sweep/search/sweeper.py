@@ -1,4 +1,4 @@
-"""The sweeper of searches: trials are proposed by Optuna, and each of them is a job of a sweep."""
+"""The sweeper of searches: trials are proposed by Optuna, and each is a job of a sweep."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from cellstate.sweep.search.watcher import Place
 from cellstate.sweep.sweeper import JobSweeper
 from cellstate.sweep.tables import write_table
 
-MOST_REFUSALS = 3  # trials that may be refused, one after the other from the first on
+MOST_REJECTED = 3  # consecutive rejected trials, from the first one, after which the search stops
 LEAVING = ("completed", "pruned", "running")
 
 
 class SearchSweeper(JobSweeper):
-    """Runs trials until there are as many as there are to be, and finishes those that a killed process has left."""
+    """Runs trials up to their total number, and finishes those left by killed processes."""
 
     job_class = TrialTask
     task: TrialTask
     studies: list[Study]
-    scores: dict[str, Any]  # of the folds of a nested search, as far as they were scored
+    scores: dict[str, Any]  # of the folds of a nested search that were scored
 
     def name(self) -> str:
-        """Return the name of the sweep: the experiment, the search, and what else stands on the command line."""
+        """Return the name of the sweep: the experiment, the search, and other overrides."""
         choices = self.config.hydra.runtime.choices
         words = [one for one in self.overrides() if not one.is_sweep_override() and one.key_or_group != "experiment"]
         parts = f"{self.called(str(choices.get('experiment')))}_{choices.get('sweep')}"
@@ -53,28 +53,24 @@ class SearchSweeper(JobSweeper):
         return [word.get_key_element() for word in self.overrides() if word.is_sweep_override()]
 
     def sweep(self, arguments: list[str]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Run the search; return the trials of its study as ``sweep.json`` has them."""
+        """Run the search; return its trials."""
         settings = read_settings(self.config)
         asked = Asked.of(self.config, self.overrides())
         check_jobs(self, asked)
         self.settings, self.asked, self.scores = settings, asked, {}
-        self.refusals = 0
+        self.rejected = 0
         self.parts = parts(self.config, settings, {word.key_or_group: word for word in asked.fixed})
         folder = Path(self.config.hydra.sweep.dir)
         self.place_of_study = settings.storage or str((folder / FILE).resolve())
         if settings.storage:
-            open_storage(settings.storage)  # before there is a folder
+            open_storage(settings.storage)  # before the folder is created
         self._build()
-        with self.whole(), quiet_optuna():
+        with self.session(), quiet_optuna():
             self._sweep()
         return self._rows()
 
     def _build(self) -> None:
-        """Build what trials would, so that nothing is left behind by a search that cannot be.
-
-        Raises:
-            RequestError: something cannot be built, or no trial would have an objective.
-        """
+        """Build data and networks of the space, before the folder is created."""
         names = [self._study_name(part) for part in self.parts]
         if self.settings.storage or Path(self.place_of_study).exists():
             with reached(self.place_of_study):
@@ -111,7 +107,7 @@ class SearchSweeper(JobSweeper):
         )  # fmt: skip
 
     def _mark(self) -> str:
-        """Return the mark of this folder, by which trials are known that are worked on here."""
+        """Return the mark of this folder, which identifies trials that are run here."""
         file = self.folder.path / ".mark"
         with self._alone():
             if not file.exists():
@@ -120,32 +116,32 @@ class SearchSweeper(JobSweeper):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Propose and end trials while no other process of this folder does."""
+        """Lock the proposing and finishing of trials against other processes of this folder."""
         with (self.folder.path / ".search.lock").open("a") as file, exclusively(file):
             yield
 
     def _announce(self) -> None:
         finished = sum(trial.finished for study in self.studies for trial in study.trials())
         total = self.total
-        already = f", {finished} of them finished already" if finished else ""
-        self.screen.say(f"{total} trial{'s' * (total != 1)}{already}", style="bold")
-        self.screen.say(f"  -> {self.folder.path}")
+        already = f", {finished} already finished" if finished else ""
+        self.screen.print(f"{total} trial{'s' * (total != 1)}{already}", style="bold")
+        self.screen.print(f"  -> {self.folder.path}")
         if self.settings.storage:
-            self.screen.say(f"  study {self.studies[-1].name} in {without_password(self.settings.storage)}")
+            self.screen.print(f"  study {self.studies[-1].name} in {without_password(self.settings.storage)}")
         for line in dict.fromkeys(line for study in self.studies for line in study.changed):
-            self.screen.say(f"  no trial is lost: {line}")
+            self.screen.print(f"  replaced an unused study: {line}")
         for line in self.asked.remarks:
-            self.screen.say(f"  {line}")
+            self.screen.print(f"  {line}")
 
     @property
     def total(self) -> int:
-        """How many trials there are to be."""
+        """Total number of trials."""
         return self.settings.n_trials * len(self.parts)
 
     def _score(self) -> None:
-        """Score what was chosen without each fold on that fold, once all searches are finished."""
+        """Score the selected trial of each search on its held-out fold, once all searches are finished."""
         if not all(study.full for study in self.studies):
-            self.screen.say("not scored yet: other processes work on trials; repeat the command when they are over")
+            self.screen.print("not scored yet: other processes are running trials; repeat the command afterwards")
             return
         known = (self.folder.read().get("search") or {}).get("scores") or {}
         try:
@@ -156,7 +152,7 @@ class SearchSweeper(JobSweeper):
     # ------------------------------------------------------------------ trials
 
     def _search(self, study: Study) -> None:
-        """Run trials of a study until none is left for this process."""
+        """Run trials of a study until none are left for this process."""
         attempts: dict[int, int] = {}
         while True:
             with self._alone():
@@ -167,9 +163,7 @@ class SearchSweeper(JobSweeper):
             for number in jobs:
                 attempts[number] = attempts.get(number, 0) + 1
                 if attempts[number] > 2:
-                    self.trouble = RunError(
-                        f"trial {number}: its job ended twice without a word of how; see its folder"
-                    )
+                    self.trouble = RunError(f"trial {number}: crashed twice without an error message; see its folder")
                     return
             rows = self.run_jobs(list(jobs.values()), leaving=LEAVING, watched=False)
             for row in rows:
@@ -179,7 +173,7 @@ class SearchSweeper(JobSweeper):
                 self._settle(study)
 
     def _take(self, study: Study) -> dict[int, Job]:
-        """Return trials to work on now, with their jobs: those that a killed process has left, then new ones."""
+        """Return the next trials and their jobs: those left by killed processes, then new ones."""
         status = {row["key"]: row["status"] for row in self.folder.refresh()["jobs"]}
         found: dict[int, Job] = {}
         self.task.places = {}
@@ -192,24 +186,22 @@ class SearchSweeper(JobSweeper):
             if status.get(job.key) != "running":
                 found[trial.number] = job
                 if len(self.settings.objectives) == 1:
-                    self.task.places.setdefault(job.key, self._watched_at(study, trial))
+                    metric, pruner = self.settings.objectives[0], self.settings.pruner
+                    place = Place(self.place_of_study, study.name, study.id_of(trial), metric, pruner)
+                    self.task.places.setdefault(job.key, place)
         return found
 
-    def _watched_at(self, study: Study, trial: Trial) -> Place:
-        metric, pruner = self.settings.objectives[0], self.settings.pruner
-        return Place(self.place_of_study, study.name, study.id_of(trial), metric, pruner)
-
     def _job(self, study: Study, trial: Trial) -> Job:
-        """Return the job of a trial, whose values are drawn if they are not yet."""
+        """Return the job of a trial, drawing its values if needed."""
         values = study.values(trial, self.asked.given)
         job = self.job([*self.asked.words(values), *study.part.words], [*values, *REPEATS])
-        # No trial repeats another one: what differs in a fold alone is of another search.
+        # Trials are not repetitions: those that differ only in the fold belong to different searches.
         job = replace(job, group=job.key, repeat={})
         study.note_job(trial, job.folder, job.key)
         return job
 
     def _settle(self, study: Study) -> None:
-        """End the trials whose jobs have ended, whoever ran them, and say how."""
+        """Finish the trials whose jobs have ended in any process, and print their results."""
         rows = {row["key"]: row for row in self.folder.refresh()["jobs"]}
         for trial in study.unfinished():
             row = rows.get(trial.key or "")
@@ -220,7 +212,7 @@ class SearchSweeper(JobSweeper):
                 return
             if ended is None or row is None:
                 continue
-            self._count_refusals(ended, row)
+            self._count_rejected(ended, row)
             finished = sum(one.finished for each in self.studies for one in each.trials())
             ranked = study.ranked()
             best = bool(ranked) and ranked[0].number == trial.number and len(self.settings.objectives) == 1
@@ -229,44 +221,43 @@ class SearchSweeper(JobSweeper):
             seconds = (row["seconds"] or {}).get("fit")
             self.screen.ended(study, ended, finished, best=best, seconds=seconds, ran=ran)
 
-    def _count_refusals(self, trial: Trial, row: dict[str, Any]) -> None:
-        """Give up where all that was tried is refused: what is wrong is then not in the space."""
-        refused = trial.state == "failed" and (row["failure"] or {}).get("exit_status") == RequestError.exit_status
-        self.refusals = self.refusals + 1 if refused else -self.total
-        if self.refusals == MOST_REFUSALS:
-            self.trouble = RequestError(f"the first {MOST_REFUSALS} trials were refused: mend what they have in common")
+    def _count_rejected(self, trial: Trial, row: dict[str, Any]) -> None:
+        """Stop the search if all its first trials are rejected, as the cause is then not in the space."""
+        rejected = trial.state == "failed" and (row["failure"] or {}).get("exit_status") == RequestError.exit_status
+        self.rejected = self.rejected + 1 if rejected else -self.total
+        if self.rejected == MOST_REJECTED:
+            self.trouble = RequestError(f"the first {MOST_REJECTED} trials were rejected: fix what they have in common")
 
     @property
     def at_once(self) -> int:
-        """How many trials are asked for at a time."""
+        """Number of trials that are proposed at a time."""
         if self.settings.at_once is not None:
             return self.settings.at_once
         processes = self.config.hydra.launcher.get("n_jobs") or 1
         if processes > 0:
             return int(processes)
-        from joblib import cpu_count  # whose launcher alone has the key: -1 stands for all cores
+        from joblib import cpu_count  # only its launcher has the key; -1 stands for all cores
 
         return max(1, cpu_count() + 1 + int(processes))
 
     def _placed(self, folder: str) -> list[str]:
-        """Return what puts a job into its place; where the study lies, with its password, is kept out of its config."""
+        """Return overrides for a job's folder and against leaking the storage's password into its config."""
         return [*super()._placed(folder), *(["sweep.storage=null"] if "storage" in self.config.sweep else [])]
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ results
 
-    def conclude(self) -> list[dict[str, Any]]:
-        """Bring ``sweep.json`` and the experiments up to date, print the tables, and return the trials."""
+    def report(self) -> list[dict[str, Any]]:
+        """Update ``sweep.json`` and the experiments, print the tables, and return the trials."""
         studies = getattr(self, "studies", [])
         written = self._write_best(studies[-1]) if studies else []
         rows = self._rows()
         if studies:
             self.folder.note("search", self._content())
-            write_table(
-                self.folder.path / "trials.csv", [cells(study, one) for study in studies for one in study.trials()]
-            )
+            trials = [cells(study, one) for study in studies for one in study.trials()]
+            write_table(self.folder.path / "trials.csv", trials)
         if studies and not self.quiet:
             table = fold_table(self.scores, self.settings.objectives[0])
-            display.conclude(self.folder.path, studies, written, [table] if table else [])
+            display.print_results(self.folder.path, studies, written, [table] if table else [])
         return rows
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -277,7 +268,7 @@ class SearchSweeper(JobSweeper):
         ]
 
     def _content(self) -> dict[str, Any]:
-        """Return what ``sweep.json`` says of the search."""
+        """Return the entry of the search in ``sweep.json``."""
         settings, study = self.settings, self.studies[-1]
         self.scores = self.scores or (self.folder.read().get("search") or {}).get("scores") or {}
         return {
@@ -300,40 +291,40 @@ class SearchSweeper(JobSweeper):
         }  # fmt: skip
 
     def _write_best(self, study: Study) -> list[str]:
-        """Write the best trial as an experiment, of several objectives the front; return their names."""
+        """Write the best trial, or the Pareto front of several objectives, as experiments; return their names."""
         front = study.front()
         best = (study.ranked() if len(self.settings.objectives) == 1 else front)[:1]
         several = [(f"front-{place}", trial) for place, trial in enumerate(front, 1)] if len(front) > 1 else []
         names = []
         for name, trial in [*(("best", one) for one in best), *several]:
             values = "  ".join(f"{objective} {value!r}" for objective, value in display.scores(study, trial))
-            said = [
+            comments = [
                 f"{'The best' if name == 'best' else 'One of the best'} of {len(study.trials())} trials of a search: "
                 f"trial {trial.number}, {values}.",
                 f"cellstate train --config-dir {self.folder.path} experiment={name}",
             ]
             words = [*self.asked.words(trial.params), *study.part.words]
-            write_experiment(self.folder.path / FOLDER / f"{name}.yaml", self.loaded, words, trial.params, said)
+            write_experiment(self.folder.path / FOLDER / f"{name}.yaml", self.loaded, words, trial.params, comments)
             names.append(name)
         return names
 
     def interrupted(self, rows: list[dict[str, Any]]) -> str:
-        """Return what to say of a search that was stopped."""
+        """Return the message for a search that was stopped."""
         finished = sum(row["state"] != "running" for row in rows)
-        begun = len(rows) - finished
-        also = f", {begun} begun" if begun else ""
-        return f"interrupted with {finished} of {self.total} trials finished{also}; the same command goes on"
+        started = len(rows) - finished
+        also = f", {started} started" if started else ""
+        return f"interrupted with {finished} of {self.total} trials finished{also}; repeat the command to resume"
 
     def failures(self, rows: list[dict[str, Any]]) -> Exception | None:
-        """Return one error for all trials that failed, and for what went wrong beside them; None where nothing did."""
+        """Return one error for all failed trials and other failures; None if there are none."""
         failed_trials = [(row["study"], row["trial"]) for row in rows if row["state"] == "failed"]
         problems = display.failed(failed_trials)
-        told = troubles(self.trouble)
-        if not problems and not told:
+        others = troubles(self.trouble)
+        if not problems and not others:
             return None
-        if isinstance(self.trouble, RequestError) and (not problems or self.refusals == MOST_REFUSALS):
-            return RequestError(*problems, *told)
+        if isinstance(self.trouble, RequestError) and (not problems or self.rejected == MOST_REJECTED):
+            return RequestError(*problems, *others)
         jobs = {row["folder"]: row for row in self.folder.read()["jobs"]}
         failed = [jobs.get(row["trial"].job, {}).get("failure") or {} for row in rows if row["state"] == "failed"]
-        refused = not told and all(one.get("exit_status") == RequestError.exit_status for one in failed)
-        return (RequestError if refused else RunError)(*problems, *told)
+        rejected = not others and all(one.get("exit_status") == RequestError.exit_status for one in failed)
+        return (RequestError if rejected else RunError)(*problems, *others)

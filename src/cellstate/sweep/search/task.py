@@ -1,4 +1,4 @@
-"""Running the job of a trial, in the process that the launcher chose for it."""
+"""Run the job of a trial in the process chosen by the launcher."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cellstate.sweep.search.watcher import Place, TrialWatcher
 
 
 class TrialTask(SweepTask):
-    """A job of a sweep whose validations are reported to the study of a search.
+    """A sweep task that reports the validations of its job to a study.
 
     Attributes:
-        places: the hash of a job -> where its trial is found.
+        places: hash of a job -> location of its trial.
     """
 
     places: dict[str, Place]
@@ -26,7 +26,7 @@ class TrialTask(SweepTask):
         self.places = {}
 
     def work(self, config: DictConfig, folder: Path, key: str) -> None:
-        """Train a new run in ``folder``, or go on with the one that it holds, with the study looking on."""
+        """Train a new run in ``folder``, or resume the existing one, reporting to the study."""
         place = self.places.get(key)
         with watched_by(None if place is None else TrialWatcher(place)):
             super().work(config, folder, key)

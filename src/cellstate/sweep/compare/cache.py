@@ -1,4 +1,4 @@
-"""Scores that a comparison keeps in a file of its own, so that nothing is scored twice however often it goes on."""
+"""Cached scores of a comparison, so that no run is scored twice when the comparison is resumed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ from cellstate.runs.writing import write_whole
 
 
 def read(file: Path) -> dict[str, dict[str, Any]]:
-    """Return run folder -> what was scored of it; nothing where nothing was."""
+    """Return run folder -> scores; empty without a file."""
     return json.loads(file.read_text()) if file.exists() else {}
 
 
 def write(file: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Write what ``read`` returns.
-
-    Raises:
-        RunError: the disk is full, or cannot be written.
-    """
+    """Write the scores."""
     text = json.dumps(found, indent=2) + "\n"
     write_whole(file, lambda draft: draft.write_text(text))

@@ -1,15 +1,17 @@
-"""What was asked of a run: the command, and what its config chose."""
+"""How a run was configured: its command line, and the choices of its config."""
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 PARTS = ("data", "model", "backbone", "optimizer", "scheduler", "trainer")
 LONGEST = 120  # characters of a value
-# Values of the trainer that ask for nothing.
+# Default values of the trainer, which pages leave out.
 USUAL = {
     "accelerator": "auto",
     "devices": 1,
@@ -28,7 +30,7 @@ USUAL = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of the config; ``changed`` if it stood on the command line."""
+    """One value of the config; ``changed`` if the command line set it."""
 
     text: str
     changed: bool
@@ -36,7 +38,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen for one part of the config: its class (``changed`` on the command line or not), its values."""
+    """One section of the config: its class (``changed`` if the command line set it) and its values."""
 
     part: str
     name: str
@@ -45,7 +47,8 @@ class Choice:
 
 
 def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]:
-    """Return what a config chose, part by part. What is null, false or empty is off, and left out."""
+    """Return the choices of a config by section; values that are null, false or empty (but not 0) are left out."""
+    off = (None, "", [])
     changed = {word.partition("=")[0].lstrip("+") for word in overrides}
     found = []
     for part in PARTS:
@@ -59,14 +62,15 @@ def choices(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Choice]
         settings = (
             Setting(f"{key}={shown(value)}", f"{part}.{key}" in changed)
             for key, value in flat(section)
-            if f"{part}.{key}" in changed or (is_on(value) and not (part == "trainer" and USUAL.get(key) == value))
+            if f"{part}.{key}" in changed
+            or (value is not False and value not in off and not (part == "trainer" and USUAL.get(key) == value))
         )
         found.append(Choice(part, name, part in changed, tuple(settings)))
     return found
 
 
 def flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the keys of a section and of those within it, but for Hydra's own and the seed, which is the run's."""
+    """Yield the dotted keys and values of a section, without Hydra's keys and the seed."""
     for key, value in section.items():
         if str(key).startswith("_") or f"{prefix}{key}" == "seed":
             continue
@@ -76,28 +80,23 @@ def flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def is_on(value: Any) -> bool:
-    """Say whether a value asks for something: 0 does, for it is a number."""
-    return value is not None and value is not False and value not in ("", [])
-
-
 def shown(value: Any) -> str:
-    """Return a value as one writes it on the command line, cut where it is long."""
+    """Return a value as written on the command line, truncated if long."""
     if isinstance(value, list):
         text = f"[{','.join(map(shown, value))}]"
     else:
-        text = {None: "null", True: "true", False: "false"}[value] if is_word(value) else str(value)
+        text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
         text = text.replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def is_word(value: Any) -> bool:
-    """Say whether YAML has a word of its own for a value."""
-    return value is None or isinstance(value, bool)
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Return whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def command_line(manifest: Mapping[str, Any]) -> str:
-    """Return the command that a run was started with, as one types it; nothing where it was started from Python."""
+    """Return the shell command that started a run; empty if it was started from Python."""
     first, *rest = [str(word) for word in manifest.get("command") or ("",)]
-    words = [*first.split(), *rest]  # Hydra's applications call the program by two words
+    words = [*first.split(), *rest]  # sys.argv[0] is "cellstate COMMAND"
     return shlex.join(words) if words[:1] == ["cellstate"] else ""

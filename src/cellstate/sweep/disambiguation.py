@@ -1,6 +1,6 @@
-"""Jobs that the same words led to and that train something else: each is named by what differs in their configs.
+"""Disambiguate jobs with equal overrides but different configs, by the keys in which the configs differ.
 
-``experiment=best`` and ``data.path=load.csv`` mean what the files mean that they name, and those may change.
+``experiment=best`` and ``data.path=load.csv`` refer to files, whose content may change.
 """
 
 from __future__ import annotations
@@ -17,65 +17,60 @@ Config = Mapping[str, Any]
 ABSENT = object()
 
 
-def tell_apart(rows: Sequence[EditableRow], config_of: Callable[[EditableRow], Config | None]) -> None:
-    """Add to the overrides of jobs what tells apart those which have the same and train something else.
+def disambiguate(rows: Sequence[EditableRow], config_of: Callable[[EditableRow], Config | None]) -> None:
+    """Extend the overrides of jobs with equal ones by the keys in which their configs differ.
 
     Args:
-        rows: all jobs of a sweep, as ``sweep.json`` has them.
-        config_of: gives what of a job's config decides on the training, or None where that is not known.
+        rows: all jobs of ``sweep.json``.
+        config_of: returns the part of a job's config that affects training, or None if unknown.
     """
     alike: dict[str, list[EditableRow]] = {}
     for row in rows:
-        alike.setdefault(spoken(row), []).append(row)
+        alike.setdefault(original_overrides(row), []).append(row)
     for members in alike.values():
         groups = {row["group"]: row for row in reversed(members)}
         if len(groups) == 1:
             continue
-        differing = told({key: dict(leaves(config_of(row) or {})) for key, row in groups.items()}, groups)
+        differing = distinguishing({key: dict(leaves(config_of(row) or {})) for key, row in groups.items()}, groups)
         for row in members:
             own = differing[row["group"]]
             row["overrides"] = {**without(row["overrides"], row.get("told", ())), **own}
             row["told"] = list(own)
 
 
-def told(configs: Mapping[str, Mapping[str, Any]], groups: Mapping[str, EditableRow]) -> dict[str, dict[str, Any]]:
-    """Return group -> the keys, with their values, by which groups are told apart: no more than that takes.
-
-    Args:
-        configs: group -> leaves of its config; of none where it is not known.
-        groups: group -> one of its jobs.
-    """
+def distinguishing(
+    configs: Mapping[str, Mapping[str, Any]], groups: Mapping[str, EditableRow]
+) -> dict[str, dict[str, Any]]:
+    """Return group -> keys and values that distinguish the groups, as few as needed."""
     known = [config for config in configs.values() if config]
     keys = [key for key in dict.fromkeys(key for config in known for key in config) if not repeated(key, groups)]
     keys = [key for key in keys if any(config.get(key, ABSENT) != known[0].get(key, ABSENT) for config in known)]
     chosen: list[str] = []
-    for key in sorted(keys, key=lambda key: not key.endswith("._target_")):  # of what kind they are comes first
-        if parts(configs, [*chosen, key]) > parts(configs, chosen):
+    for key in sorted(keys, key=lambda key: not key.endswith("._target_")):  # classes first
+        if distinct(configs, [*chosen, key]) > distinct(configs, chosen):
             chosen.append(key)
-    return {
-        group: dict(named(key, config[key]) for key in chosen if key in config) for group, config in configs.items()
-    }
+    return {name: dict(named(key, config[key]) for key in chosen if key in config) for name, config in configs.items()}
 
 
-def parts(configs: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> int:
-    """Return how many of the groups are told apart by keys."""
+def distinct(configs: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> int:
+    """Return the number of distinct groups by the values of some keys."""
     return len({json.dumps([config.get(key, "\0") for key in keys], default=str) for config in configs.values()})
 
 
 def repeated(key: str, groups: Mapping[str, EditableRow]) -> bool:
-    """Say whether a key is one that repeats an experiment, or follows it."""
+    """Whether a key is a repetition, or follows from it."""
     return key in REPEATS or key in {name for row in groups.values() for name in row["repeat"]} or key == "data.seed"
 
 
 def named(key: str, value: Any) -> tuple[str, Any]:
-    """Return ``data=SeriesData`` for the class of a section, and any other key as it is."""
+    """Return ``data=SeriesData`` for the class of a section, and other keys unchanged."""
     if key.endswith("._target_"):
         return key.removesuffix("._target_"), str(value).rpartition(".")[2]
     return key, str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of all that nested dictionaries hold."""
+    """Yield the path and the value of each leaf of nested dictionaries."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
@@ -83,13 +78,13 @@ def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def spoken(row: EditableRow) -> str:
-    """Return the overrides of a job as the command said them, but for what repeats it and what trains nothing."""
+def original_overrides(row: EditableRow) -> str:
+    """Return the overrides of a job as in its command, without repetitions and keys that do not affect training."""
     own = without(row["overrides"], (*row.get("told", ()), *row["repeat"]))
-    heard = {key: value for key, value in own.items() if key.partition(".")[0] not in ASIDE}
-    return json.dumps(heard, sort_keys=True, default=str)
+    own = {key: value for key, value in own.items() if key.partition(".")[0] not in ASIDE}
+    return json.dumps(own, sort_keys=True, default=str)
 
 
 def without(overrides: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """Return overrides but for those keys."""
+    """Return overrides without some keys."""
     return {key: value for key, value in overrides.items() if key not in keys}

@@ -1,0 +1,61 @@
+"""What a forecaster chooses from statistics of the training split, and how the run prints it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cellstate.data.batch import DataSpec
+from cellstate.errors import RequestError
+
+if TYPE_CHECKING:
+    from cellstate.model.forecasting.model import Forecaster
+
+NORMALISED = {
+    "last": "each window minus its last value",
+    "mean": "each window minus its mean",
+    "mean_std": "each window standardised",
+    "none": "windows not normalised",
+}
+LOSSES = {
+    "mase": "errors in units of each window's seasonal error",
+    "owa": "errors in units of each window's seasonal error, and relative errors",
+}
+
+
+def takes_logarithms(spec: DataSpec, transform: str | None, head: str) -> bool:
+    """Return whether the network reads and forecasts logarithms.
+
+    Raises:
+        RequestError: they are requested, and not all values are positive or the head does not support them.
+    """
+    if transform is None:
+        return spec.log_suits and head != "gaussian"
+    if transform == "none":
+        return False
+    if not spec.log_std:
+        raise RequestError("model.transform=log: the training rows are not all positive; set model.transform=none")
+    if head == "gaussian":
+        raise RequestError("model.transform=log: model.head=gaussian forecasts no logarithms; set model.head=quantile")
+    return True
+
+
+def default_segment(spec: DataSpec) -> int:
+    """Return one season if the window contains at least four, else the longest segment that it contains ten times."""
+    if spec.season > 1 and spec.window % spec.season == 0 and spec.window // spec.season >= 4:
+        return spec.season
+    return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
+
+
+def described(model: Forecaster) -> tuple[str, ...]:
+    """Return a line on normalisation, base, linear map and loss."""
+    parts = [NORMALISED[model.normalisation]]
+    if model.logarithms:
+        parts[0] = "logarithms, " + parts[0]
+    if model.base is not None:
+        count = len(model.base.logits)
+        parts.append("correcting the seasonal naive forecast" + ("s" if count > 1 else ""))
+    if model.linear is not None and bool(model.linear.fitted):
+        parts.append("combined with a ridge regression")
+    if model.loss_name in LOSSES and model.kind.in_units:
+        parts.append(f"loss: {LOSSES[model.loss_name]}")
+    return ("; ".join(parts),)

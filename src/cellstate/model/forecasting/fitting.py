@@ -1,0 +1,56 @@
+"""What a forecaster fits in closed form before its network is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cellstate.data.datamodule import SequenceData
+from cellstate.data.samples import WindowSamples
+from cellstate.data.windows import WindowedData
+from cellstate.model.forecasting.linear import mean_season
+from cellstate.model.forecasting.seasons import seasonal_naive
+
+if TYPE_CHECKING:
+    from cellstate.model.forecasting.model import Forecaster
+
+MOST_WINDOWS = 20_000  # a linear map needs no more; evenly spaced
+
+
+@torch.no_grad()
+def fit_closed_form(model: Forecaster, data: SequenceData) -> None:
+    """Fit the linear map, and measure the seasonal naive forecast, on the full windows of the training split."""
+    samples = data.prepared.splits["train"]
+    if not isinstance(data, WindowedData) or not isinstance(samples, WindowSamples):
+        return
+    spec = model.spec
+    columns = len(spec.targets)
+    stride = -(-len(samples) * columns // MOST_WINDOWS)
+    batch = samples.batch(torch.arange(0, len(samples), stride, device=samples.starts.device))
+    full = batch.inputs.isfinite().flatten(1).all(1)
+    inputs, targets = batch.inputs[full].double(), batch.targets[full].double()
+    if not len(inputs):
+        return
+    history = inputs[..., :columns]
+    naive = seasonal_naive(history, spec.season, spec.horizon)
+    relative, scaled = model.errors(naive, (naive - targets).abs(), history, targets)
+    model.naive.copy_(torch.stack((relative.mean(), scaled.mean())).clamp(min=1e-6))
+    if model.linear is None:
+        return
+    window, _, frame = model.normalised(inputs)
+    wanted = frame.normalised(model.to_log(targets))
+    rows, horizons = (part.transpose(1, 2).flatten(0, 1) for part in (window, wanted))  # in order of time
+    overlap = columns * -(-(spec.horizon - 1) // stride)
+    model.linear.fit(rows, horizons, season_profile(model, data), overlap=overlap)
+
+
+def season_profile(model: Forecaster, data: WindowedData) -> Tensor | None:
+    """Return the mean season of the training rows, ``(season,)``, if the linear map uses one."""
+    assert model.linear is not None
+    if model.linear.season == 1 or len(data.windows.training) > 1:
+        return None
+    training = torch.from_numpy(data.windows.training[0]).double()
+    mean, std = model.scaler(training)
+    return mean_season(model.to_log((training - mean) / std)[:, 0], model.linear.season)
