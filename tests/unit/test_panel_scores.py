@@ -149,6 +149,15 @@ def test_scores_are_means_over_series_each_in_units_of_its_own(columns, split):
     assert found["owa"] == pytest.approx((found["smape"] / naive2["smape"] + found["mase"] / naive2["mase"]) / 2)
 
 
+def test_scores_do_not_depend_on_what_was_scored_before():
+    one, two = panel(), panel()
+    truth = truth_of(one, "test")
+    rounded = Forecasts(truth.astype(np.float32) + 1, truth.astype(np.float32))  # as the scores of a model hold it
+    _ = one.references()
+    assert one.panel_scores("test", rounded) == two.panel_scores("test", rounded)
+    assert one.references() == two.references()
+
+
 def test_some_windows_are_scored_by_themselves():
     data = panel()
     truth = truth_of(data, "test")

@@ -92,11 +92,12 @@ class DataSpec:
     def _misfit(self) -> str | None:
         """Return a message on inconsistent fields: there must be one number per name."""
         columns, inputs = len(self.targets), (0, self.input_size)
-        given = (self.mean, self.std, self.naive_error, self.log_mean, self.log_std)
-        if any(len(numbers) not in (0, columns) for numbers in given):
-            return f"mean, std, naive_error, log_mean or log_std do not match {columns:,} targets"
-        if len(self.log_mean) != len(self.log_std) or (self.log_suits and not self.log_mean):
-            return "log_mean, log_std and log_suits do not match"
+        if any(len(numbers) not in (0, columns) for numbers in (self.mean, self.std, self.naive_error)):
+            return f"mean, std or naive_error do not match {columns:,} targets"
+        if len(self.log_mean) not in (0, columns) or len(self.log_std) != len(self.log_mean):
+            return f"log_mean or log_std do not match {columns:,} targets"
+        if self.log_suits and not self.log_mean:
+            return "log_suits needs log_mean and log_std"
         if self.seasons and (self.season != self.seasons[0] or sorted(set(self.seasons)) != list(self.seasons)):
             return f"seasons {self.seasons} do not match season {self.season}"
         if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):

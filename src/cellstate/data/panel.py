@@ -38,7 +38,7 @@ class PanelScores:
         means = self._means(split, forecasts, truth, places)
         naive2 = self._naive2.get((split, len(truth))) if chosen is None else None
         if naive2 is None:
-            naive2 = self._means(split, self.references.naive2(split, places), truth, places)
+            naive2 = self._of_naive2(split, places)
         if chosen is None:
             self._naive2[split, len(truth)] = naive2
         owa, spec = relative(means, naive2), self.references.spec
@@ -50,6 +50,12 @@ class PanelScores:
 
     def _means(self, split: str, forecasts: np.ndarray, truth: np.ndarray, places: np.ndarray) -> dict[str, float]:
         return means_over_series(forecasts, truth, self.windows.owners(split)[places], self.scales(split))
+
+    def _of_naive2(self, split: str, places: np.ndarray) -> dict[str, float]:
+        # Against the series itself: the truth of a model's scores went through single precision.
+        windows, horizon = self.windows, self.references.spec.horizon
+        truth = windows.series.values[windows.starts(split)[places, None] + np.arange(horizon)]
+        return self._means(split, self.references.naive2(split, places), truth, places)
 
     def scales(self, split: str) -> np.ndarray:
         """Return the scale of mase of each series, ``(S, C)``."""

@@ -102,6 +102,7 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
         part = truth[:, step : step + 1]
         model.update_scores(of_step, output[:, step : step + 1], Batch(part, part))
         by_step.append(of_step.compute())
+    more = data.panel_scores(data.reported_split, scores, chosen.numpy()) if isinstance(data, WindowedData) else {}
     origins, series = places_of(samples.starts.cpu().numpy()[chosen.numpy()] - 1, data)
     probabilistic = isinstance(scores, ProbabilisticScores)
     return Backtest(
@@ -111,7 +112,7 @@ def roll(model: SequenceModel, data: WindowedData | Any, stride: int | None = No
         truth=values,
         quantiles=scores.quantiles() if probabilistic else None,
         levels=scores.levels if probabilistic else (),
-        scores=scores.compute(),
+        scores={**scores.compute(), **more},
         by_step=by_step,
         series=series,
     )
