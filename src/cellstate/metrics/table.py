@@ -12,6 +12,7 @@ from typing import Literal
 
 Mode = Literal["min", "max"]
 MONITOR = "val/loss"  # by which a run chooses its best weights, unless its config says otherwise
+TRAINING_LOSS = "train/loss"  # which every run has, also one without a validation split
 
 
 @dataclass(frozen=True)

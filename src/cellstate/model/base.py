@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import lightning as L
@@ -230,6 +230,10 @@ class SequenceModel(L.LightningModule):
         share = share_of(weight, self.device)
         return loss if share is None else loss * share.to(loss.dtype)
 
+    def conclude_training(self) -> None:
+        """Take the mean training loss for a result, where there is no validation that does."""
+        self.results = {**self.results, "train": on_first(_mean_of_all, self._mean_loss.state())}
+
     def train_results(self) -> dict[str, float]:
         """Return the mean training loss since the last validation, with dropout and while the weights moved."""
         mean = self._mean_loss.compute()
@@ -298,8 +302,7 @@ class SequenceModel(L.LightningModule):
         if len(parts) > 1:
             for name, value in joined(kept).items():
                 setattr(self._scores, name, value)
-        total, weight = (sum(column) for column in zip(*losses, strict=True))
-        return self._scores.compute(), {"loss": total / weight} if weight else {}
+        return self._scores.compute(), _mean_of_all(losses)
 
     # ------------------------------------------------------------------ optimisation
 
@@ -326,6 +329,12 @@ class SequenceModel(L.LightningModule):
         if batch.inputs.device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def _mean_of_all(losses: Iterable[Sequence[float]]) -> dict[str, float]:
+    """Return the mean of losses of which each process has a sum and a weight."""
+    total, weight = (sum(column) for column in zip(*losses, strict=True))
+    return {"loss": total / weight} if weight else {}
 
 
 def total_steps(trainer: L.Trainer) -> float:
