@@ -59,6 +59,7 @@ class DataSpec:
     mean: tuple[float, ...] = ()  # per target, of the training split, unscaled
     std: tuple[float, ...] = ()
     naive_error: tuple[float, ...] = ()  # mean |y_t - y_(t - season)| of the training split, the scale of mase
+    longest: Steps = 0  # steps of the longest training sequence, for files of whole sequences; 0: unknown
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers."""
@@ -102,8 +103,9 @@ def nested(value: Any, source: type, target: type) -> Any:
 def digest_text(spec: DataSpec) -> str:
     """Return a specification as text for a fingerprint.
 
-    Fields at their default are omitted, so that new fields do not change existing fingerprints. Numbers are rounded to
-    nine digits, since the last bits of a mean depend on the vector width of the machine.
+    Fields at their default are omitted, so that new fields do not change existing fingerprints, and so is ``longest``,
+    which follows from the sequences. Numbers are rounded to nine digits, since the last bits of a mean depend on the
+    vector width of the machine.
     """
 
     def plain(value: Any) -> str:
@@ -112,4 +114,5 @@ def digest_text(spec: DataSpec) -> str:
         return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
     given = {field.name: value for field in fields(spec) if (value := getattr(spec, field.name)) != field.default}
+    given.pop("longest", None)
     return "\n".join(f"{name}={plain(value)}" for name, value in sorted(given.items()))

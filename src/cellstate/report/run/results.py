@@ -18,6 +18,8 @@ PREDICTORS = {
     "majority_expected": "what that scores in expectation, by counting",
     "majority": "always the class that is most common in training",
     "nearest_neighbour": "the class of the training sequence at the least Euclidean distance",
+    "nearest_neighbour_dtw": "the same under dynamic time warping, within a band of a tenth of the longest sequence",
+    "minirocket": "ridge regression on MiniRocket's features",
     "last_value": "repeats the newest observation",
     "sine_fit": "carries on the sine wave that fits the window best",
     "mean": "always the mean of the training targets",
