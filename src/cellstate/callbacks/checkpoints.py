@@ -27,7 +27,6 @@ from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
 
-
 Kept = Literal["best", "last"]
 
 
@@ -195,6 +194,7 @@ class Checkpoints(Checkpoint):
                 "step": trainer.global_step,
                 "monitor": self.monitor,
                 "value": value,
+                **({"kept": "last"} if self.kept == "last" else {}),
             }
             self._save_best(trainer)
 

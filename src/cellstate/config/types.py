@@ -17,4 +17,5 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]  # of something that must not be certain, such as dropout
+Share = Annotated[float, Field(ge=0, le=1)]  # of a whole, such as a probability that may be certain
 Fraction = Annotated[float, Field(gt=0, lt=1)]  # a true part of a whole, such as a share of the samples

@@ -193,8 +193,8 @@ def choice_of_weights(settings: Settings, data: SequenceData) -> dict[str, Any]:
         return chosen
     if chosen.get("keep") != "last":
         raise RequestError(
-            "checkpoint.keep=best: there is no validation split to choose the best weights by; set checkpoint.keep=last, "
-            "or give a share to validation, such as data.split=[0.7,0.15,0.15]"
+            "checkpoint.keep=best: there is no validation split to choose the best weights by; set "
+            "checkpoint.keep=last, or give a share to validation, such as data.split=[0.7,0.15,0.15]"
         )
     return {**chosen, "monitor": chosen.get("monitor") or TRAINING_LOSS}
 
