@@ -130,7 +130,7 @@ def test_a_step_of_the_backbone_depends_on_its_receptive_field_and_on_nothing_el
     assert outputs.shape[1] == 16
     (gradient,) = torch.autograd.grad(outputs[0, 8].sum(), inputs)
     seen = gradient[0, :, 0].nonzero().flatten()
-    # Output 8 is of steps 16 and 17 of the second block, which see 15 to 18 of the first: of steps 30 to 37, and 4 more.
+    # Output 8 is of steps 16 and 17 of the second block, which see 15 to 18 of the first: steps 30 to 37, and 4 more.
     assert seen.min() >= 26
     assert seen.max() <= 41
 

@@ -70,14 +70,14 @@ class LabelledData(SequenceData):
         time_format: str | None = None,
         features: str | Sequence[str] | None = None,
         missing: Literal["error", "fill"] = "error",
-        split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] | None = None,
+        split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] | None = DEFAULT_SPLIT,
         classical: bool = False,
         batch_size: PositiveInt = 32,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
         self.path, self.test_path, self.missing, self.classical = path, test_path, missing, classical
-        self.split = tuple(split or (DEFAULT_SPLIT if test_path is None else (1, 0, 0)))
+        self.split = tuple(split or (DEFAULT_SPLIT if test_path is None else (1.0, 0.0, 0.0)))
         self.columns = Columns(id, label, time, time_format, features)
 
     @override
