@@ -11,6 +11,7 @@ from torch.nn import functional
 from cellstate.backbone import GRU, LSTM
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import RequestError
+from cellstate.inspection.analysis.captured import capture
 from cellstate.model import ConvolutionalClassifier
 from cellstate.model.classification.augmentation import Augmentation, interpolated, warped
 from cellstate.model.classification.kernels import GAIN, FixedKernels, RunningScale
@@ -275,6 +276,37 @@ def test_the_training_loss_is_the_mean_of_the_heads_with_smoothed_targets():
     model.eval()
     logits = model.compute_output(batch)
     torch.testing.assert_close(model.loss(logits, batch), functional.cross_entropy(logits, batch.targets))
+
+
+# ---------------------------------------------------------------------- inspection
+
+
+def test_a_step_of_the_network_is_inspected_as_the_patch_that_it_reads():
+    model = trained(classifier())
+    batch = Batch(padded(), torch.tensor([0, 2, 1, 1]), LENGTHS)
+    inspector = model.inspector
+    assert inspector.patch == model.stride == 4
+    for row, length in enumerate(LENGTHS.tolist()):
+        with torch.no_grad():  # as the command calls them
+            reading, answers = inspector.reading(batch, row), inspector.answers(batch, row)
+        patches = -(-length // 4)
+        assert len(reading.names) == len(answers.values) == patches
+        assert reading.segment == 4
+        np.testing.assert_array_equal(reading.values[:length], padded()[row, :length].double())
+        assert (reading.values[length:] == reading.values[length - 1]).all()
+        whole = model(padded(), LENGTHS)[row].double().softmax(0).detach()
+        np.testing.assert_allclose(answers.values[-1], whole, atol=1e-5)
+    captured = capture(model, batch)
+    assert captured.inputs.shape[:2] == (4, 11)
+    assert captured.states().valid.sum(1).tolist() == [11, 5, 1, 8]
+
+
+def test_attention_weighs_the_steps_of_the_network():
+    model = trained(classifier(pooling="attention"))
+    weights = model.attention(padded().numpy(), LENGTHS)
+    assert weights.shape == (4, 11)
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
+    assert (weights[1, 5:] == 0).all()
 
 
 # ---------------------------------------------------------------------- what it is good for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from functools import partial
 
@@ -304,6 +305,13 @@ def test_the_nearest_neighbour_errs_on_cylinder_bell_funnel_as_the_archive_says(
         found.append(data.reference_table()["accuracy"]["nearest_neighbour"])
     assert np.std(found) < 0.07
     assert abs(np.mean(found) - 0.852) < 2.5 * np.std(found)
+
+
+def test_minirocket_without_its_package_is_one_line_that_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "aeon", None)
+    data = LabelledData(path=written(tmp_path / "w.ts", ts_text(made_up(60, 2))), classical=True)
+    with pytest.raises(RequestError, match=r"data\.classical=true: .* pip install cellstate\[classical\]"):
+        data.reference_table()
 
 
 def test_the_majority_is_that_of_training(tmp_path):
