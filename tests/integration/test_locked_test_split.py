@@ -222,7 +222,7 @@ def write_labelled(path: Path, end: int) -> list[str]:
         header = "@problemName x\n@timeStamps false\n@univariate true\n@classLabel true a b\n@data\n"
         name.write_text(header + "\n".join(lines) + "\n")
     paths = [f"data.path={path}", f"data.test_path={path.with_suffix('.test.ts')}"]
-    return ["experiment=labelled", *paths, "trainer.max_epochs=2"]
+    return ["experiment=labelled", *paths, "data.split=[0.8,0.2,0]", "trainer.max_epochs=2"]
 
 
 @pytest.mark.parametrize(

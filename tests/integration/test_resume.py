@@ -39,11 +39,12 @@ SCHEDULES = {
     "cosine": ["scheduler=warmup_cosine", "model.dropout=0.2"],
     "accumulated": ["trainer.accumulate_grad_batches=2"],
     "stopped early": ["trainer.val_check_interval=0.5", "callbacks.early_stopping.patience=1", "optimizer.lr=0.05"],
+    "augmented": ["model=lstm_fcn", "model.channels=[6,6,6]", "scheduler=warmup_cosine"],
     "by results": ["scheduler=plateau", "scheduler.patience=0", "optimizer.lr=0.1"],
 }
 
 
-@pytest.mark.parametrize("name", ["cosine", *slow("accumulated", "stopped early", "by results")])
+@pytest.mark.parametrize("name", ["cosine", *slow("accumulated", "stopped early", "augmented", "by results")])
 def test_it_goes_on_exactly_from_every_step(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [
         *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from functools import partial
 
@@ -306,6 +307,13 @@ def test_the_nearest_neighbour_errs_on_cylinder_bell_funnel_as_the_archive_says(
     assert abs(np.mean(found) - 0.852) < 2.5 * np.std(found)
 
 
+def test_minirocket_without_its_package_is_one_line_that_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "aeon", None)
+    data = LabelledData(path=written(tmp_path / "w.ts", ts_text(made_up(60, 2))), classical=True)
+    with pytest.raises(RequestError, match=r"data\.classical=true: .* pip install cellstate\[classical\]"):
+        data.reference_table()
+
+
 def test_the_majority_is_that_of_training(tmp_path):
     rows = [row for number, row in enumerate(made_up(60, 2)) if row[1] == "left" or number % 4 == 1]
     data = LabelledData(path=written(tmp_path / "w.ts", ts_text(rows)))
@@ -335,7 +343,7 @@ def test_files_train_and_evaluate_from_another_folder_and_predict_raw_values(tmp
     small = ["trainer.max_steps=40", "trainer.val_check_interval=20", "backbone.hidden_size=8", "report=false"]
     run = cellstate.train(["experiment=labelled", *files, *small, "scheduler=none", "optimizer.lr=0.02"])
     assert run.metrics["test"]["accuracy"] == 1
-    assert set(run.metrics["reference"]["accuracy"]) == {"majority", "nearest_neighbour"}
+    assert set(run.metrics["reference"]["accuracy"]) == {"majority", "nearest_neighbour", "nearest_neighbour_dtw"}
     (tmp_path / "elsewhere").mkdir()
     folder = run.folder.resolve()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -343,6 +351,40 @@ def test_files_train_and_evaluate_from_another_folder_and_predict_raw_values(tmp
     model = cellstate.load(folder)
     assert model.predict([1e5 + 100 * step for step in range(9)])["labels"] == "up"
     assert model.predict([[1e5, 1e5 - 90, 1e5 - 220, 1e5 - 300]] * 2)["labels"].tolist() == ["down", "down"]
+
+
+def test_a_run_without_validation_trains_on_all_of_the_first_file_and_keeps_the_last_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training, testing = made_up(40, 2), made_up(14, 2, seed=1)
+    for name, rows in (("w_TRAIN.ts", training), ("w_TEST.ts", testing)):
+        written(tmp_path / name, ts_text(rows))
+    words = ["experiment=labelled", "data.path=w_TRAIN.ts", "data.test_path=w_TEST.ts", "trainer.max_steps=12"]
+    small = ["backbone.hidden_size=4", "model.channels=[6,6,6]"]
+    run = cellstate.train([*words, *small])
+    assert len(run.data.prepared.splits["train"]) == 40
+    assert run.metrics["val"] == {}
+    assert set(run.metrics["test"]) >= {"loss", "accuracy"}
+    assert run.metrics["best"]["step"] == 12
+    assert run.metrics["best"]["value"] == run.metrics["train"]["loss"] > 0
+    assert (run.folder / "report.html").exists()
+    assert not cellstate.evaluate(run.folder).differing
+    with pytest.raises(RequestError, match=r"checkpoint\.keep=best: there is no validation split"):
+        cellstate.train([*words, *small, "checkpoint.keep=best"])
+    with pytest.raises(RequestError, match=r"data\.split: there is no validation split, and no test split"):
+        cellstate.train([*words, *small, "test=false"])
+    with pytest.raises(RequestError, match=r"monitor=val/loss: there is no such metric"):
+        cellstate.train([*words, *small, "scheduler=plateau"])
+
+
+def test_the_last_weights_are_kept_whatever_the_validation_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "w.ts", ts_text(made_up(60, 2)))
+    words = ["experiment=labelled", "data.path=w.ts", "trainer.max_steps=12", "trainer.val_check_interval=4"]
+    small = ["backbone.hidden_size=4", "model.channels=[6,6,6]", "optimizer.lr=1", "report=false"]
+    run = cellstate.train([*words, *small])
+    losses = [row["val/loss"] for row in run.history]
+    assert run.metrics["best"]["step"] == 12
+    assert run.metrics["best"]["value"] == losses[-1]
 
 
 def test_without_a_file_there_is_something_to_train_on():

@@ -182,7 +182,7 @@ def test_requests_that_make_no_sense_are_refused(tmp_path):
         ({"path": path, "label": "x"}, r"data\.label: a \.ts file has no columns"),
         ({"path": other}, r"unknown file type; give \.ts"),
         ({"test_path": path}, r"data\.path: a value is required with data\.test_path"),
-        ({"path": path, "split": (0.7, 0.0, 0.3)}, r"data\.split=\[0\.7,0,0\.3\]: give the shares"),
+        ({"path": path, "split": (0.0, 0.7, 0.3)}, r"data\.split=\[0,0\.7,0\.3\]: give the shares"),
         ({"path": path, "split": (0.7, 0.3, 0.3)}, r"data\.split=\[0\.7,0\.3,0\.3\]: give the shares"),
     ):
         with pytest.raises(RequestError, match=message):

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import pytest
 import torch
@@ -52,6 +53,7 @@ def experiment_of(model):
         ("lstm_classifier", ("Classifier", "lstm", 1, False)),
         ("stacked_lstm_classifier", ("Classifier", "lstm", 2, False)),
         ("bilstm_classifier", ("Classifier", "lstm", 1, True)),
+        ("lstm_fcn", ("ConvolutionalClassifier", "lstm", 1, True)),
         ("gru_regressor", ("Regressor", "gru", 1, False)),
         ("lstm_regressor", ("Regressor", "lstm", 1, False)),
         ("lstm_forecaster", ("Forecaster", "lstm", 1, False)),
@@ -185,7 +187,7 @@ def test_a_wrong_word_beside_a_preset_is_one_line(cellstate, words, error):
 
 def test_presets_are_listed_with_what_they_are_and_completed(cellstate, monkeypatch):
     listed = cellstate("list", "model").stdout
-    assert "  bilstm_classifier        A bidirectional LSTM classifier.\n" in listed
+    assert re.search(r"^  bilstm_classifier +A bidirectional LSTM classifier\.$", listed, re.MULTILINE)
     for typed, expected in (
         ("model=bil", "model=bilstm_classifier"),
         ("model=stacked_lstm_classifier backbone.num_", "backbone.num_layers="),

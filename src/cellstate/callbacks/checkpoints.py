@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -26,6 +26,8 @@ from cellstate.metrics.table import MONITOR, rank
 from cellstate.runs.folder import now
 from cellstate.runs.provenance import computing
 from cellstate.runs.stopping import Stopped, StopRequest
+
+Kept = Literal["best", "last"]
 
 
 class Checkpoints(Checkpoint):
@@ -42,6 +44,8 @@ class Checkpoints(Checkpoint):
         every_n_minutes: minutes between two saves; None: no limit.
         monitor: the metric that selects the best weights, such as ``val/accuracy``; None: ``val/loss``. Its direction
             is defined in ``metrics/table.py``.
+        keep: the weights in ``best.ckpt``: the ``best`` by the monitor, or the ``last``, for a schedule of fixed length
+            with a validation split that is too small to choose by.
     """
 
     def __init__(
@@ -53,8 +57,9 @@ class Checkpoints(Checkpoint):
         every_n_steps: PositiveInt | None = None,
         every_n_minutes: PositiveFloat | None = 5.0,
         monitor: str | None = None,
+        keep: Kept = "best",
     ) -> None:
-        self.folder, self.record, self.monitor = folder, record, monitor or MONITOR
+        self.folder, self.record, self.monitor, self.kept = folder, record, monitor or MONITOR, keep
         self.stop = stop or StopRequest()
         self._steps = math.inf if every_n_steps is None else every_n_steps
         self._seconds = math.inf if every_n_minutes is None else 60 * every_n_minutes
@@ -186,6 +191,7 @@ class Checkpoints(Checkpoint):
                 "step": trainer.global_step,
                 "monitor": self.monitor,
                 "value": value,
+                **({"kept": "last"} if self.kept == "last" else {}),
             }
             self._save_best(trainer)
 
@@ -195,7 +201,12 @@ class Checkpoints(Checkpoint):
         trainer.strategy.barrier("best.ckpt")
 
     def improves(self, value: float) -> bool:
-        """Return whether a value of the monitor is strictly better than the best so far; NaN is not."""
+        """Return whether a value of the monitor is strictly better than the best so far; NaN is not.
+
+        If the last weights are kept, any value is.
+        """
+        if self.kept == "last":
+            return True
         best = None if self.best["step"] is None else self.best["value"]
         return rank(self.monitor, value) < rank(self.monitor, best)
 

@@ -17,4 +17,5 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, lt=1)]  # below 1, as for dropout
+Share = Annotated[float, Field(ge=0, le=1)]  # of a whole, such as a probability
 Fraction = Annotated[float, Field(gt=0, lt=1)]  # such as a share of the samples

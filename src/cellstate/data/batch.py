@@ -14,7 +14,7 @@ from cellstate.errors import RequestError
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 # Fields of a specification that follow from its samples and other fields.
-DERIVED = frozenset({"seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits"})
+DERIVED = frozenset({"seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits", "longest"})
 UNKNOWN = "\ufffd"  # symbol 0 of a vocabulary if it represents all symbols not in the training split
 
 
@@ -68,6 +68,7 @@ class DataSpec:
     log_mean: tuple[float, ...] = ()  # per target, of the logarithm; empty unless all training values are positive
     log_std: tuple[float, ...] = ()
     log_suits: bool = False  # whether the spread grows with the level, so that the logarithm evens it out
+    longest: Steps = 0  # steps of the longest training sequence, for files of sequences; 0: unknown
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain lists, strings and numbers."""

@@ -108,6 +108,11 @@ class SequenceData(L.LightningDataModule):
         """The split whose scores are reported: ``test``, or ``val`` if there is no test split."""
         return "test" if "test" in self.prepared.splits else "val"
 
+    @property
+    def validates(self) -> bool:
+        """Whether there is something to validate on."""
+        return "val" in self.prepared.splits or self._repeated is not None
+
     def optimum(self) -> Scores:
         """Return metric -> expected score of the best possible predictor, if known."""
         return {}

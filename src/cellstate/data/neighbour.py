@@ -6,28 +6,39 @@ import torch
 from torch import Tensor
 
 from cellstate.data.samples import TensorSamples
+from cellstate.data.warping import band_of, cells, warping_distances
 from cellstate.metrics.classification import classification_scores
 
 MOST_PRODUCTS = 2e10  # a second or two on one core; the baseline is skipped beyond
+MOST_CELLS = 1e9  # of all pairs and features: some seconds on one core; likewise
 BLOCK = 1024  # sequences per block of distances
 
 
 def nearest_neighbour(training: TensorSamples, reported: TensorSamples, classes: int) -> dict[str, dict[str, float]]:
-    """Classify each reported sequence like the training sequence at the smallest Euclidean distance.
+    """Classify each reported sequence like the nearest training sequence; ties go to the first.
 
-    Distances are over all steps and scaled features; shorter sequences are padded with 0, the mean of the training
-    split; ties go to the first. Without probabilities there are no loss and auroc, only accuracy and f1.
+    ``nearest_neighbour`` takes the Euclidean distance over all steps and scaled features, shorter sequences padded with
+    0, the mean of the training split; ``nearest_neighbour_dtw`` the distance under dynamic time warping within a
+    Sakoe-Chiba band, see ``warping``. Without probabilities there are no loss and auroc, only accuracy and f1.
 
     Returns:
-        metric -> ``nearest_neighbour`` -> score; empty beyond MOST_PRODUCTS.
+        metric -> name -> score; without the one beyond MOST_PRODUCTS, and the other beyond MOST_CELLS.
     """
-    width = max(training.inputs.shape[1], reported.inputs.shape[1]) * training.inputs.shape[2]
-    if len(training) * len(reported) * width > MOST_PRODUCTS:
-        return {}
-    answers = [training.targets[nearest(training.inputs, part)] for part in reported.inputs.split(BLOCK)]
-    logits = torch.nn.functional.one_hot(torch.cat(answers), classes).float()
-    scores = classification_scores(logits, reported.targets)
-    return {metric: {"nearest_neighbour": scores[metric]} for metric in ("accuracy", "f1")}
+    (steps, features), band = training.inputs.shape[1:], band_of(training.valid_steps, reported.valid_steps)
+    pairs, longest = len(training) * len(reported), max(steps, reported.inputs.shape[1])
+    found: dict[str, Tensor] = {}
+    if pairs * features * longest <= MOST_PRODUCTS:
+        parts = [nearest(training.inputs, part) for part in reported.inputs.split(BLOCK)]
+        found["nearest_neighbour"] = torch.cat(parts)
+    if pairs * features * cells(steps, reported.inputs.shape[1], band) <= MOST_CELLS:
+        found["nearest_neighbour_dtw"] = nearest_warped(training, reported, band)
+    table: dict[str, dict[str, float]] = {"accuracy": {}, "f1": {}}
+    for name, places in found.items():
+        logits = torch.nn.functional.one_hot(training.targets[places], classes).float()
+        scores = classification_scores(logits, reported.targets)
+        for metric, values in table.items():
+            values[name] = scores[metric]
+    return table
 
 
 def nearest(training: Tensor, queries: Tensor) -> Tensor:
@@ -49,3 +60,9 @@ def nearest(training: Tensor, queries: Tensor) -> Tensor:
 def flat(inputs: Tensor, steps: int) -> Tensor:
     """Return ``(N, steps * F)`` in double precision, padded with 0."""
     return torch.nn.functional.pad(inputs.double(), (0, 0, 0, steps - inputs.shape[1])).flatten(1)
+
+
+def nearest_warped(training: TensorSamples, queries: TensorSamples, band: int) -> Tensor:
+    """Return the index of the training sequence that is nearest under time warping to each query, ``(M,)``."""
+    distances = warping_distances(queries.inputs, training.inputs, queries.valid_steps, training.valid_steps, band)
+    return distances.argmin(1)

@@ -48,6 +48,11 @@ class TensorSamples(Samples):
     def __init__(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         self.inputs, self.targets, self.lengths = inputs, targets, lengths
 
+    @property
+    def valid_steps(self) -> Tensor:
+        """The number of valid steps of each sample, ``(N,)``."""
+        return torch.full((len(self),), self.inputs.shape[1]) if self.lengths is None else self.lengths
+
     def __len__(self) -> int:
         return len(self.inputs)
 

@@ -88,12 +88,18 @@ def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
 
 
-def check_shares(shares: Sequence[float]) -> None:
-    """Reject shares of training, validation and test that cannot be used (RequestError)."""
-    if min(shares) < 0 or shares[0] == 0 or shares[1] == 0 or sum(shares) > 1 + 1e-9:
+def check_shares(shares: Sequence[float], *, validation: bool = True) -> None:
+    """Reject shares of training, validation and test that cannot be used (RequestError).
+
+    Args:
+        shares: of the three splits.
+        validation: whether the second may not be 0.
+    """
+    if min(shares) < 0 or shares[0] == 0 or (validation and shares[1] == 0) or sum(shares) > 1 + 1e-9:
+        above = "the first two" if validation else "the first"
         raise RequestError(
             f"data.split=[{','.join(f'{share:g}' for share in shares)}]: give the shares of training, validation and "
-            "test, the first two above 0, together at most 1, such as [0.8,0.1,0.1]"
+            f"test, {above} above 0, together at most 1, such as [0.8,0.1,0.1]"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 Mode = Literal["min", "max"]
 MONITOR = "val/loss"  # selects the best weights of a run by default
+TRAINING_LOSS = "train/loss"  # available in every run, also without a validation split
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -253,6 +253,10 @@ class SequenceModel(L.LightningModule):
         share = share_of(weight, self.device)
         return loss if share is None else loss * share.to(loss.dtype)
 
+    def conclude_training(self) -> None:
+        """Take the mean training loss for a result, where there is no validation that does."""
+        self.results = {**self.results, "train": on_first(_mean_of_all, self._mean_loss.state())}
+
     def train_results(self) -> dict[str, float]:
         """Return the mean training loss since the last validation, with dropout and changing weights."""
         mean = self._mean_loss.compute()
@@ -323,9 +327,8 @@ class SequenceModel(L.LightningModule):
         if len(parts) > 1:
             for name, value in joined(kept).items():
                 setattr(self._scores, name, value)
-        total, weight = (sum(column) for column in zip(*losses, strict=True))
         scores = {**self._scores.compute(), **self._panel_scores(split, len(parts))}
-        return scores, {"loss": total / weight} if weight else {}
+        return scores, _mean_of_all(losses)
 
     def _panel_scores(self, split: str, processes: int) -> dict[str, float]:
         """Return what the data adds to the scores, if these are of the first samples of the split, in order."""
@@ -359,6 +362,12 @@ class SequenceModel(L.LightningModule):
         if batch.inputs.device == device:
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def _mean_of_all(losses: Iterable[Sequence[float]]) -> dict[str, float]:
+    """Return the mean of losses of which each process has a sum and a weight."""
+    total, weight = (sum(column) for column in zip(*losses, strict=True))
+    return {"loss": total / weight} if weight else {}
 
 
 def total_steps(trainer: L.Trainer) -> float:

@@ -17,7 +17,17 @@ from cellstate.model.pooling import Pooling, PoolingKind, padded_steps
 
 
 class PooledModel(SequenceModel):
-    """Maps sequences ``(B, T, F)`` to ``outputs`` numbers each; see ``Classifier`` for the other arguments."""
+    """Maps sequences ``(B, T, F)`` to ``outputs`` numbers each; see ``Classifier`` for the other arguments.
+
+    Args:
+        input_size: features that the backbone reads; None: those of the sequences.
+        beside: numbers that the head reads beside the pooled outputs, for a subclass that adds them in ``vector``.
+
+    Attributes:
+        stride: steps of a sequence that are one step of the backbone.
+    """
+
+    stride: int = 1
 
     def __init__(
         self,
@@ -25,21 +35,30 @@ class PooledModel(SequenceModel):
         backbone: BackboneFactory,
         outputs: int,
         *,
+        input_size: int | None = None,
+        beside: int = 0,
         pooling: PoolingKind,
         dropout: float,
         optimizer: OptimizerFactory | None,
         scheduler: SchedulerFactory | None,
     ) -> None:
         super().__init__(spec, optimizer, scheduler)
-        self.backbone = backbone(input_size=spec.input_size)
+        self.backbone = backbone(input_size=input_size or spec.input_size)
         self.pooling = Pooling(self.backbone, pooling)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.output_size, outputs)
+        self.head = nn.Linear(self.backbone.output_size + beside, outputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits or z-scores ``(B, K)`` for sequences ``(B, T, F)``."""
-        outputs, _ = self.backbone(inputs, lengths=lengths)
-        return self.head(self.dropout(self.pooling(outputs, lengths)))
+        return self.head(self.dropout(self.vector(inputs, lengths)))
+
+    def vector(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the head reads of each sequence, ``(B, D)``."""
+        return self.pooling(*self.read(inputs, lengths))
+
+    def read(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs of the backbone, ``(B, S, D)``, and how many are valid in each row, all where None."""
+        return self.backbone(inputs, lengths=lengths)[0], lengths
 
     def update_scores(self, scores: Any, output: Tensor, batch: Batch) -> None:
         """Add one batch."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 
+from cellstate.config.types import Share
 from cellstate.errors import RequestError
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def warmup_cosine(

@@ -231,7 +231,8 @@ def score(
 ) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
     """Return split -> metric -> value, and possible reasons for differences from the record."""
     with threads_of(record, trainer), computable(trainer):
-        trainer.validate(model, datamodule=data, verbose=False)
+        if data.validates:
+            trainer.validate(model, datamodule=data, verbose=False)
         if data.reported_split == "test":
             trainer.test(model, datamodule=data, verbose=False)
         here = {"versions": versions(), "machine": {**machine(), **computing(trainer)}}

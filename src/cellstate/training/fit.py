@@ -28,7 +28,10 @@ def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Ch
         try:
             trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
             if keeper.scored_step != trainer.global_step:
-                trainer.validate(model, datamodule=data, verbose=False)
+                if data.validates:
+                    trainer.validate(model, datamodule=data, verbose=False)
+                else:
+                    model.conclude_training()
                 history.add(trainer, model)
                 keeper.keep(trainer)
         except (MemoryError, RuntimeError) as error:

@@ -21,9 +21,9 @@ from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.debug import Preset
 from cellstate.distributed import together
-from cellstate.errors import RunError, warn
+from cellstate.errors import RequestError, RunError, warn
 from cellstate.logger import Tracking
-from cellstate.metrics.table import MONITOR
+from cellstate.metrics.table import MONITOR, TRAINING_LOSS
 from cellstate.model import SequenceModel, parameters_of
 from cellstate.runs.discard import discard_unclaimed
 from cellstate.runs.folder import Bystander, RunFolder
@@ -136,13 +136,18 @@ def prepare(settings: Settings, folder: Path, *, again: bool) -> Job:
     data = build_data(settings)
     if not settings.test:
         data.lock_test()
+    if preset.scores_splits and data.reported_split not in data.prepared.splits:
+        raise RequestError(
+            "data.split: there is no validation split, and no test split that may be scored; give a share to "
+            "validation, such as data.split=[0.8,0.2,0]"
+        )
     model = build_model(settings, data)
     model.fit_closed_form(data)
     record = recorded_facts(settings, data, model, preset)
     check_monitors(settings.monitoring(), known_metrics(settings, record["reference"], model, data))
     preset.prepare(data)
     stop = StopRequest()
-    keeper = Checkpoints(folder / "checkpoints", record, stop, **settings.checkpoint)
+    keeper = Checkpoints(folder / "checkpoints", record, stop, **choice_of_weights(settings, data))
     history = History(folder / "metrics.csv")
     tracking = Tracking(history, keeper.monitor)
     watching = [Watched(watcher, history, stop)] if (watcher := present_watcher()) else []
@@ -172,9 +177,28 @@ def known_metrics(
     settings: Settings, reference: Mapping[str, Any], model: SequenceModel, data: SequenceData
 ) -> set[str]:
     """Return the metrics that the run will have; the network is evaluated only if references do not cover them."""
-    known = {"train/loss", MONITOR, *(f"val/{name}" for name in reference)}
+    if not data.validates:
+        return {TRAINING_LOSS}
+    known = {TRAINING_LOSS, MONITOR, *(f"val/{name}" for name in reference)}
     wanted = monitors(settings.monitoring())
     return known if wanted <= known or "val" not in data.prepared.splits else known | metrics_of(model, data, wanted)
+
+
+def choice_of_weights(settings: Settings, data: SequenceData) -> dict[str, Any]:
+    """Return the arguments of the checkpoint callback; without a validation split the last weights are kept.
+
+    Raises:
+        RequestError: the best weights are requested, but there is no validation split.
+    """
+    chosen = dict(settings.checkpoint)
+    if data.validates:
+        return chosen
+    if chosen.get("keep") != "last":
+        raise RequestError(
+            "checkpoint.keep=best: there is no validation split to choose the best weights by; set "
+            "checkpoint.keep=last, or give a share to validation, such as data.split=[0.7,0.15,0.15]"
+        )
+    return {**chosen, "monitor": chosen.get("monitor") or TRAINING_LOSS}
 
 
 @contextmanager

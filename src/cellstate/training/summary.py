@@ -53,7 +53,8 @@ def print_results(
     console.print(result_table(metrics, data.reported_split))
     if data.reported_split != "test":
         why = "The test split is locked" if data.test_locked else "The data has no test split"
-        console.print(f"{why}: these are validation scores, which also selected the checkpoint.", soft_wrap=True)
+        chose = "" if metrics["best"].get("kept") == "last" else ", which also selected the checkpoint"
+        console.print(f"{why}: these are validation scores{chose}.", soft_wrap=True)
     for name in shown_metrics(metrics[data.reported_split]):
         metric = metric_of(name)
         if metric.meaning and metric.in_tables:
@@ -66,7 +67,8 @@ def print_results(
     steps, epochs = ("s" if metrics[key] != 1 else "" for key in ("steps", "epochs"))
     console.print(
         f"\n{metrics['steps']:,} step{steps}, {metrics['epochs']} epoch{epochs} "
-        f"in {seconds['fit']:.1f} s; best {best['monitor']} {best['value']:.4g} at step {best['step']:,}."
+        f"in {seconds['fit']:.1f} s; {best.get('kept', 'best')} {best['monitor']} {best['value']:.4g} "
+        f"at step {best['step']:,}."
     )
     if looks is not None:
         console.print(f"{looks[0].upper()}{looks[1:]}.", soft_wrap=True, markup=False)

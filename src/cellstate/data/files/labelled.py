@@ -19,6 +19,7 @@ from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.files.labelled_table import Columns, read_long
 from cellstate.data.files.labelled_text import read_ts, read_tsv
 from cellstate.data.files.sequences import Sequences
+from cellstate.data.minirocket import minirocket
 from cellstate.data.neighbour import nearest_neighbour
 from cellstate.data.samples import TensorSamples
 from cellstate.data.splitting import check_shares
@@ -26,6 +27,7 @@ from cellstate.data.synthetic.randomness import CounterRandom
 from cellstate.data.synthetic.trigger_action import TriggerActionData
 from cellstate.errors import RequestError, did_you_mean
 
+DEFAULT_SPLIT = (0.7, 0.15, 0.15)
 SYNTHETIC = 2000  # sequences without a file
 NAMED = 12  # most classes that are listed by name
 
@@ -48,7 +50,9 @@ class LabelledData(SequenceData):
         features: for a table, the columns to read; None reads all other numeric columns.
         missing: treatment of missing values: ``error`` raises an error that names the line, ``fill`` repeats the last
             value before them (at the start of a sequence, the first value after them).
-        split: shares of training, validation and test; with ``test_path`` the first two divide the first file.
+        split: shares of training, validation and test; with ``test_path`` the first two divide the first file. None
+            takes 0.7, 0.15 and 0.15; with ``test_path`` all of the first file for training, and no validation split.
+        classical: whether MiniRocket stands beside the result, which needs the extra ``classical`` (aeon).
         batch_size: sequences per batch.
         seed: determines the split and the order of the training sequences.
     """
@@ -66,12 +70,14 @@ class LabelledData(SequenceData):
         time_format: str | None = None,
         features: str | Sequence[str] | None = None,
         missing: Literal["error", "fill"] = "error",
-        split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] = (0.7, 0.15, 0.15),
+        split: Annotated[Sequence[float], Field(min_length=3, max_length=3)] | None = DEFAULT_SPLIT,
+        classical: bool = False,
         batch_size: PositiveInt = 32,
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed)
-        self.path, self.test_path, self.missing, self.split = path, test_path, missing, tuple(split)
+        self.path, self.test_path, self.missing, self.classical = path, test_path, missing, classical
+        self.split = tuple(split or (DEFAULT_SPLIT if test_path is None else (1.0, 0.0, 0.0)))
         self.columns = Columns(id, label, time, time_format, features)
 
     @override
@@ -104,6 +110,7 @@ class LabelledData(SequenceData):
             input_std=tuple(std.tolist()),
             feature_names=given.names,
             classes=classes,
+            longest=int(given.lengths[chosen["train"]].max()) if self.fitted is None else self.fitted.longest,
         )
         return Prepared(spec, splits, (*facts, *self._hint()))
 
@@ -113,11 +120,11 @@ class LabelledData(SequenceData):
 
     def _shares(self) -> dict[str, float]:
         """Return split -> share of the first file's sequences."""
-        check_shares(self.split)
+        check_shares(self.split, validation=False)
         train, val, test = self.split
         if self.test_path is not None:
-            return {"train": train / (train + val), "val": val / (train + val)}
-        return {"train": train, "val": val} if test == 0 else {"train": train, "val": val, "test": test}
+            train, val, test = train / (train + val), val / (train + val), 0
+        return {split: share for split, share in (("train", train), ("val", val), ("test", test)) if share}
 
     def _read(self, path: str | None, key: str) -> Sequences:
         if path is None:
@@ -138,14 +145,18 @@ class LabelledData(SequenceData):
         return (f"{test.name} is in the same folder: data.test_path={test} makes it the test split",)
 
     def references(self) -> dict[str, Scores]:
-        """The most common class, and the class of the nearest training sequence (Euclidean distance)."""
+        """The most common class, that of the nearest training sequence, and if asked for MiniRocket."""
         train, reported = self.prepared.splits["train"], self.prepared.splits[self.reported_split]
         assert isinstance(train, TensorSamples)
         assert isinstance(reported, TensorSamples)
         classes = len(self.spec.classes)
         table = majority(train.targets, reported.targets, classes)
-        for metric, values in nearest_neighbour(train, reported, classes).items():
-            table[metric].update(values)
+        further = [nearest_neighbour(train, reported, classes)]
+        if self.classical:
+            further.append(minirocket(train, reported, classes, self.seed))
+        for part in further:
+            for metric, values in part.items():
+                table[metric].update(values)
         return table
 
 

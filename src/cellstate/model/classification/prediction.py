@@ -12,10 +12,10 @@ from cellstate.model.inputs import batches
 
 if TYPE_CHECKING:
     from cellstate.data import SequenceData
-    from cellstate.model.classification.model import Classifier
+    from cellstate.model.classification.base import SequenceClassifier
 
 
-def predict_file(model: Classifier, data: SequenceData, path: str) -> pl.DataFrame:
+def predict_file(model: SequenceClassifier, data: SequenceData, path: str) -> pl.DataFrame:
     """Return the class of each sequence and the probability of every class, with its id or number."""
     key, sequences = read_unlabelled(model.spec, data, path)
     found = [model.predict(rows, lengths) for rows, lengths in batches(sequences)]

@@ -37,12 +37,13 @@ class WholeSequenceInspector(Inspector, ABC):
         """Reject unscaled sequences ``(B, T, F)`` that cannot occur in the data (RequestError)."""
 
     def answers(self, batch: Batch, row: int) -> Answers:
-        """Return the answer to every prefix of the sequence."""
+        """Return the answer to the prefix of the sequence at each step of the network."""
         read = row_of(batch, row)
         steps = read.shape[1]
+        ends = torch.arange(self.patch, steps + self.patch, self.patch).clamp(max=steps)
         parts = [
             self.model(read.expand(len(some), -1, -1)[:, : int(some.max())], some)
-            for some in torch.arange(1, steps + 1).split(max(1, HELD // steps))
+            for some in ends.split(max(1, HELD // steps))
         ]
         return self.spoken(torch.cat(parts).double())
 

@@ -18,6 +18,8 @@ PREDICTORS = {
     "majority_expected": "expected score of the majority class, by counting",
     "majority": "always predicts the most common class of the training split",
     "nearest_neighbour": "predicts the class of the nearest training sequence (Euclidean distance)",
+    "nearest_neighbour_dtw": "the same under dynamic time warping, within a band of a tenth of the longest sequence",
+    "minirocket": "ridge regression on the features of MiniRocket",
     "last_value": "repeats the last observation",
     "sine_fit": "extrapolates the sine wave that fits the window best",
     "mean": "always predicts the mean of the training targets",
