@@ -26,7 +26,11 @@ SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint",
 # Keys that say how a command is given and watched, not what it trains.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
 # What a preset sets wherever there is such a key: not every network, optimiser or model has each of them.
-WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
+WHERE_KNOWN = (
+    *(("model", key) for key in ("dropout", "input_noise", "augmented", "label_smoothing")),
+    ("backbone", "dropout"),
+    ("optimizer", "weight_decay"),
+)
 LARGEST_SEED = 2**32 - 1  # what numpy takes
 
 
