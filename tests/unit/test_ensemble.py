@@ -10,7 +10,7 @@ from torch import nn
 from cellstate.backbone import LSTM
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.errors import UnsupportedError
-from cellstate.model import Forecaster, LanguageModel
+from cellstate.model import Classifier, Forecaster, LanguageModel
 from cellstate.model.ensemble import ensemble_of
 
 SPEC = DataSpec(input_size=1, targets=("v",), window=12, horizon=5, mean=(50.0,), std=(4.0,))
@@ -50,6 +50,15 @@ def test_a_gaussian_ensemble_has_mean_and_variance_of_the_mixture():
     torch.testing.assert_close(found[..., 0], means.mean(0))
     # The standard error of a standard deviation of 200,000 draws is some 0.2 %.
     torch.testing.assert_close(found[..., 1], draws.flatten(0, 1).std(0), rtol=0.02, atol=0)
+
+
+def test_classifiers_average_their_probabilities():
+    spec = DataSpec(input_size=2, classes=("a", "b", "c"))
+    torch.manual_seed(0)
+    model = ensemble_of(partial(Classifier, spec, partial(LSTM, hidden_size=8)), 3).eval()
+    inputs = torch.randn(5, 7, 2)
+    probabilities = torch.stack([member(inputs).softmax(-1) for member in model.members])
+    torch.testing.assert_close(model(inputs).softmax(-1), probabilities.mean(0))
 
 
 @pytest.mark.parametrize(("clip", "how"), [(None, None), (1e-2, "norm"), (1e-3, "value")])

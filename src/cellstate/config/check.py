@@ -26,7 +26,11 @@ SECTIONS = ("data", "model", "backbone", "optimizer", "scheduler", "checkpoint",
 # Keys that do not affect training.
 HOW_GIVEN = frozenset({"run", "resume", "quiet", "report", "ledger", "trust", "logger", "sweep"})
 # Keys that a preset sets if they exist: not every network, optimizer or model has all of them.
-WHERE_KNOWN = (("model", "dropout"), ("model", "input_noise"), ("backbone", "dropout"), ("optimizer", "weight_decay"))
+WHERE_KNOWN = (
+    *(("model", key) for key in ("dropout", "input_noise", "augmented", "label_smoothing")),
+    ("backbone", "dropout"),
+    ("optimizer", "weight_decay"),
+)
 LARGEST_SEED = 2**32 - 1  # limit of numpy
 LARGEST_ENSEMBLE = 100
 

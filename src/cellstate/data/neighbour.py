@@ -10,7 +10,7 @@ from cellstate.data.warping import band_of, cells, warping_distances
 from cellstate.metrics.classification import classification_scores
 
 MOST_PRODUCTS = 2e10  # a second or two on one core; the baseline is skipped beyond
-MOST_CELLS = 1e9  # of all pairs and features: some seconds on one core; likewise
+MOST_CELLS = 1e10  # of all pairs and features: some ten seconds on one core; likewise
 BLOCK = 1024  # sequences per block of distances
 
 

@@ -27,6 +27,7 @@ class PooledModel(SequenceModel):
         stride: steps of a sequence that are one step of the backbone.
     """
 
+    averaged = "forward"
     stride: int = 1
 
     def __init__(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from cellstate.data.batch import Batch
@@ -32,6 +34,10 @@ class SequenceClassifier(PooledModel):
     headline = Headline("accuracy", "accuracy", loss_unit="nats per sample")
     inspector_class = ClassifierInspector
     label_smoothing: float
+
+    def average(self, results: list[Tensor]) -> Tensor:
+        """Return the logarithm of the members' mean probabilities, ``(B, K)``, as logits."""
+        return torch.stack(results).log_softmax(-1).logsumexp(0) - math.log(len(results))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy in nats per sample, in training with smoothed targets."""
