@@ -132,7 +132,7 @@ def test_folds_that_cannot_be_left_out_are_refused(nested: Nested, words: list[s
     assert not Path("outputs").exists()
 
 
-@pytest.mark.parametrize("count", [5, *slow(20)])
+@pytest.mark.parametrize("count", [3, *slow(20)])
 def test_trials_never_read_the_test_split(count: int, train: Command, trapped: list[SequenceData]) -> None:
     """The traps are where the test samples were, in the data of each trial; anything that looks at one raises."""
     words = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "trainer.limit_train_batches=1", "quiet=true"]

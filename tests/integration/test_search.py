@@ -438,6 +438,7 @@ def test_what_no_trial_could_work_with_is_told_once_and_leaves_no_folder(
     assert (trained, Path("outputs").exists()) == ([], False)
 
 
+@pytest.mark.slow
 def test_trials_that_fail_for_one_reason_are_told_in_one_line(search: Search) -> None:
     words = ["trainer.accelerator=cpu,tpu", RATES, "sweep.sampler=random", "sweep.n_trials=8"]
     answer = search(*words)

@@ -86,6 +86,7 @@ def test_a_search_killed_at_any_moment_and_repeated_ends_with_the_trials_of_one_
     assert [(trial.params, trial.values) for trial in trials] == [(trial.params, trial.values) for trial in whole]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("working_folder")
 def test_two_processes_share_one_search_and_end_with_its_number_of_trials() -> None:
     with start("sweep.n_trials=4", companions=2) as one, start("sweep.n_trials=4", companions=2) as other:
