@@ -81,7 +81,7 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(series: Comm
 
 
 def test_which_column_must_be_said_where_several_are_numeric_or_none(series: Command) -> None:
-    write_csv(Path("two.csv"), [f"{row},1" for row in series_rows()], header="time,load,price")
+    write_csv(Path("two.csv"), [f"{row},1,dry" for row in series_rows()], header="time,load,price,weather")
     refused(series("data.path=two.csv"), "numeric columns: load, price; set data.target=COLUMN")
     write_csv(Path("none.csv"), [f"{row.split(',')[0]},word" for row in series_rows()])
     refused(series("data.path=none.csv"), "no column is numeric")

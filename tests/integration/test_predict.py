@@ -104,6 +104,22 @@ def test_a_forecast_is_that_of_the_window_that_training_had_there(cellstate: Com
     assert found["load"].to_list() == found["load_q0.5"].to_list()
 
 
+def test_a_series_shorter_than_a_window_is_forecast_from_all_that_it_has(
+    cellstate: Command, series: package.Run
+) -> None:
+    table = ahead(shops(), HORIZON)
+    short = table.filter((pl.col("shop") != "A") | (pl.col("time") >= pl.col("time").max() - timedelta(hours=35)))
+    short.write_csv("short.csv")
+    found = predicted(cellstate, series, "short.csv")
+    table.write_csv("long.csv")
+    whole = predicted(cellstate, series, "long.csv")
+    for shop, same in (("A", False), ("B", True)):
+        one, other = (part.filter(pl.col("shop") == shop) for part in (found, whole))
+        assert one["time"].to_list() == other["time"].to_list()
+        assert np.isfinite(one["load"].to_numpy()).all()
+        assert (one["load"].to_list() == pytest.approx(other["load"].to_list(), rel=1e-4)) == same
+
+
 def test_what_comes_before_the_window_and_the_form_of_the_file_change_nothing(
     cellstate: Command, series: package.Run
 ) -> None:
@@ -214,7 +230,7 @@ def test_series_that_cannot_be_forecast_are_refused_by_name(cellstate: Command, 
         ("no_price.csv", good.drop("price"), "no_price.csv: no column 'price' for data.known"),
         ("no_shop.csv", good.drop("shop"), "no_shop.csv: no column 'shop' for data.id"),
         ("ends.csv", shops(), "price must be known for the 6 steps to forecast, but only 0 rows of series 'A'"),
-        ("few.csv", good.tail(100), "few.csv: 44 rows of series 'A' are too few: the model needs windows of 48"),
+        ("few.csv", good.tail(50), "few.csv: 19 rows of series 'A' are too few: the model needs at least 24"),
         ("empty.csv", good.with_columns(load=pl.lit(None)), "empty.csv: no row of series 'A' has a value of load"),
         ("hole.csv", good.filter(pl.col("time") != datetime(2026, 1, 3)), "hole.csv, line 98: a gap in the series"),
     ):

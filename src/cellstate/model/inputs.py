@@ -33,10 +33,12 @@ def predicting(
     return run
 
 
-def as_sequences(values: Any, features: int) -> Tensor:
+def as_sequences(values: Any, features: int, *, padded: bool = False) -> Tensor:
     """Return one sequence or several as ``(B, T, features)`` float64.
 
     ``(T,)`` and ``(B, T)`` are accepted for a single feature; ``(T, F)`` is one sequence.
+
+    Where they may be ``padded``, they may begin with steps of nothing but NaN.
 
     Raises:
         RequestError: the input is not an array of numbers, has the wrong shape, or contains non-finite values.
@@ -63,7 +65,10 @@ def as_sequences(values: Any, features: int) -> Tensor:
             f"inputs of shape {given} do not match: give (steps, {features}) or (sequences, steps, {features})"
             + (", or the same without the last dimension" if features == 1 else "")
         )
-    if not torch.isfinite(rows).all():
+    wrong = ~torch.isfinite(rows)
+    if padded:  # steps of NaN alone before the first other one
+        wrong &= ~torch.isnan(rows).all(-1, keepdim=True).cummin(1).values
+    if wrong.any() or torch.isnan(rows[:, -1]).all(-1).any():
         raise RequestError("inputs contain NaN or infinite values; fill or remove them first")
     return rows
 

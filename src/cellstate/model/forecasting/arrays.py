@@ -16,7 +16,7 @@ from cellstate.model.inputs import as_sequences
 def scaled_windows(spec: DataSpec, rows: Tensor, known: Any) -> Tensor:
     """Return the scaled last windows ``(B, window, C + F)`` of histories ``(B, T, C + P + K)``.
 
-    For a model of padded windows, short histories are padded with NaN.
+    For a model of padded windows, short histories are padded with NaN; they may also begin with steps of NaN.
 
     Raises:
         RequestError: a history is too short, or ``known`` does not fit.
@@ -24,7 +24,8 @@ def scaled_windows(spec: DataSpec, rows: Tensor, known: Any) -> Tensor:
     lacking = spec.window - rows.shape[1]
     if lacking > 0 and not spec.padded:
         raise RequestError(f"a history of {rows.shape[1]} steps is too short: the model needs windows of {spec.window}")
-    rows = with_known(rows, known, spec)
+    before = torch.isnan(rows[..., :1])
+    rows = with_known(rows, known, spec).masked_fill(before, torch.nan)  # as in training, without what is known there
     if lacking > 0:
         rows = torch.cat((rows.new_full((len(rows), lacking, rows.shape[2]), torch.nan), rows), dim=1)
     mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std

@@ -424,4 +424,5 @@ class Forecaster(SequenceModel):
         Raises:
             RequestError: their shapes do not match.
         """
-        return scaled_windows(self.spec, as_sequences(inputs, self.features).cpu(), known)
+        rows = as_sequences(inputs, self.features, padded=self.spec.padded)
+        return scaled_windows(self.spec, rows.cpu(), known)
