@@ -245,7 +245,7 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["trainer.limit_val_batches=0"], "trainer.limit_val_batches=0: the best checkpoint is selected by"),
             (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val=-1: a norm cannot be negative"),
             (["trainer.max_time=soon"], "is not a valid duration"),
-            (["callbacks.early_stopping.monitor=val/los"], "there is no such metric; did you mean 'val/loss'?"),
+            (["callbacks.early_stopping.monitor=val/los"], "unknown metric; did you mean 'val/loss'?"),
             (["scheduler=plateau", "scheduler.monitor=val/acuracy"], "did you mean 'val/accuracy'?"),
             (["model=forecaster"], "model=Forecaster: needs horizon, which this data does not have"),
             (["model=language_model"], "model=LanguageModel: needs vocabulary, which this data does not have"),

@@ -372,7 +372,7 @@ def test_a_run_without_validation_trains_on_all_of_the_first_file_and_keeps_the_
         cellstate.train([*words, *small, "checkpoint.keep=best"])
     with pytest.raises(RequestError, match=r"data\.split: there is no validation split, and no test split"):
         cellstate.train([*words, *small, "test=false"])
-    with pytest.raises(RequestError, match=r"monitor=val/loss: there is no such metric"):
+    with pytest.raises(RequestError, match=r"monitor=val/loss: unknown metric"):
         cellstate.train([*words, *small, "scheduler=plateau"])
 
 

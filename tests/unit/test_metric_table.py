@@ -66,7 +66,7 @@ def test_a_schedule_waits_for_the_better_direction(monitor, rising):
         ({**STOPPING, "mode": "min"}, "callbacks.x.mode=min: higher is better for val/accuracy"),
         (
             {**STOPPING, "monitor": "val/acuracy"},
-            "callbacks.x.monitor=val/acuracy: there is no such metric; did you mean",
+            "callbacks.x.monitor=val/acuracy: unknown metric; did you mean",
         ),
         ({**STOPPING, "monitor": "val/coverage_80"}, "closer to 0.8 is better"),
     ],

@@ -55,7 +55,7 @@ class FixedKernels(nn.Module):
             inputs: ``(B, T, views * F)``, 0 on the padding.
             padding: ``(B, T, 1)`` bool; None: there is none.
         """
-        sequences = inputs.float().transpose(1, 2)
+        sequences = inputs.to(self.weights.dtype).transpose(1, 2)
         weight = torch.ones_like(sequences[:, :1]) if padding is None else (~padding).transpose(1, 2).to(sequences)
         count = weight.sum(2)
         shares = []
