@@ -218,7 +218,6 @@ def test_a_linear_map_of_standardised_windows_serves_every_level():
     curve = seasonal_series(120, 3)
     data = Panel([curve, 1e4 * curve, 1e-3 * curve + 5], window=30, horizon=3)
     assert data.spec.levels_differ
-    assert data.spec.padded
     truth, forecasts = truth_of(data, "test"), data.reference_forecasts("test")["ridge_linear"]()
     errors = [np.abs(forecasts - truth)[data.windows.owners("test") == number].mean() for number in range(3)]
     assert errors == pytest.approx([errors[0], 1e4 * errors[0], 1e-3 * errors[0]], rel=1e-6)

@@ -24,7 +24,8 @@ Short = Literal["error", "skip", "pad"]
 class Windows:
     """The positions of the windows of each split in ``series``.
 
-    A window has at least ``least`` rows of its series; the steps before them are padding.
+    A window has at least ``least`` rows of its series; the steps before them are padding. Series with ``horizon`` or
+    more full windows are trained on those alone, as padding would only repeat what they contain.
     """
 
     series: Series
@@ -49,10 +50,11 @@ class Windows:
     def _places(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         places = {}
         for at, name in enumerate(self.names):
-            rows = [
-                np.arange(max(lower, self.least), upper - self.horizon + 1)
-                for lower, upper in self.borders[:, at : at + 2]
-            ]
+            first = np.maximum(self.borders[:, at], self.least)
+            last = self.borders[:, at + 1] - self.horizon
+            if name == "train":
+                first = np.where(last - self.window + 1 >= self.horizon, np.maximum(first, self.window), first)
+            rows = [np.arange(begin, end + 1) for begin, end in zip(first, last, strict=True)]
             owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
             places[name] = owners, np.concatenate(rows)
         return places
