@@ -108,6 +108,8 @@ class SequenceModel(L.LightningModule):
     """The main metric of runs with this model."""
     inspector_class: ClassVar[type[Inspector]] = Inspector
     """Supports ``cellstate inspect`` for this model."""
+    rate_factor: float = 1.0
+    """Factor on the learning rate of the optimizer, for a model that chooses it from the data."""
     averaged: ClassVar[str | None] = None
     """The method whose results an ensemble averages; None if ensembles are not supported."""
     writes_text: ClassVar[bool] = False
@@ -344,6 +346,8 @@ class SequenceModel(L.LightningModule):
         if self._optimizer is None:
             raise RuntimeError("this model was built for prediction: it has no optimizer")
         optimizer = self._optimizer(self.parameters())
+        for group in optimizer.param_groups:
+            group["lr"] *= self.rate_factor
         # Fused optimisers unscale 16-bit gradients within their step, after clipping, so Lightning rejects the
         # combination. With this flag, gradients are unscaled first, then clipped.
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]

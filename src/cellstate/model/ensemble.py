@@ -57,6 +57,7 @@ class Ensemble(SequenceModel):
         first = members[0]
         SequenceModel.__init__(self, first.spec, first._optimizer, first._scheduler)
         self.members: Any = nn.ModuleList(members)
+        self.rate_factor = first.rate_factor
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from cellstate.config.types import NonNegativeFloat, PositiveInt, Probability
+from cellstate.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.data.samples import WindowSamples
@@ -87,6 +87,8 @@ class Forecaster(SequenceModel):
             forecast (see ``units.py``). None: ``owa`` if the levels of several positive series differ, ``mase`` if
             they are not positive, else ``mae``. The quantile head uses the pinball loss in place of the absolute
             error, the gaussian head always the negative log-likelihood.
+        rate_factor: factor on the learning rate. None: 6 if the levels of several series differ, as their large batches
+            of normalised windows allow larger steps, else 1.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -119,6 +121,7 @@ class Forecaster(SequenceModel):
         head: Literal["point", "quantile", "gaussian"] = "point",
         quantiles: Levels = LEVELS,
         loss: LossName | None = "mae",
+        rate_factor: PositiveFloat | None = 1.0,
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
     ) -> None:
@@ -144,6 +147,7 @@ class Forecaster(SequenceModel):
                 "backbone.bidirectional=true: a forecast uses the last step, where the backward direction has seen "
                 "only that step; set it to false"
             )
+        self.rate_factor = rate_factor or (6.0 if several else 1.0)
         self.dropout = nn.Dropout((0.0 if several else 0.5) if dropout is None else dropout)
         self.input_noise = input_noise
         self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
