@@ -77,8 +77,8 @@ class Windows:
 
     @cached_property
     def padded(self) -> bool:
-        """Whether some window reaches before the first row of its series."""
-        return any((self.rows(name) < self.window).any() for name in self.names)
+        """Whether windows may reach before the first row of their series."""
+        return self.least < self.window
 
     @property
     def training(self) -> list[np.ndarray]:

@@ -127,8 +127,7 @@ class WindowedData(SequenceData):
         seasons = " and ".join(map(str, windows.seasons))
         cycle = f", season{'s' if len(windows.seasons) > 1 else ''} {seasons}" if seasons else ""
         facts = [f"windows of {windows.window} steps, horizon {windows.horizon}{cycle}: {counted}"]
-        if windows.padded:
-            some_padded = sum(int((windows.rows(name) < windows.window).sum()) for name in windows.names)
+        if some_padded := sum(int((windows.rows(name) < windows.window).sum()) for name in windows.names):
             facts.append(f"{some_padded:,} of these begin before their series: those steps are padded and masked")
         unused = len(series.values) - int(windows.borders[:, 3].sum())
         if unused:
