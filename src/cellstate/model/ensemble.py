@@ -69,9 +69,13 @@ class Ensemble(SequenceModel):
             return getattr(members[0], name)
 
     def fit_closed_form(self, data: SequenceData) -> None:
-        """Fit what each member has in closed form."""
-        for member in self.members:
-            member.fit_closed_form(data)
+        """Fit the first member; the others get its buffers, as a closed form is the same for all."""
+        first, *others = self.members
+        first.fit_closed_form(data)
+        fitted = dict(first.named_buffers())
+        for member in others:
+            for name, buffer in member.named_buffers():
+                buffer.copy_(fitted[name])
 
     def facts(self) -> tuple[str, ...]:
         """Return those of a member, and how many there are."""
