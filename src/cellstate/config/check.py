@@ -140,12 +140,17 @@ def _top_level_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"resume={shown(values['resume'])}: should be auto or null; to resume a specific run, use run=FOLDER"
     if not isinstance(values.get("ledger"), str) or not values["ledger"]:
         yield f"ledger={shown(values.get('ledger'))}: should be a file, such as outputs/ledger.csv"
-    size = values.get("ensemble", 1)
-    if not (isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST_ENSEMBLE):
-        yield f"ensemble={shown(size)}: should be an integer from 1 to {LARGEST_ENSEMBLE}"
+    yield from ensemble_problems(values)
     for key in ("report", "quiet", "test"):
         if not isinstance(values.get(key, False), bool):
             yield f"{key}={shown(values[key])}: should be true or false"
+
+
+def ensemble_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line if the config of a run, which may come from anywhere, has no valid size of an ensemble."""
+    size = values.get("ensemble", 1)
+    if not (isinstance(size, int) and not isinstance(size, bool) and 1 <= size <= LARGEST_ENSEMBLE):
+        yield f"ensemble={shown(size)}: should be an integer from 1 to {LARGEST_ENSEMBLE}"
 
 
 def _is_seed(value: Any) -> bool:

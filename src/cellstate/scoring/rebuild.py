@@ -13,16 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from cellstate import backbone, data, model
 from cellstate.backbone import Backbone
 from cellstate.checkpoint.record import KEY
 from cellstate.checkpoint.trust import Listed, RecordError, Trust, check_plain, own_classes, resolved
-from cellstate.config.check import LARGEST_ENSEMBLE
-from cellstate.config.signatures import FILLED_IN, argument_problems, value_problems
+from cellstate.config.check import ensemble_problems
+from cellstate.config.signatures import FILLED_IN, argument_problems
 from cellstate.data import DataSpec, SequenceData, TextData
 from cellstate.errors import RequestError
 from cellstate.model import SequenceModel
@@ -140,10 +138,9 @@ def recorded_size(config: Mapping[str, Any]) -> int:
     Raises:
         RequestError: it is not a number of networks.
     """
-    size = config.get("ensemble", 1)
-    if problems := list(value_problems("ensemble", size, Annotated[int, Field(ge=1, le=LARGEST_ENSEMBLE)])):
+    if problems := list(ensemble_problems(config)):
         raise RecordError(*(f"the checkpoint's config: {problem}; {CHANGED}" for problem in problems))
-    return size
+    return config.get("ensemble", 1)
 
 
 @contextmanager
