@@ -25,6 +25,8 @@ def fit_closed_form(model: Forecaster, data: SequenceData) -> None:
     samples = data.prepared.splits["train"]
     if not isinstance(data, WindowedData) or not isinstance(samples, WindowSamples):
         return
+    if model.linear is None and model.loss_name != "owa":
+        return
     spec = model.spec
     columns = len(spec.targets)
     stride = -(-len(samples) * columns // MOST_WINDOWS)
