@@ -9,9 +9,10 @@ import torch
 from cellstate.backbone import GRU
 from cellstate.data.baselines import seasonal_naive as naive_of_rows
 from cellstate.data.batch import Batch, DataSpec
+from cellstate.data.naive2 import decomposed
 from cellstate.errors import RequestError
 from cellstate.model import Forecaster
-from cellstate.model.forecasting.linear import LinearMap, mean_season, ridge
+from cellstate.model.forecasting.linear import LinearMap, ridge
 from cellstate.model.forecasting.normalisation import frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase, seasonal_naive
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
@@ -107,6 +108,10 @@ def test_ridge_is_the_minimum_of_its_objective():
     objective = (features @ weight + bias - targets).square().sum() + (strengths[:, None] * weight.square()).sum()
     for gradient in torch.autograd.grad(objective, (weight, bias)):
         torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-9, rtol=0)
+
+
+def mean_season(series, season):
+    return torch.from_numpy(decomposed(series.numpy(), season, multiplicative=False))
 
 
 def seasonal_windows(rows=900, window=50, horizon=10):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from cellstate.data.datamodule import SequenceData
+from cellstate.data.naive2 import decomposed
 from cellstate.data.samples import WindowSamples
 from cellstate.data.windows import WindowedData
-from cellstate.model.forecasting.linear import mean_season
 from cellstate.model.forecasting.seasons import seasonal_naive
 
 if TYPE_CHECKING:
@@ -49,10 +49,13 @@ def fit_closed_form(model: Forecaster, data: SequenceData) -> None:
 
 
 def season_profile(model: Forecaster, data: WindowedData) -> Tensor | None:
-    """Return the mean season of the training rows, ``(season,)``, if the linear map uses one."""
+    """Return the mean season of the training rows, ``(season,)``, if the linear map uses one and they hold two."""
     assert model.linear is not None
     if model.linear.season == 1 or len(data.windows.training) > 1:
         return None
-    training = torch.from_numpy(data.windows.training[0]).double()
+    training, season = torch.from_numpy(data.windows.training[0]).double(), model.linear.season
+    if len(training) < 2 * season:
+        return None
     mean, std = model.scaler(training)
-    return mean_season(model.to_log((training - mean) / std)[:, 0], model.linear.season)
+    values = model.to_log((training - mean) / std)[:, 0].numpy()
+    return torch.from_numpy(decomposed(values, season, multiplicative=False))

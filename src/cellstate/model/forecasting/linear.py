@@ -148,18 +148,3 @@ def blocks(rows: int, gap: int) -> Iterator[tuple[Tensor, Tensor]]:
         outside = every[(every < first - gap) | (every >= last + gap)]
         if len(outside) >= LEAST_WINDOWS // 2:
             yield every[first:last], outside
-
-
-def mean_season(values: Tensor, season: int) -> Tensor | None:
-    """Return the mean season of a series ``(T,)``, ``(season,)``; None for fewer than two seasons.
-
-    The level is removed with a moving average over one season, as in classical decomposition.
-    """
-    if len(values) < 2 * season:
-        return None
-    level = torch.nn.functional.avg_pool1d(values[None, None], season, 1)[0, 0]  # (T - season + 1,)
-    first = season // 2
-    rest = values[first : first + len(level)] - level
-    places = (torch.arange(len(level)) + first) % season
-    total = torch.zeros(season, dtype=values.dtype).index_add(0, places, rest)
-    return total / places.bincount(minlength=season)
