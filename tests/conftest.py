@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import gc
-import io
 import os
 
 # One thread a process, unless asked otherwise: several processes share few cores, where threads wait for each other.
@@ -21,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.compositions import remembered
 
 TINY = (
     "trainer.max_epochs=1",
@@ -76,30 +75,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def composed_with_less_work() -> Iterator[None]:
-    """Spare Hydra what changes nothing: to read a file once more, and to compose all that it may set ``hydra.mode``.
-
-    To compose a config takes longer than to train on it where that is as small as here. Processes that tests start
-    have Hydra as it is.
-    """
-    from hydra._internal.hydra import Hydra
-    from omegaconf import OmegaConf
-
-    load, mode, known = OmegaConf.load, Hydra.get_mode, {}
-
-    def load_once(file: Any) -> Any:
-        if not isinstance(file, io.TextIOWrapper):  # Hydra opens its files itself
-            return load(file)
-        if (key := (file.name, Path(file.name).read_bytes())) not in known:
-            known[key] = load(file)
-        return copy.deepcopy(known[key])
-
-    def mode_if_given(self: Any, config_name: str, overrides: list[str]) -> Any:
-        return mode(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OmegaConf, "load", staticmethod(load_once))
-        patch.setattr(Hydra, "get_mode", mode_if_given)
+def remembered_compositions() -> Iterator[None]:
+    """Compose the files of each config once."""
+    with remembered():
         yield
 
 
