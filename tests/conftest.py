@@ -7,6 +7,7 @@ import os
 
 # One thread a process, unless asked otherwise: several processes share few cores, where threads wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process that a test starts compiles cellstate again
 os.environ.pop("HYDRA_FULL_ERROR", None)  # with it, errors are tracebacks
 
 import sys
