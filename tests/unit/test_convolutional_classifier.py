@@ -139,10 +139,10 @@ def test_a_step_of_the_backbone_depends_on_its_receptive_field_and_on_nothing_el
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"views": ("value",)}, "model.views=value: there is no such view; did you mean 'values'"),
+        ({"views": ("value",)}, "model.views=value: unknown view; did you mean 'values'"),
         ({"views": ()}, "model.views: give at least one"),
         ({"kernel_sizes": (9, 4, 3)}, "should be odd numbers"),
-        ({"kernel_sizes": (9, 3)}, "give as many of one as of the other"),
+        ({"kernel_sizes": (9, 3)}, "should be lists of the same length"),
         ({"channels": (6, 1, 4)}, "1 are too few for 2 kernels"),
     ],
 )

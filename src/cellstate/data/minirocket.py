@@ -1,4 +1,4 @@
-"""MiniRocket (Dempster, Schmidt & Webb, 2021) as aeon has it, a reference for classifiers of sequences."""
+"""MiniRocket (Dempster, Schmidt & Webb, 2021) of aeon, as a reference for sequence classifiers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from cellstate.data.samples import TensorSamples
 from cellstate.errors import RequestError
 from cellstate.metrics.classification import classification_scores
 
-SHORTEST = 9  # steps that its kernels span
+SHORTEST = 9  # length of its kernels
 
 
 def minirocket(
     training: TensorSamples, reported: TensorSamples, classes: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Return metric -> ``minirocket`` -> score of ridge regression on its features, fitted on the training split.
+    """Return metric -> ``minirocket`` -> score of ridge regression on its features.
 
-    Shorter sequences are padded with 0, the mean of the training split. Without probabilities there are no loss and
-    auroc, only accuracy and f1.
+    Shorter sequences are padded with 0, the mean of the training split. As there are no probabilities, only
+    accuracy and f1 are available.
 
     Raises:
         RequestError: aeon is not installed.

@@ -1,4 +1,4 @@
-"""Augmentation: variations of training sequences that leave their class what it is."""
+"""Data augmentation: random variations of training sequences that preserve their class."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from cellstate.config.types import NonNegativeFloat, Probability, Share
 from cellstate.model.classification.normalisation import cleared, variance
 from cellstate.model.pooling import padded_steps
 
-WAVES = 4  # cosines that a change of speed is made of
+WAVES = 4  # cosines that compose a change of speed
 
 
 class Augmentation(nn.Module):
-    """Varies each training sequence anew at each step, and does nothing in evaluation (Um et al., 2017).
+    """Varies each training sequence at each step; does nothing in evaluation (Um et al., 2017).
 
-    Draws come from torch's global generator, as those of dropout do, so that a run that is resumed goes on with the
-    same ones.
+    It draws from torch's global generator, as dropout does, so that a resumed run draws the same numbers.
 
     Args:
-        jitter: standard deviation of the noise added to each value, in units of that of its feature in the sequence.
-        scale: standard deviation of the factor, around 1, by which a whole sequence is multiplied.
-        time_warp: standard deviation of the logarithm of the speed at which a sequence is passed through. It changes
-            smoothly, a sum of WAVES cosines; the first and the last step stay where they are.
-        window_slice: largest share of a sequence that is cut off at its ends; what remains is stretched to its length.
-        augmented: probability that a sequence is varied at all.
+        jitter: standard deviation of the noise added to each value, relative to that of its feature in the sequence.
+        scale: standard deviation of the factor, with mean 1, of the whole sequence.
+        time_warp: standard deviation of the logarithm of the speed, a sum of WAVES cosines; the first and the last
+            step are kept.
+        window_slice: maximum proportion cut off at the ends; the rest is stretched to the original length.
+        augmented: probability that a sequence is varied.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Augmentation(nn.Module):
         self.augmented = augmented
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return inputs ``(B, T, F)`` varied; what was padding is still padding, and may hold anything."""
+        """Return inputs ``(B, T, F)`` varied; the values of padding are arbitrary."""
         if not self.training or self.augmented == 0:
             return inputs
         varied = self._varied(inputs, lengths)
@@ -75,10 +74,10 @@ class Augmentation(nn.Module):
 
 
 def warped(time: Tensor, waves: Tensor) -> Tensor:
-    """Return where a sequence stands at each of ``time (B, T)``, which goes from 0 to 1, as the result does.
+    """Return the warped ``time (B, T)``; both run from 0 to 1.
 
-    Its speed is proportional to exp(sum over k of a_k cos(pi k t)), the a_k being ``waves (B, K)``; integrated by the
-    trapezium rule, so that the order of steps is kept whatever the waves.
+    The speed is proportional to exp(sum over k of a_k cos(pi k t)) with a = ``waves (B, K)``, integrated by the
+    trapezoidal rule, so that the result is increasing.
     """
     numbers = torch.arange(1, waves.shape[1] + 1, device=time.device) * math.pi
     speed = (waves.unsqueeze(1) * torch.cos(time.unsqueeze(-1) * numbers)).sum(-1).exp()
@@ -87,7 +86,7 @@ def warped(time: Tensor, waves: Tensor) -> Tensor:
 
 
 def interpolated(inputs: Tensor, places: Tensor) -> Tensor:
-    """Return inputs ``(B, T, F)`` read at ``places (B, T)``, from 0 to T - 1, straight lines between the steps."""
+    """Return inputs ``(B, T, F)`` at ``places (B, T)`` between 0 and T - 1, by linear interpolation."""
     before = places.floor().clamp(0, inputs.shape[1] - 1)
     share = (places - before).unsqueeze(-1)
     before = before.long()

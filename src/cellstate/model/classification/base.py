@@ -1,4 +1,4 @@
-"""What classifiers of whole sequences share: loss, scores, figures and predictions."""
+"""Base class of classifiers of whole sequences: loss, scores, figures and predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SequenceClassifier(PooledModel):
-    """Assigns one of ``spec.classes`` to each sequence; subclasses say how it is read."""
+    """Assigns one of ``spec.classes`` to each sequence; subclasses define the network."""
 
     needs = "classes"
     headline = Headline("accuracy", "accuracy", loss_unit="nats per sample")
@@ -40,7 +40,7 @@ class SequenceClassifier(PooledModel):
         return torch.stack(results).log_softmax(-1).logsumexp(0) - math.log(len(results))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy in nats per sample, in training with smoothed targets."""
+        """Return the cross-entropy in nats per sample, with smoothed targets in training."""
         smoothing = self.label_smoothing if self.training else 0.0
         return nn.functional.cross_entropy(output, batch.targets, label_smoothing=smoothing)
 
@@ -92,7 +92,7 @@ class SequenceClassifier(PooledModel):
 
     @predicting
     def attention(self, inputs: Any, lengths: Sequence[int] | Tensor | None = None) -> np.ndarray:
-        """Return the attention weight of each step of the backbone, ``(B, S)``: 0 on the padding, 1 in sum in each row.
+        """Return the attention weight of each step of the backbone, ``(B, S)``: 0 on the padding; each row sums to 1.
 
         Args:
             inputs: as in ``predict``; for a single sequence the result is ``(S,)``.

@@ -1,4 +1,4 @@
-"""A sequence classifier of convolutions and a recurrent network, which reads what they find."""
+"""A sequence classifier with a recurrent network on top of convolutions."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from cellstate.model.pooling import PoolingKind, padded_steps
 
 
 class ConvolutionalClassifier(SequenceClassifier):
-    """Convolutions find shapes, a recurrent network reads their order, and a linear head reads what both found.
+    """Convolutions detect shapes, a recurrent network models their order, and a linear head combines both.
 
-    In the manner of LSTM-FCN (Karim et al., 2018), but with the recurrent network on top of the convolutions, and with
-    a second head on features that are not learned:
+    Similar to LSTM-FCN (Karim et al., 2018), but the recurrent network reads the output of the convolutions instead of
+    the input, and a second head uses features that are not learned:
 
         sequence -> augmentation -> views -> convolutional stem -> backbone -> pooling -> head
                                       |              |                                   |
                                       |              +----- mean over time, per block ---+
                                       +----> fixed kernels -> kernel head
 
-    Both heads are trained by a loss of their own, the mean of the two cross-entropies, so that neither waits for what
-    the other has learned already. The answer is the normalised geometric mean of their probabilities.
+    The loss is the mean of the cross-entropies of both heads, so that each is trained as if alone. The prediction is
+    the normalised geometric mean of their probabilities.
 
     Args:
         spec: classes, input size, and steps of the longest training sequence.
         backbone: called with ``input_size``, the channels of the stem.
-        views: what is read of a sequence: ``values``, ``standardised``, ``differences``; see ``Views``.
+        views: forms of the sequence that are read: ``values``, ``standardised``, ``differences``; see ``Views``.
         channels: of each block of the stem.
-        kernel_sizes: of each block: an odd number, or several, whose convolutions share the channels.
-        most_steps: that the backbone reads; longer sequences are pooled within the stem.
-        fixed_kernels: whether there is a second head on the features of fixed kernels; see ``FixedKernels``.
+        kernel_sizes: of each block: an odd number, or several, among which the channels are divided.
+        most_steps: maximum number of steps for the backbone; longer sequences are pooled in the stem.
+        fixed_kernels: whether to add a second head on the features of fixed kernels; see ``FixedKernels``.
         pooling: of the backbone's outputs; see ``Pooling``.
-        jitter, scale, time_warp, window_slice, augmented: variation of training sequences; see ``Augmentation``.
-        dropout: on what each head reads, during training.
-        label_smoothing: share of each training target that is spread evenly over all classes (Szegedy et al., 2016).
+        jitter, scale, time_warp, window_slice, augmented: data augmentation; see ``Augmentation``.
+        dropout: before each head, during training.
+        label_smoothing: of the training targets, over all classes (Szegedy et al., 2016).
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
 
     Raises:
-        RequestError: there is no such view, or channels and kernel sizes do not fit each other.
+        RequestError: an unknown view, or channels and kernel sizes that do not match.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class ConvolutionalClassifier(SequenceClassifier):
         self.stride, self.label_smoothing = stem.stride, label_smoothing
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits ``(B, K)`` for sequences ``(B, T, F)``: the mean of the heads' logarithmic probabilities."""
+        """Return logits ``(B, K)`` for sequences ``(B, T, F)``: the mean of the heads' log-probabilities."""
         return self.by_head(inputs, lengths).log_softmax(-1).mean(0)
 
     def by_head(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the logits of each of the heads, ``(1 or 2, B, K)``."""
+        """Return the logits of each head, ``(1 or 2, B, K)``."""
         views, padding = self._views(self.augmentation(inputs, lengths), lengths)
         logits = [self.head(self.dropout(self._vector(views, lengths)))]
         if self.kernels is not None and self.kernel_head is not None:
@@ -112,17 +112,17 @@ class ConvolutionalClassifier(SequenceClassifier):
         return super().compute_output(batch)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy in nats per sample, in training the mean of the heads' with smoothed targets."""
+        """Return the cross-entropy in nats per sample, in training the mean over the heads, with smoothed targets."""
         if output.ndim == 2:
             return super().loss(output, batch)
         return torch.stack([super(ConvolutionalClassifier, self).loss(one, batch) for one in output]).mean()
 
     def vector(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the pooled outputs of the backbone beside the means of the stem, ``(B, D)``."""
+        """Return the pooled outputs of the backbone, concatenated with the means of the stem, ``(B, D)``."""
         return self._vector(self._views(inputs, lengths)[0], lengths)
 
     def read(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return the outputs of the backbone, ``(B, S, D)``, and how many are valid in each row, all where None."""
+        """Return the outputs of the backbone, ``(B, S, D)``, and the valid steps of each row, None if all are."""
         found, steps, _ = self.stem(self._views(inputs, lengths)[0], lengths)
         return self.backbone(found, lengths=steps)[0], steps
 
@@ -132,6 +132,6 @@ class ConvolutionalClassifier(SequenceClassifier):
         return torch.cat((self.pooling(outputs, steps), means), dim=-1)
 
     def _views(self, inputs: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the views ``(B, T, C)``, 0 on the padding, and that padding ``(B, T, 1)``."""
+        """Return the views ``(B, T, C)``, 0 on the padding, and the padding ``(B, T, 1)``."""
         padding = None if lengths is None else padded_steps(inputs, lengths)
         return self.views(inputs, padding), padding

@@ -1,4 +1,4 @@
-"""Features of fixed convolution kernels: how often each of them responds, at any place of the sequence."""
+"""Features of fixed convolution kernels: how often each of them responds, anywhere in the sequence."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LENGTH, HIGH = 9, 3  # weights of a kernel, and how many of them are 2; the others are -1
+LENGTH, HIGH = 9, 3  # weights of a kernel, and number of weights 2; the others are -1
 KERNELS = 84  # (9 choose 3)
 MOST_DILATIONS = 8
 QUANTILES = (-0.6745, 0.0, 0.6745)  # of a normal distribution: 0.25, 0.5, 0.75
-GAIN = 4  # root mean square of all features of a sequence: at 1 a head learns too slowly beside the other one
-MOST_MIXED = 9  # features that one kernel reads
+GAIN = 4  # root mean square of all features of a sequence: with 1, a head learns more slowly than the other
+MOST_MIXED = 9  # input features per kernel
 
 
 class FixedKernels(nn.Module):
-    """Shares of positive values of the 84 kernels of MiniRocket (Dempster, Schmidt & Webb, 2021).
+    """Proportion of positive values of the 84 kernels of MiniRocket (Dempster, Schmidt & Webb, 2021).
 
     Each has nine weights, three of them 2 and six -1, so that they sum to 0, and is applied at dilations 1, 2, 4 ...
-    while it fits into the longest sequence. A feature is the share of the valid steps whose response exceeds a
-    threshold: the mean of all responses in training plus 0 or 0.67 of their standard deviations either way, the
-    quartiles of a normal distribution. (MiniRocket takes quantiles of single training sequences in their place.)
+    as long as it fits into the longest sequence. A feature is the proportion of valid steps whose response exceeds a
+    threshold: the mean of all training responses, plus -0.67, 0 or 0.67 standard deviations, the quartiles of a normal
+    distribution. (MiniRocket uses quantiles of single training sequences instead.)
 
-    Nothing here has a gradient. Which of the views, and of several features which, a kernel reads is drawn once, the
-    same for every network of the same sizes.
+    There are no gradients. The view and the features that a kernel reads are drawn once, equally for all networks of
+    the same sizes.
 
     Args:
-        features: of a sequence, in each view.
-        views: into which the channels are divided.
-        steps: of the longest sequence; 0: unknown, which takes the first dilation alone.
+        features: per view.
+        views: their number.
+        steps: length of the longest sequence; 0: unknown, only dilation 1 is used.
     """
 
     weights: Tensor
@@ -49,11 +49,11 @@ class FixedKernels(nn.Module):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return features ``(B, output_size)``, standardised, times GAIN over the root of their number.
+        """Return features ``(B, output_size)``, standardised, times GAIN / sqrt(output_size).
 
         Args:
             inputs: ``(B, T, views * F)``, 0 on the padding.
-            padding: ``(B, T, 1)`` bool; None: there is none.
+            padding: ``(B, T, 1)`` bool, or None.
         """
         sequences = inputs.to(self.weights.dtype).transpose(1, 2)
         weight = torch.ones_like(sequences[:, :1]) if padding is None else (~padding).transpose(1, 2).to(sequences)
@@ -72,7 +72,7 @@ class FixedKernels(nn.Module):
 
 
 class RunningScale(nn.Module):
-    """Mean and standard deviation of C numbers over all batches of the training so far, each batch counted once."""
+    """Mean and standard deviation of C numbers over all training batches so far, with equal weights."""
 
     mean: Tensor
     square: Tensor
@@ -85,7 +85,7 @@ class RunningScale(nn.Module):
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
 
     def forward(self, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-        """Take in the means of a batch and of its squares, in training, and return mean and standard deviation."""
+        """In training, add the means of a batch and of its squares; return mean and standard deviation."""
         if self.training:
             self.batches += 1
             self.mean.lerp_(mean, 1 / self.batches)
@@ -94,7 +94,7 @@ class RunningScale(nn.Module):
 
 
 def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the means ``(C,)`` of values ``(B, C, T)`` and of their squares over the steps of weight 1."""
+    """Return the means ``(C,)`` of values ``(B, C, T)`` and of their squares over steps with weight 1."""
     total = weight.sum()
     return (values * weight).sum((0, 2)) / total, (values.square() * weight).sum((0, 2)) / total
 
@@ -102,7 +102,7 @@ def moments(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def kernel_weights(features: int, views: int, turn: int) -> np.ndarray:
     """Return the weights ``(84, views * F, 9)`` of one dilation: kernel k reads view (k + turn) modulo ``views``.
 
-    Of F features it reads between 1 and 9, the number drawn evenly on a logarithmic scale, and sums their responses.
+    It sums over 1 to 9 of the F features, a number drawn from a log-uniform distribution.
     """
     random = np.random.default_rng((turn, features))
     weights = np.zeros((KERNELS, views, features, LENGTH), np.float32)

@@ -1,4 +1,4 @@
-"""What a network reads of a sequence: its values, the same standardised on its own, and their differences."""
+"""Views of a sequence: its values, standardised within the sequence, and their differences."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from cellstate.errors import RequestError, did_you_mean
 
 View = Literal["values", "standardised", "differences"]
-FAINT = 1e-3  # standard deviation below which a feature counts as constant, in units of the training split's
+FAINT = 1e-3  # standard deviation of an almost constant feature, in units of that of the training split
 
 
 class Views(nn.Module):
-    """Puts several views of each sequence side by side, as features.
+    """Concatenates several views of each sequence as features.
 
-    With m and s the mean and standard deviation of a feature x over the valid steps of one sequence:
+    For a feature x with mean m and standard deviation s over the valid steps of one sequence:
 
-    - ``values``: x as it is, so that level and scale can tell classes apart;
-    - ``standardised``: z_t = (x_t - m) / sqrt(s^2 + FAINT^2), the shape whatever the level and scale;
+    - ``values``: x, as level and scale may distinguish classes;
+    - ``standardised``: z_t = (x_t - m) / sqrt(s^2 + FAINT^2), the shape, independent of level and scale;
     - ``differences``: z_t - z_(t-1), 0 at the first step, divided by their root mean square in the sequence.
 
-    Padding changes none of them, and is 0 in all.
+    Padding does not affect them, and is 0 in all of them.
 
     Args:
-        features: F of the inputs.
-        views: which, in this order.
+        features: F, of the inputs.
+        views: in this order.
 
     Raises:
-        RequestError: there is no such view, or none is asked for.
+        RequestError: an unknown view, or none.
     """
 
     def __init__(self, features: int, views: Sequence[View]) -> None:
@@ -38,13 +38,13 @@ class Views(nn.Module):
         for view in views:
             if view not in get_args(View):
                 known = get_args(View)
-                raise RequestError(f"model.views={view}: there is no such view{did_you_mean(view, known)}")
+                raise RequestError(f"model.views={view}: unknown view{did_you_mean(view, known)}")
         if not views:
             raise RequestError(f"model.views: give at least one of {', '.join(get_args(View))}")
         self.views, self.output_size = tuple(views), features * len(views)
 
     def forward(self, inputs: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Return ``(B, T, F * views)`` for inputs ``(B, T, F)``; ``padding (B, T, 1)`` bool, None: there is none."""
+        """Return ``(B, T, F * views)`` for inputs ``(B, T, F)``; ``padding (B, T, 1)`` bool, or None."""
         values = cleared(inputs, padding)
         found = {"values": values}
         if len(self.views) > 1 or "values" not in self.views:
@@ -55,7 +55,7 @@ class Views(nn.Module):
 
 
 def cleared(values: Tensor, padding: Tensor | None) -> Tensor:
-    """Return values with 0 on the padding, whatever was there."""
+    """Return values with the padding set to 0."""
     return values if padding is None else values.masked_fill(padding, 0)
 
 
@@ -67,7 +67,7 @@ def mean_over(values: Tensor, padding: Tensor | None) -> Tensor:
 
 
 def variance(values: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return values ``(B, T, F)`` less their mean over the valid steps of each sequence, and their variance there."""
+    """Return values ``(B, T, F)`` minus their mean over the valid steps of each sequence, and their variance."""
     centred = cleared(values - mean_over(values, padding), padding)
     return centred, mean_over(centred.square(), padding)
 
@@ -79,6 +79,6 @@ def standardised(values: Tensor, padding: Tensor | None) -> Tensor:
 
 
 def differences(values: Tensor, padding: Tensor | None) -> Tensor:
-    """Return the change from the step before, 0 at the first, in units of its root mean square in the sequence."""
+    """Return the change from the previous step, 0 at the first, divided by its root mean square in the sequence."""
     change = cleared(nn.functional.pad(values[:, 1:] - values[:, :-1], (0, 0, 1, 0)), padding)
     return change * torch.rsqrt(mean_over(change.square(), padding) + FAINT**2)

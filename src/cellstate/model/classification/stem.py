@@ -1,4 +1,4 @@
-"""A convolutional stem: what stands below a recurrent network, so that it reads shapes instead of single values."""
+"""A convolutional stem below a recurrent network, which then reads shapes instead of single values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cellstate.model.pooling import padded_steps
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation (Ioffe & Szegedy, 2015) over the valid steps alone: padding is in no mean and no variance."""
+    """Batch normalisation (Ioffe & Szegedy, 2015) over valid steps only: padding does not affect mean and variance."""
 
     def forward(self, inputs: Tensor, padding: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Return ``(B, C, T)``, 0 on the padding; ``padding (B, 1, T)`` bool, None: there is none."""
+        """Return ``(B, C, T)``, 0 on the padding; ``padding (B, 1, T)`` bool, or None."""
         if padding is None:
             return self._of(inputs)
         if not self.training:
@@ -27,7 +27,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return result.transpose(1, 2)
 
     def _of(self, inputs: Tensor) -> Tensor:
-        """Return ``(B, C, T)`` or ``(N, C)`` normalised; a single step has no variance and takes the running one."""
+        """Return ``(B, C, T)`` or ``(N, C)`` normalised; for a single step, with the running statistics."""
         if self.training and inputs.numel() == inputs.shape[1]:
             return functional.batch_norm(
                 inputs, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
@@ -36,16 +36,16 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 class ConvolutionBlock(nn.Module):
-    """Convolutions side by side, batch normalisation, ReLU, and max pooling over time.
+    """Parallel convolutions, batch normalisation, ReLU, and max pooling over time.
 
-    Kernels of several sizes share the channels among them, as in InceptionTime (Ismail Fawaz et al., 2020); one size
-    makes a block of the fully convolutional network of Wang, Yan & Oates (2017).
+    The channels are divided among kernels of several sizes, as in InceptionTime (Ismail Fawaz et al., 2020); with one
+    size it is a block of the fully convolutional network of Wang, Yan & Oates (2017).
 
     Args:
-        input_size: channels that it reads.
-        output_size: channels that it gives.
-        kernel_sizes: steps that each of the convolutions sees, odd numbers.
-        pool: steps of which the largest value is kept.
+        input_size: input channels.
+        output_size: output channels.
+        kernel_sizes: of the convolutions, odd numbers.
+        pool: steps per pooling window.
     """
 
     def __init__(self, input_size: int, output_size: int, kernel_sizes: Sequence[int], pool: int) -> None:
@@ -60,17 +60,17 @@ class ConvolutionBlock(nn.Module):
         self.pool = pool
 
     def forward(self, inputs: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Run over ``(B, F, T)`` that are 0 on the padding ``(B, 1, T)``; None: there is none.
+        """Process inputs ``(B, F, T)`` that are 0 on the padding ``(B, 1, T)``, None without padding.
 
         Returns:
-            outputs ``(B, C, ceil(T / pool))``, 0 on the padding, that padding, and the mean over the valid steps before
-            pooling, ``(B, C)``.
+            outputs ``(B, C, ceil(T / pool))``, 0 on the padding; the padding of the outputs; and the mean over valid
+            steps before pooling, ``(B, C)``.
         """
         found = [convolution(inputs) for convolution in self.convolutions]
         outputs = functional.relu(self.norm(found[0] if len(found) == 1 else torch.cat(found, dim=1), padding))
         mean = outputs.mean(2) if padding is None else outputs.sum(2) / (~padding).sum(2)
         if self.pool > 1:
-            # Nothing is below 0, so the zeros of the padding are never more than a valid step beside them.
+            # After ReLU, the zeros of the padding never exceed a valid value.
             rest = -outputs.shape[2] % self.pool
             outputs = functional.max_pool1d(functional.pad(outputs, (0, rest)), self.pool)
             padding = None if padding is None else padding[:, :, :: self.pool]
@@ -78,20 +78,20 @@ class ConvolutionBlock(nn.Module):
 
 
 class ConvolutionalStem(nn.Module):
-    """Blocks of convolutions that a recurrent network stands on.
+    """Blocks of convolutions, whose output a recurrent network reads.
 
     Args:
-        input_size: features a step.
+        input_size: features per step.
         channels: of each block.
         kernel_sizes: of each block, an odd number or several.
-        steps: of the longest sequence; 0: unknown, nothing is pooled.
-        most_steps: that are left of it; blocks pool by 2, the first one first, until that holds.
+        steps: length of the longest sequence; 0: unknown, no pooling.
+        most_steps: maximum length of the output; blocks pool by 2, starting with the first, until it is reached.
 
     Attributes:
-        stride: steps of the input that one step of the output stands for.
+        stride: input steps per output step.
 
     Raises:
-        RequestError: the lists do not fit each other, or a kernel has an even size.
+        RequestError: the lists differ in length, or a kernel size is even.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class ConvolutionalStem(nn.Module):
         sizes = [(size,) if isinstance(size, int) else tuple(size) for size in kernel_sizes]
         if len(channels) != len(sizes) or not sizes:
             raise RequestError(
-                f"model.channels={list(channels)}, model.kernel_sizes={list(kernel_sizes)}: give as many of one as of "
-                "the other, and at least one"
+                f"model.channels={list(channels)}, model.kernel_sizes={list(kernel_sizes)}: should be lists of "
+                "the same length, at least 1"
             )
         for count, several in zip(channels, sizes, strict=True):
             if not several or any(size < 1 or size % 2 == 0 for size in several):
@@ -122,11 +122,11 @@ class ConvolutionalStem(nn.Module):
         self.stride = 2 ** sum(pool.bit_length() - 1 for pool in pools)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Run over inputs ``(B, T, F)`` that are 0 on the padding.
+        """Process inputs ``(B, T, F)`` that are 0 on the padding.
 
         Returns:
-            what the backbone reads, ``(B, ceil(T / stride), C)``, 0 on the padding; how many of its steps are valid in
-            each row, all where None; and the mean over time of what each block finds, ``(B, mean_size)``.
+            outputs ``(B, ceil(T / stride), C)``, 0 on the padding; the valid steps of each row, None if all are; and
+            the mean over time of the output of each block, ``(B, mean_size)``.
         """
         outputs = inputs.transpose(1, 2)
         padding = None if lengths is None else padded_steps(inputs, lengths).transpose(1, 2)
@@ -139,7 +139,7 @@ class ConvolutionalStem(nn.Module):
 
 
 def pooling_of(blocks: int, steps: int, most_steps: int) -> list[int]:
-    """Return by how much each block pools, powers of 2, so that at most ``most_steps`` are left of ``steps``."""
+    """Return the pooling of each block, powers of 2, that reduces ``steps`` to at most ``most_steps``."""
     pools, stride = [1] * blocks, 1
     while -(-steps // stride) > most_steps:
         at = (stride.bit_length() - 1) % blocks
