@@ -72,6 +72,11 @@ def register(metric: Metric) -> Metric:
     return metric
 
 
+def registered() -> list[str]:
+    """Return the names of all metrics in the table."""
+    return list(_TABLE)
+
+
 def metric_of(name: str) -> Metric:
     """Return the entry of a metric, with or without a split (``val/loss``); the default is lower is better."""
     bare = name.rpartition("/")[2]
