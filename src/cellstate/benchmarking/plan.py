@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from cellstate.benchmarking import request as asked
-from cellstate.benchmarking.request import DataSet, Problem, Request
+from cellstate.benchmarking.request import Problem, Request
 from cellstate.config.check import check, debugged, recorded
 from cellstate.config.compose import compose, reject_search
 from cellstate.config.words import quoted
@@ -22,19 +23,7 @@ from cellstate.sweep.naming import slug
 from cellstate.training.resume import trained
 
 PATHS = ("data.path", "data.test_path")
-# Keys that the benchmark sets for each of its runs -> what sets them.
-RESERVED = {
-    "seed": "seeds sets it",
-    "run": "the benchmark resumes its runs",
-    "resume": "the benchmark resumes its runs",
-    "hydra": "the benchmark chooses the folders of its runs",
-    "ledger": "set it for the command",
-    "quiet": "set it for the command",
-    "test": "every run scores the test split",
-    "debug": "a debug run is not a result",
-    "sweep": "every entry of methods is one run for each seed",
-    "comparison": "it belongs to cellstate compare",
-}
+KEY = re.compile(r"[+~]*([\w./@-]+)")  # at the beginning of a problem
 
 
 @dataclass(frozen=True)
@@ -86,20 +75,18 @@ def plan(
     problems: list[Problem] = []
     jobs: list[tuple[int, Job]] = []
     for name, dataset in request.datasets.items():
-        found: dict[str, list[str]] = {}
         for method, own in request.methods_of(dataset).items():
             words = [based(word, base) for word in (*request.overrides, *dataset.overrides, *own)]
             try:
                 config = checked(words, config_dir)
             except RequestError as error:
-                found[method] = list(error.problems)
+                problems += [origin(line, request, name, method) for line in error.problems]
                 continue
             seeds = request.seeds_of(dataset)
             jobs += [(at, job_of(config, words, folder, (name, method, seed))) for at, seed in enumerate(seeds)]
-        problems += of_methods(name, dataset, found, request)
     problems += asked.unknown_metrics(request)
     if problems:
-        raise asked.located(file, file.read_text(encoding="utf-8"), problems)
+        raise asked.located(file, file.read_text(encoding="utf-8"), list(dict.fromkeys(problems)))
     return [job for _, job in sorted(jobs, key=lambda entry: entry[0])]
 
 
@@ -107,24 +94,14 @@ def checked(words: Sequence[str], config_dir: Path | None) -> DictConfig:
     """Return the composed and checked config of a run.
 
     Raises:
-        RequestError: a key is reserved, unknown, or has an invalid value.
+        RequestError: a key is unknown, or has an invalid value.
     """
-    if reserved := list(reserved_keys(words)):
-        raise RequestError(*reserved)
     config, _ = compose("train", words, config_dir=config_dir)
     reject_search(config)
     check(config)
     if debugged(config) or config.test is not True:
         raise RequestError("its config sets test or debug, but every run of a benchmark is a result on the test split")
     return config
-
-
-def reserved_keys(words: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each override that a benchmark cannot have."""
-    for word in words:
-        key = word.partition("=")[0].lstrip("+~").partition(".")[0].partition("/")[0]
-        if key in RESERVED:
-            yield f"{word}: cannot be set in a benchmark, as {RESERVED[key]}; remove it"
 
 
 def based(word: str, base: Path) -> str:
@@ -157,12 +134,16 @@ def job_of(config: DictConfig, words: Sequence[str], folder: Path, name: tuple[s
     )
 
 
-def of_methods(name: str, dataset: DataSet, found: Mapping[str, Sequence[str]], request: Request) -> Iterator[Problem]:
-    """Yield the problems of a data set: once those of all of its methods, each of the others with its method."""
-    place = ("datasets", name, "overrides")
-    everywhere = len(found) == len(request.methods_of(dataset))
-    common = [line for line in next(iter(found.values()), []) if all(line in lines for lines in found.values())]
-    shared = common if everywhere else []
-    yield from ((place, line) for line in shared)
-    for method, lines in found.items():
-        yield from ((place, f"with the method {method!r}: {line}") for line in lines if line not in shared)
+def origin(line: str, request: Request, name: str, method: str) -> Problem:
+    """Return a problem of a config with its place in the file: that of the override that it begins with."""
+    found = KEY.match(line)
+    places = {
+        ("methods", method): request.methods[method],
+        ("datasets", name, "overrides"): request.datasets[name].overrides,
+        ("overrides",): request.overrides,
+    }
+    for place, words in places.items():
+        for number, word in enumerate(words):
+            if found is not None and word.partition("=")[0].lstrip("+~") == found[1]:
+                return (*place, number), line
+    return ("datasets", name), f"with the method {method!r}: {line}"

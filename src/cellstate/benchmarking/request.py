@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,20 @@ from cellstate.sweep.naming import slug
 
 LONGEST = 80  # characters of a name
 
-Path_ = Sequence[str | int]  # of keys, to a value in the file
+Place = tuple[str | int, ...]  # of keys, to a value in the file
+# Keys that the benchmark sets for each of its runs -> what sets them.
+RESERVED = {
+    "seed": "seeds sets it",
+    "run": "the benchmark resumes its runs",
+    "resume": "the benchmark resumes its runs",
+    "hydra": "the benchmark chooses the folders of its runs",
+    "ledger": "set it for the command",
+    "quiet": "set it for the command",
+    "test": "every run scores the test split",
+    "debug": "a debug run is not a result",
+    "sweep": "every entry of methods is one run for each seed",
+    "comparison": "it belongs to cellstate compare",
+}
 
 
 def one_line(text: Any) -> Any:
@@ -109,7 +123,7 @@ class Request(Entry):
         return self.seeds if dataset.seeds is None else dataset.seeds
 
 
-Problem = tuple[Path_, str]
+Problem = tuple[Place, str]
 
 
 def read(file: Path) -> Request:
@@ -140,7 +154,7 @@ def in_words(found: Any) -> str:
             return "a value is required"
         case "extra_forbidden":
             *above, key = found["loc"]
-            return f"unknown key{did_you_mean(str(key), keys_below(above))}"
+            return f"unknown key{did_you_mean(str(key), keys_below(tuple(above)))}"
         case "model_type":
             return f"{shown(found['input'])}: should be a section with the keys {', '.join(keys_below(found['loc']))}"
         case "string_too_short":
@@ -150,7 +164,7 @@ def in_words(found: Any) -> str:
     return f"{shown(found['input'])}: should be {expected(found)}"
 
 
-def keys_below(loc: Path_) -> list[str]:
+def keys_below(loc: Place) -> list[str]:
     """Return the keys of the section at a place."""
     kind = Published if "published" in loc else DataSet if loc else Request
     return list(kind.model_fields)
@@ -161,8 +175,12 @@ def inconsistencies(request: Request) -> Iterator[Problem]:
     yield from clashes(("methods",), request.methods)
     yield from clashes(("datasets",), request.datasets)
     yield from repeated(("seeds",), request.seeds)
+    yield from reserved(("overrides",), request.overrides)
+    for name, words in request.methods.items():
+        yield from reserved(("methods", name), words)
     for name, dataset in request.datasets.items():
         place = ("datasets", name)
+        yield from reserved((*place, "overrides"), dataset.overrides)
         for number, method in enumerate(dataset.methods or []):
             if method not in request.methods:
                 yield (*place, "methods", number), f"{method}: unknown method{did_you_mean(method, request.methods)}"
@@ -188,7 +206,7 @@ def unknown_metrics(request: Request) -> Iterator[Problem]:
                 yield at, f"{metric}: unknown metric{did_you_mean(metric, known)}"
 
 
-def clashes(place: Path_, names: Iterable[str]) -> Iterator[Problem]:
+def clashes(place: Place, names: Iterable[str]) -> Iterator[Problem]:
     """Yield the names whose folders would be the same, also where case does not matter."""
     taken: dict[str, str] = {}
     for name in names:
@@ -196,7 +214,15 @@ def clashes(place: Path_, names: Iterable[str]) -> Iterator[Problem]:
             yield (*place, name), f"its folder would be that of {other!r}; give it another name"
 
 
-def repeated(place: Path_, values: Sequence[Any]) -> Iterator[Problem]:
+def reserved(place: Place, words: Sequence[str]) -> Iterator[Problem]:
+    """Yield the overrides that a benchmark cannot have."""
+    for number, word in enumerate(words):
+        key = word.partition("=")[0].lstrip("+~")
+        if (first := re.split(r"[./]", key)[0]) in RESERVED:
+            yield (*place, number), f"{word}: cannot be set in a benchmark, as {RESERVED[first]}; remove it"
+
+
+def repeated(place: Place, values: Sequence[Any]) -> Iterator[Problem]:
     """Yield the values that occur twice."""
     for number, value in enumerate(values):
         if value in values[:number]:
@@ -213,17 +239,17 @@ def located(file: Path, text: str, problems: Iterable[Problem]) -> RequestError:
     return RequestError(*(f"{file}, line {line}: {key}{what}" for line, key, what in found))
 
 
-def key_of(place: Path_) -> str:
+def key_of(place: Place) -> str:
     """Return ``datasets.NAME.published[0].score: `` for the keys and numbers of a place; empty for the whole file."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place if part != "[key]")
     return f"{text.removeprefix('.')}: " if text else ""
 
 
-def lines(text: str) -> Callable[[Path_], int]:
+def lines(text: str) -> Callable[[Place], int]:
     """Return a function from a place to its line, that of the deepest part which is there."""
     root = yaml.compose(text, Loader=LOADER)
 
-    def line_of(place: Path_) -> int:
+    def line_of(place: Place) -> int:
         node, line = root, 1
         for part in place:
             found = children(node).get(str(part))

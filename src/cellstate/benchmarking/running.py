@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,15 @@ def benchmark(
             failures = work.train(chosen, Path(ledger).expanduser().absolute(), own_configs)
         content = work.publish(failures)
         write_page(place)
+    except KeyboardInterrupt as error:
+        done = sum(state_of(job) == "complete" for job in chosen)
+        raise KeyboardInterrupt(
+            f"interrupted: {done} of {len(chosen)} runs complete; the same command resumes it"
+        ) from error
     finally:
         lock.release()
-    return Benchmark(shortest(place), content, tuple(problems(request, chosen, failures)))
+    found = (*problems(request, chosen, failures), *unscored(source, content))
+    return Benchmark(shortest(place), content, found)
 
 
 def given_folder(key: str, path: str | Path | None) -> Path | None:
@@ -163,6 +169,16 @@ class Work:
         content = outcome(self.request, self.source, self.folder, self.jobs, failures)
         tables.write(self.folder, content)
         return content
+
+
+def unscored(source: Path, content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each data set whose runs do not have a score in its metric."""
+    for dataset in content["datasets"]:
+        done = [run for run in content["runs"] if run["dataset"] == dataset["name"] and run["status"] == "complete"]
+        for metric in (dataset["metric"], *dataset["also"]):
+            if done and not any(metric in run["test"] for run in done):
+                known = did_you_mean(metric, done[0]["test"]) if done[0]["test"] else "; the data has no test split"
+                yield f"{source}: datasets.{dataset['name']}: its runs have no score in {metric}{known}"
 
 
 def problems(request: Request, chosen: Sequence[Job], failures: Mapping[Job, str]) -> list[str]:

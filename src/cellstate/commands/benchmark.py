@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from cellstate.config import options
 from cellstate.config.command import command
 from cellstate.config.words import verbatim, with_key
 from cellstate.errors import RunError
 
+PATHS = ("file", "folder", "data_dir", "config_dir", "ledger")
 
-@command(
-    "FILE.yaml [folder=FOLDER] [data_dir=FOLDER]",
-    rewrite=lambda words: verbatim(with_key(words, "file"), "file"),
-)
+
+def rewritten(words: list[str]) -> list[str]:
+    """Return the words with the key of the file, and with paths that Hydra takes literally."""
+    return reduce(verbatim, PATHS, with_key(words, "file"))
+
+
+@command("FILE.yaml [folder=FOLDER] [data_dir=FOLDER]", rewrite=rewritten)
 def run(
     file: options.BenchmarkFile,
     *,
