@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cellstate.api import (
-        Benchmark,
-        Run,
-        backtest,
-        benchmark,
-        evaluate,
-        inspect,
-        inspect_network,
-        load,
-        resume,
-        train,
-    )
+    from cellstate.api import Run, backtest, benchmark, evaluate, inspect, inspect_network, load, resume, train
 
 __all__ = [
-    *("Benchmark", "Run", "__version__", "backtest", "benchmark", "evaluate", "inspect", "inspect_network"),
-    *("load", "resume", "train"),
+    "Run",
+    "__version__",
+    "backtest",
+    "benchmark",
+    "evaluate",
+    "inspect",
+    "inspect_network",
+    "load",
+    "resume",
+    "train",
 ]
 
 

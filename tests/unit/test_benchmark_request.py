@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellstate.benchmarking.plan import plan
+from cellstate.benchmarking.process import reason
 from cellstate.benchmarking.request import read
 from cellstate.errors import RequestError
 
@@ -19,6 +20,7 @@ methods:
 datasets:
   pattern:
     overrides: [experiment=pattern]
+    also: [f1]
     published:
       - {name: "Doe's", score: 1, source: "Doe (2020),\\n  table 1", also: {f1: 0.5}}
   2024:
@@ -87,18 +89,22 @@ def test_paths_start_from_the_folder_of_the_file_unless_they_are_absolute(tmp_pa
             GOOD.replace("seeds: [3]", "seed: 3").replace("score: 1", "score: high").replace("[0, 1]", "[-1]"),
             [
                 ", line 2: seeds[0]: -1: should be greater than or equal to 0",
-                ", line 11: datasets.pattern.published[0].score: high: should be a valid number",
-                ", line 18: datasets[2024].seed: unknown key; did you mean 'seeds'?",
+                ", line 12: datasets.pattern.published[0].score: high: should be a valid number",
+                ", line 19: datasets[2024].seed: unknown key; did you mean 'seeds'?",
             ],
         ),
         (
             GOOD.replace("[GRU]", "[GRUU, GRU, GRU]").replace("2024:", "Pattern:").replace("[0, 1]", "[0, 0]"),
             [
                 ", line 2: seeds[1]: 0: occurs twice",
-                ", line 12: datasets.Pattern: its folder would be that of 'pattern'; give it another name",
-                ", line 17: datasets.Pattern.methods[0]: GRUU: unknown method; did you mean 'GRU'?",
-                ", line 17: datasets.Pattern.methods[2]: GRU: occurs twice",
+                ", line 13: datasets.Pattern: its folder would be that of 'pattern'; give it another name",
+                ", line 18: datasets.Pattern.methods[0]: GRUU: unknown method; did you mean 'GRU'?",
+                ", line 18: datasets.Pattern.methods[2]: GRU: occurs twice",
             ],
+        ),
+        (
+            GOOD.replace("also: [f1]", "also: [loss]"),
+            [", line 12: datasets.pattern.published[0].also.f1: is not shown; add it to also of the data set"],
         ),
     ],
 )
@@ -111,13 +117,34 @@ def test_each_problem_of_an_override_is_a_line_with_its_place(tmp_path: Path) ->
         GOOD.replace("[backbone=gru]", "[backbone=gruu]")
         .replace("data.horizon=24", "data.horizon=-1")
         .replace("of 2024.csv", "of 2024.csv'").replace("=my load", "='my load")
-        .replace("overrides: [experiment=pattern]", "overrides: [experiment=pattern, data.length=no]\n    metric: acuracy")
+        .replace("[experiment=pattern]", "[experiment=pattern, data.length=no]\n    metric: acuracy")
     )  # fmt: skip
     assert problems(tmp_path, text) == [
         ", line 6: methods.GRU[0]: backbone=gruu: unknown backbone; did you mean 'gru'?",
         ", line 9: datasets.pattern.overrides[1]: data.length=no: should be a valid integer",
         ", line 10: datasets.pattern.metric: acuracy: unknown metric; did you mean 'accuracy'?",
     ]
+
+
+def test_experiments_of_ones_own_are_found_in_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\ndefaults: [pattern]\ndata: {length: 7}\n"
+    (tmp_path / "mine" / "experiment" / "short.yaml").write_text(text)
+    file = written(tmp_path, "datasets: {a: {overrides: [experiment=short]}}")
+    (job,) = plan(read(file), file, folder=tmp_path / "out", config_dir=tmp_path / "mine")
+    assert job.trains["data"]["length"] == 7
+
+
+def test_a_failed_process_says_why_in_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "seed=0.log"
+    log.write_text("cellstate: error: of an earlier process\n")
+    beginning = log.stat().st_size
+    assert reason(log, beginning, -9) == "ended by SIGKILL (is there enough memory?)"
+    assert reason(log, beginning, 3) == "exit status 3"
+    log.write_text(f"{log.read_text()}Traceback\nValueError: no\n\n")
+    assert reason(log, beginning, 1) == "ValueError: no"
+    log.write_text(f"{log.read_text()}cellstate: error: one\ncellstate: warning: no\ncellstate: error: two\n")
+    assert reason(log, beginning, 2) == "one; two"
 
 
 @pytest.mark.parametrize(

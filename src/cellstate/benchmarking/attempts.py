@@ -32,8 +32,8 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def begin(folder: Path, files: Sequence[Path]) -> None:
-    """Add an entry for a process that is about to start."""
-    content = read(folder)
+    """Add an entry for a process that is about to start; the record is a new one if there is no run to resume."""
+    content = read(folder) if (folder / "manifest.json").exists() else {"files": {}, "attempts": []}
     content["files"] = content["files"] or digests(files)
     content["attempts"].append({"started": now(), **OPEN})
     write(folder, content)

@@ -124,6 +124,7 @@ class Request(Entry):
 
 
 Problem = tuple[Place, str]
+NOT_SHOWN = "is not shown; add it to also of the data set"
 
 
 def read(file: Path) -> Request:
@@ -187,6 +188,9 @@ def inconsistencies(request: Request) -> Iterator[Problem]:
         yield from repeated((*place, "methods"), dataset.methods or [])
         yield from repeated((*place, "seeds"), dataset.seeds or [])
         yield from repeated((*place, "published"), [one.name for one in dataset.published])
+        for number, one in enumerate(dataset.published):
+            unseen = [metric for metric in one.also if metric not in dataset.also]
+            yield from (((*place, "published", number, "also", metric), NOT_SHOWN) for metric in unseen)
 
 
 def unknown_metrics(request: Request) -> Iterator[Problem]:
