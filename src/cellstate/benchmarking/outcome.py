@@ -69,10 +69,12 @@ def of_run(job: Job, folder: Path, failure: str | None) -> Iterator[tuple[str, A
     manifest = manifest_of(job)
     metrics = read_json(job.folder / "metrics.json") if state == "complete" else {}
     yield from {"dataset": job.dataset, "method": job.method, "seed": job.seed}.items()
-    absent = f"no such file: {', '.join(map(str, job.absent))}" if job.absent else None
-    reason = failure or (absent if state == "new" else manifest.get("reason") if state == "unfinished" else None)
-    yield "status", "failed" if failure or manifest.get("reason") == reason is not None else STATUSES[state]
-    yield "reason", reason
+    failure = failure or (
+        manifest.get("reason") if state == "unfinished" else None
+    )  # of this command or an earlier one
+    absent = f"no such file: {', '.join(map(str, job.absent))}" if job.absent and state == "new" else None
+    yield "status", "failed" if failure else STATUSES[state]
+    yield "reason", failure or absent
     yield "words", list(job.words)
     yield "folder", str(job.folder.relative_to(folder))
     yield "log", str(job.log.relative_to(folder))

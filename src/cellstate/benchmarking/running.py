@@ -158,8 +158,8 @@ class Work:
             make_room(job)
             if state_of(job) != "complete":
                 failure = process.train(job, self.stopping, ledger=ledger, config_dir=config_dir)
-                if failure is not None:
-                    failures[job] = failure
+                if failure or state_of(job) != "complete":
+                    failures[job] = failure or "its data was changed while it was trained, or its folder"
             content = self.publish(failures)
             self.progress.ended(job, content)
         return failures
