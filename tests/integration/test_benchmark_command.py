@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests import forkserver
-from tests.conftest import Command, series_rows, write_csv
+from tests.conftest import Command, series_rows, slow, write_csv
 
 import cellstate as package
 from cellstate.benchmarking import process
@@ -169,8 +169,10 @@ def test_the_same_command_again_trains_nothing_and_reports_the_same(
     [
         (lambda text: text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"), ["load, cellstate, seed 2"]),
         (lambda text: text.replace("max_steps=40", "max_steps=50"), JOBS),
-        (lambda text: text.replace("report=false", "report=true"), []),  # which changes no weight
-        (lambda text: text.replace("score: 3.5", "score: 3.4"), []),
+        *slow(
+            (lambda text: text.replace("report=false", "report=true"), []),  # which changes no weight
+            (lambda text: text.replace("score: 3.5", "score: 3.4"), []),
+        ),
     ],
 )
 def test_what_has_another_config_is_trained_again(

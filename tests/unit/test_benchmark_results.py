@@ -133,6 +133,12 @@ def test_mean_ranks_take_the_direction_of_each_metric_and_only_predictors_with_a
     assert found["left_out"] == [{"kind": "reference", "name": "ridge", "lacks": ["set 1"]}]
 
 
+def test_scores_in_the_units_of_the_data_are_not_averaged_over_data_sets() -> None:
+    found = ranked(group_of({"ours": 1.0, "naive": 2.0}, {"ours": 500.0, "naive": 400.0}, metrics=("mae", "mae")))
+    assert [(one["rank"], one["score"]) for one in found["rows"]] == [(1.5, None), (1.5, None)]
+    assert found["metric"] is None
+
+
 def test_a_data_set_without_a_complete_run_does_not_count() -> None:
     sets = group_of({"ours": 0.9, "naive": 0.8}, {"ours": 0.5, "naive": 0.7}, {}, metrics=("accuracy",) * 3)
     found = ranked(sets)
@@ -157,6 +163,7 @@ def content(datasets: list[dict[str, Any]]) -> dict[str, Any]:
 def test_the_table_is_markdown_that_keeps_foreign_names_in_their_cells(dataset: dict[str, Any], tmp_path: Path) -> None:
     tables.write(tmp_path, content([dataset]))
     lines = (tmp_path / "results.md").read_text().splitlines()
+    assert any(line.startswith("| theirs (seeds 1, 2 failed) | 0.7000 |") for line in lines)
     assert "| *optimum* | 1.0000 |  |  |  |  |  |  |  |" in lines
     assert "| ours | 0.9300 ± 0.0745 | 1.8600 ± 0.1490 | 3 | 11.0 | 20.0 | 100 | 1,234 |  |" in lines
     assert any(line.startswith("| MiniRocket | **0.9500** | **0.1000** |") for line in lines)

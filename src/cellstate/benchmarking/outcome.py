@@ -178,7 +178,9 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def mark_best(rows: Sequence[dict[str, Any]], shown: Sequence[str]) -> None:
-    """Record in each row the metrics in which no other predictor is better."""
+    """Record in each row the metrics in which no other predictor is better, once a method has a score."""
+    if not any(row["kind"] == "method" and row["score"] for row in rows):
+        return
     for metric in shown:
         scores = {
             at: found["mean"]

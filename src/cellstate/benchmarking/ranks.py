@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cellstate.metrics.table import rank
+from cellstate.metrics.table import metric_of, rank
 
 DIGITS = 12  # significant digits in which tied scores agree; means differ in the last ones by rounding
 
@@ -33,20 +33,21 @@ def ranked(datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     everywhere = [key for key in known if all(key in own for own in table.values())]
     metrics = {dataset["name"]: dataset["metric"] for dataset in scored}
     places = {name: ranks(metrics[name], [own[key] for key in everywhere]) for name, own in table.items()}
-    shared = len(set(metrics.values())) == 1
+    shared = next(iter(metrics.values())) if len(set(metrics.values())) == 1 else None
+    averaged = shared is not None and metric_of(shared).unit_free
     rows = [
         {
             "kind": kind,
             "name": name,
             "rank": statistics.fmean(own[at] for own in places.values()),
             "ranks": {dataset: own[at] for dataset, own in places.items()},
-            "score": statistics.fmean(own[kind, name] for own in table.values()) if shared else None,
+            "score": statistics.fmean(own[kind, name] for own in table.values()) if averaged else None,
         }
         for at, (kind, name) in enumerate(everywhere)
     ]
     return {
         "datasets": list(table),
-        "metric": next(iter(metrics.values())) if shared else None,
+        "metric": shared if averaged else None,
         "rows": sorted(rows, key=lambda row: row["rank"]),
         "left_out": [
             {

@@ -121,12 +121,19 @@ def predictor_line(dataset: DataSet, row: Row, *, named: bool) -> Line:
         memory = "" if row["memory"] is None else f"{row['memory']:,.0f}"
         size = "" if row["parameters"] is None else f"{row['parameters']:,}"
         cells += map(Cell, (str(len(row["seeds"])), *cost, memory, size))
-        note = ", ".join(f"seed {one['seed']} {one['status']}" for one in row["missing"])
+        note = ", ".join(missing(row))
     else:
         cells += [Cell("")] * 5
     if named:
         cells.append(Cell(row.get("source", "")))
     return Line(row["name"], cells, row["kind"], note)
+
+
+def missing(row: Row) -> Iterator[str]:
+    """Yield the seeds without a result by status, such as ``seeds 1, 2 failed``."""
+    for status in dict.fromkeys(one["status"] for one in row["missing"]):
+        seeds = [str(one["seed"]) for one in row["missing"] if one["status"] == status]
+        yield f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} {status}"
 
 
 def mean_ranks(group: Group) -> Table:
