@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cellstate.api import Run, backtest, evaluate, inspect, inspect_network, load, resume, train
+    from cellstate.api import Run, backtest, benchmark, evaluate, inspect, inspect_network, load, resume, train
 
-__all__ = ["Run", "__version__", "backtest", "evaluate", "inspect", "inspect_network", "load", "resume", "train"]
+__all__ = [
+    "Run",
+    "__version__",
+    "backtest",
+    "benchmark",
+    "evaluate",
+    "inspect",
+    "inspect_network",
+    "load",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellstate.benchmarking.running import Benchmark, benchmark
 from cellstate.checkpoint.trust import Trust
 from cellstate.config.compose import compose, reject_search
 from cellstate.data import SequenceData
@@ -24,10 +25,12 @@ from cellstate.training.run import Run, run
 
 __all__ = [
     "Backtest",
+    "Benchmark",
     "Evaluation",
     "Inspection",
     "Run",
     "backtest",
+    "benchmark",
     "evaluate",
     "inspect",
     "inspect_network",

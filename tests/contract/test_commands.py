@@ -103,6 +103,7 @@ def test_every_key_of_a_command_has_a_meaning(name):
 @pytest.mark.parametrize(
     ("name", "function"),
     [
+        ("benchmark", "cellstate.benchmarking.running:benchmark"),
         ("evaluate", "cellstate.scoring.evaluate:evaluate"),
         ("inspect", "cellstate.inspection:inspect"),
         ("report", "cellstate.report.rebuild:write_report"),

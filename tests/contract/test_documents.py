@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from cellstate.benchmarking.plan import plan
+from cellstate.benchmarking.request import read
 from cellstate.cli import COMMANDS
 from cellstate.config.check import check
 from cellstate.config.compose import compose
@@ -73,3 +75,17 @@ def test_the_own_experiment_of_the_readme_says_what_it_does(own_configs):
     assert config.data.length == 200
     assert list(config.data.pattern) == [1, 1, 0, 1]
     assert config.backbone.hidden_size == 128
+
+
+@pytest.mark.parametrize("name", ["benchmarks.yaml", "benchmarks.md"])
+def test_the_benchmarks_of_the_documents_can_be_run(name, tmp_path):
+    text = (ROOT / "docs" / name).read_text()
+    if name.endswith(".md"):
+        (text,) = re.findall(r"```yaml\n(seeds: .*?)```", text, re.DOTALL)
+    file = tmp_path / "benchmarks.yaml"
+    file.write_text(text)
+    request = read(file)
+    jobs = plan(request, file, folder=tmp_path / "out")
+    assert {job.dataset for job in jobs} == set(request.datasets)
+    assert all(job.absent == list(job.files) != [] for job in jobs)
+    assert all(dataset.files for name, dataset in request.datasets.items() if name != "load of our plant")

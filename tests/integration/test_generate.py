@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from tests.conftest import TINY, Command
 
 import cellstate as package
-from cellstate.commands.generate import verbatim
+from cellstate.config.words import verbatim
 
 TEXT = "To be, or not to be, that is the question: what's ${next} = \\ 'here'?\n" * 40
 

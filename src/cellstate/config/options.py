@@ -102,11 +102,31 @@ InspectionSeed = Annotated[int, Field(description="of random sequences, replacem
 
 # ---------------------------------------------------------------------- report
 
-Reported = Annotated[str | Path, Field(description="folder of a run, sweep or comparison, such as outputs/sweeps/NAME")]
+Reported = Annotated[
+    str | Path, Field(description="folder of a run, sweep, comparison or benchmark, such as outputs/sweeps/NAME")
+]
 RankedBy = Annotated[
     str | None,
     Field(description="for a sweep, metric to rank its jobs by, such as val/loss; null: the main metric of the task"),
 ]
+
+# ---------------------------------------------------------------------- benchmark
+
+BenchmarkFile = Annotated[str | Path, Field(description="YAML file of data sets, methods, seeds and published figures")]
+BenchmarkFolder = Annotated[
+    str | Path | None, Field(description="folder of its runs and results; null: outputs/benchmarks/NAME")
+]
+DataFolder = Annotated[
+    str | Path | None, Field(description="folder that relative paths of data files start from; null: that of the file")
+]
+OnlyDataSets = Annotated[
+    str | Sequence[str] | None, Field(description="train only these data sets now, [a,b]; null: all")
+]
+OnlySeeds = Annotated[int | Sequence[int] | None, Field(description="train only these seeds now, [0,1]; null: all")]
+ConfigFolder = Annotated[
+    str | Path | None, Field(description="folder with custom configs, as for --config-dir of cellstate train")
+]
+Quiet = Annotated[bool, Field(description="true: print no line of progress")]
 
 
 def meaning(annotation: Any) -> str:

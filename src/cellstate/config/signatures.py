@@ -85,10 +85,10 @@ def value_problems(key: str, value: Any, annotation: Any) -> Iterator[str]:
         # For a union, pydantic reports every member; only the simplest ones are shown.
         found = [one for one in error.errors() if one["type"] != "none_required"]
         simplest = [one for one in found if one["type"] != "is_instance_of" or "Sequence" in one["msg"]] or found
-        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(_expected, simplest)))}"
+        yield f"{key}={shown(value)}: should be {' or '.join(dict.fromkeys(map(expected, simplest)))}"
 
 
-def _expected(found: Any) -> str:
+def expected(found: Any) -> str:
     """Return the type or range expected by pydantic, to follow "should be"."""
     context = found.get("ctx", {})
     if found["type"] == "sequence_str" or (found["type"] == "is_instance_of" and "Sequence" in found["msg"]):

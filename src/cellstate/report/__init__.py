@@ -1,4 +1,4 @@
-"""Report pages (``report.html``) of runs, sweeps and comparisons, with their figures."""
+"""Report pages (``report.html``) of runs, sweeps, comparisons and benchmarks, with their figures."""
 
 from __future__ import annotations
 

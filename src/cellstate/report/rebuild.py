@@ -1,4 +1,4 @@
-"""Rebuild the report page of a run, a sweep or a comparison from its folder."""
+"""Rebuild the report page of a run, a sweep, a comparison or a benchmark from its folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ def write_report(
     metric: options.RankedBy = None,
     trust: options.Trust = (),
 ) -> Path:
-    """Write ``report.html`` and ``figures/`` into the folder of a run, a sweep or a comparison; return the page.
+    """Write ``report.html`` and ``figures/`` of a run, a sweep, a comparison or a benchmark into its folder.
 
     A run's page is built from ``metrics.json``, ``metrics.csv``, the best checkpoint and its data.
+
+    Returns:
+        The page.
 
     Raises:
         RequestError: the folder contains neither a completed run nor a sweep, or the data has changed.
@@ -36,6 +39,12 @@ def write_report(
         if data or metric is not None:
             raise RequestError("data.path, metric: not available for a comparison; omit them")
         return write_comparison(place)
+    if (place / "benchmark.json").is_file():
+        from cellstate.report.benchmark import write as write_benchmark
+
+        if data or metric is not None:
+            raise RequestError("data.path, metric: not available for a benchmark; omit them")
+        return write_benchmark(place)
     if (place / "sweep.json").is_file():
         from cellstate.report.sweep import write
 

@@ -1,4 +1,4 @@
-"""Read a YAML file of a run folder as plain, untrusted values, without interpolation."""
+"""Read a YAML file as plain, untrusted values: those of run folders, and those that people pass on."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ DEEPEST = 64
 MOST = 100_000  # values
 
 
-def read_yaml(file: Path, *, resolved: bool = True) -> Any:
+def read_yaml(file: Path, *, resolved: bool = True, remedy: str = "it was modified") -> Any:
     """Return the dictionary or list in a file.
 
     Args:
-        file: a YAML file written by ``OmegaConf.save``.
+        file: a YAML file, such as one written by ``OmegaConf.save``.
         resolved: whether interpolations have been resolved, so that the file must not contain any.
+        remedy: the end of each message; by default that of a file that a run has written.
 
     Raises:
         RequestError: it contains interpolations, tags or aliases, or is not valid YAML.
         OSError: it cannot be read.
     """
     if file.stat().st_size > LARGEST:
-        raise RequestError(f"{file}: too large for a config; it was modified")
+        raise RequestError(f"{file}: too large for a config; {remedy}")
     try:
         text = file.read_text(encoding="utf-8")
         depth = 0
         for count, event in enumerate(yaml.parse(text, Loader=LOADER)):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST or count > MOST:
-                raise RequestError(f"{file}: too deep or too long for a config; it was modified")
+                raise RequestError(f"{file}: too deep or too long for a config; {remedy}")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) is not None:
-                raise RequestError(f"{file}: contains tags or aliases, which runs never write; it was modified")
+                raise RequestError(f"{file}: contains tags or aliases; {remedy}")
             if resolved and "${" in str(getattr(event, "value", "")):
                 raise RequestError(f"{file}: contains the interpolation {event.value[:80]!r}; runs record values only")
         return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise RequestError(f"{file}: not a valid config ({reason}); it was modified") from error
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}"
+        raise RequestError(f"{file}{where}: not a valid config ({reason}); {remedy}") from error

@@ -149,10 +149,10 @@ def started(folder: Path, key: str) -> bool:
     return isinstance(values, dict) and job_key(OmegaConf.create(values)) == key
 
 
-def set_aside(folder: Path) -> Path:
-    """Move the folder of a run that was killed during start-up away, and return its new path."""
+def set_aside(folder: Path, into: str = ".begun") -> Path:
+    """Move a run folder away, by default one of a run that was killed during start-up, and return its new path."""
     Lock(folder / LOCK).release()
-    place = folder.parent / ".begun"
+    place = folder.parent / into
     place.mkdir(exist_ok=True)
     number = 1 + sum(path.name.startswith(f"{folder.name}.") for path in place.iterdir())
     return folder.rename(place / f"{folder.name}.{number}")

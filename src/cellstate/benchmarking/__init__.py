@@ -1,0 +1,1 @@
+"""``cellstate benchmark``: methods on data sets, beside references and published figures."""
