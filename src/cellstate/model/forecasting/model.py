@@ -36,8 +36,6 @@ from cellstate.model.inputs import as_sequences, predicting
 if TYPE_CHECKING:
     import polars as pl
 
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
 LossName = Literal["mae", "mse", "huber", "mase", "owa"]
@@ -94,6 +92,7 @@ class Forecaster(SequenceModel):
     """
 
     needs = "horizon"
+    figures = "cellstate.model.forecasting.figures"
     headline = Headline(
         "mae",
         "mean absolute error, in the units of the data",
@@ -351,18 +350,6 @@ class Forecaster(SequenceModel):
             "optimum_realised": gaussian_scores(0 * noise, 0 * noise + series.noise_std, noise, self.kind.levels),
         }
         return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
-
-    def section(self, material: Material) -> Section:
-        """Return three forecasts, the error by step, and the calibration of quantiles."""
-        from cellstate.model.forecasting import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return the three windows of the figure, step by step."""
-        from cellstate.model.forecasting import figures  # loads matplotlib
-
-        return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the forecast after each series: id, time (or step), targets, and their quantiles."""
