@@ -10,9 +10,10 @@ from cellstate.backbone import GRU
 from cellstate.data.baselines import seasonal_naive as naive_of_rows
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.naive2 import decomposed
+from cellstate.data.ridge import ridge
 from cellstate.errors import RequestError
 from cellstate.model import Forecaster
-from cellstate.model.forecasting.linear import LinearMap, ridge
+from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase, seasonal_naive
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
