@@ -99,7 +99,7 @@ for _entry in (
     Metric("mae", "mean absolute error, in the units of the data"),
     Metric("rmse", "root mean squared error, in the units of the data"),
     Metric("mse", "mean squared error, in the squared units of the data", in_tables=False),
-    Metric("smape", "symmetric mean absolute percentage error, in per cent", in_tables=False),
+    Metric("smape", "symmetric mean absolute percentage error, in per cent"),
     Metric("mase", "mae divided by that of the seasonal naive forecast before; below 1 is better than it"),
     Metric(
         "mase_pooled",
