@@ -257,3 +257,18 @@ def test_of_the_linear_forecast_only_the_location_is_taken():
     half = model.combined(forecast, line, 0.5)
     torch.testing.assert_close(half[..., 0], (forecast[..., 0] + line) / 2)
     torch.testing.assert_close(half[..., 1], forecast[..., 1])
+
+
+def test_the_numbers_of_a_scaler_are_copied_once_and_fit_for_training_after_a_validation():
+    model = forecaster(GROWING, **AUTOMATIC)
+    window = ((torch.from_numpy(80 * positive(5, 24)).unsqueeze(-1) - GROWING.mean[0]) / GROWING.std[0]).float()
+    with torch.inference_mode():
+        kept = model.scaler(window)
+        model.transformed(window)
+    assert all(one is other for one, other in zip(kept, model.scaler(window), strict=True))
+    read = window.clone().requires_grad_()
+    model.restored(model.transformed(read)).sum().backward()
+    torch.testing.assert_close(read.grad, torch.ones_like(read), rtol=1e-4, atol=1e-4)  # of an identity
+    exact = model.scaler(window.double())[1]
+    assert exact.tolist() == list(GROWING.std)
+    assert not [name for name in model.state_dict() if "transform" in name or "scaler" in name]

@@ -49,7 +49,7 @@ def default_segment(spec: DataSpec) -> int:
 def described(model: Forecaster) -> tuple[str, ...]:
     """Return a line on normalisation, base, linear map and loss."""
     parts = [NORMALISED[model.normalisation]]
-    if model.logarithms:
+    if model.transform is not None:
         parts[0] = "logarithms, " + parts[0]
     if model.base is not None:
         count = len(model.base.logits)

@@ -37,12 +37,12 @@ def fit_closed_form(model: Forecaster, data: SequenceData) -> None:
         return
     history = inputs[..., :columns]
     naive = seasonal_naive(history, spec.season, spec.horizon)
-    relative, scaled = model.errors(naive, (naive - targets).abs(), history, targets)
-    model.naive.copy_(torch.stack((relative.mean(), scaled.mean())).clamp(min=1e-6))
+    errors = model.relative_errors(naive, targets), model.seasonal_errors((naive - targets).abs(), history)
+    model.naive.copy_(torch.stack([part.mean() for part in errors]).clamp(min=1e-6))
     if model.linear is None:
         return
     window, _, frame = model.normalised(inputs)
-    wanted = frame.normalised(model.to_log(targets))
+    wanted = frame.normalised(model.transformed(targets))
     rows, horizons = (part.transpose(1, 2).flatten(0, 1) for part in (window, wanted))  # in order of time
     overlap = columns * -(-(spec.horizon - 1) // stride)
     model.linear.fit(rows, horizons, season_profile(model, data), overlap=overlap)
@@ -57,5 +57,5 @@ def season_profile(model: Forecaster, data: WindowedData) -> Tensor | None:
     if len(training) < 2 * season:
         return None
     mean, std = model.scaler(training)
-    values = model.to_log((training - mean) / std)[:, 0].numpy()
+    values = model.transformed((training - mean) / std)[:, 0].numpy()
     return torch.from_numpy(decomposed(values, season, multiplicative=False))

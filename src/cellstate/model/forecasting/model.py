@@ -30,6 +30,7 @@ from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
+from cellstate.model.forecasting.transform import Constants, Logarithm
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
@@ -41,7 +42,6 @@ Levels = Annotated[Sequence[float], Field(min_length=1)]
 LossName = Literal["mae", "mse", "huber", "mase", "owa"]
 SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
 SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
-DEVIATIONS = 10.0  # from the mean, to which log values are clipped
 
 
 class Forecaster(SequenceModel):
@@ -133,11 +133,12 @@ class Forecaster(SequenceModel):
             )
         several = spec.levels_differ
         self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
-        self.logarithms = takes_logarithms(spec, transform, head)
+        self._scaler = Constants(spec.mean, spec.std)
+        self.transform = Logarithm(spec) if takes_logarithms(spec, transform, head) else None
         self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
         self.together = 1 if channels == "separate" else len(spec.targets)  # targets per pass of the network
         # A standardised window does not show its variation relative to its level; the ratio to its mean does.
-        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and not self.logarithms
+        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and self.transform is None
         width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
@@ -182,7 +183,7 @@ class Forecaster(SequenceModel):
         if self.training or self.linear is None or not self.linear.fitted:
             return forecast, None
         rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
-        return forecast, self.from_log(frame.restored(rows.transpose(1, 2)))
+        return forecast, self.restored(frame.restored(rows.transpose(1, 2)))
 
     @override
     def average(self, results: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
@@ -199,7 +200,7 @@ class Forecaster(SequenceModel):
         if self.spec.padded:
             observed = inputs[..., :columns].isfinite()
             inputs = inputs.nan_to_num(0.0)
-        values = self.to_log(inputs[..., :columns])
+        values = self.transformed(inputs[..., :columns])
         frame = frame_of(values, self.normalisation, observed)
         window = frame.normalised(values)
         window = window if observed is None else window.where(observed, 0.0)
@@ -210,7 +211,7 @@ class Forecaster(SequenceModel):
         numbers = self._numbers(window, covariates, frame)
         if self.base is not None:
             numbers = self.kind.shifted(numbers, self.base(window, frame.observed))
-        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.from_log)
+        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.restored)
 
     def _numbers(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
         """Return the output of the linear head, ``(B, horizon, C, size)``."""
@@ -243,24 +244,16 @@ class Forecaster(SequenceModel):
 
     def scaler(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the scaler, ``(C,)``."""
-        return like.new_tensor(self.spec.mean), like.new_tensor(self.spec.std)
+        mean, std = self._scaler.like(like)
+        return mean, std
 
-    def to_log(self, values: Tensor) -> Tensor:
-        """Return the standardised logarithms of scaled values; without ``transform`` the values themselves."""
-        if not self.logarithms:
-            return values
-        mean, std = self.scaler(values)
-        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
-        lowest = (centre - DEVIATIONS * spread).exp()
-        return ((values * std + mean).maximum(lowest).log() - centre) / spread
+    def transformed(self, values: Tensor) -> Tensor:
+        """Return scaled values under ``transform``; without one the values themselves."""
+        return values if self.transform is None else self.transform.forward(values)
 
-    def from_log(self, values: Tensor) -> Tensor:
-        """Invert ``to_log``."""
-        if not self.logarithms:
-            return values
-        mean, std = self.scaler(values)
-        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
-        return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
+    def restored(self, values: Tensor) -> Tensor:
+        """Invert ``transformed``."""
+        return values if self.transform is None else self.transform.inverse(values)
 
     # ------------------------------------------------------------------ training
 
@@ -268,13 +261,16 @@ class Forecaster(SequenceModel):
     def fit_closed_form(self, data: SequenceData) -> None:
         fit_closed_form(self, data)
 
-    def errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """Return relative errors, and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
+    def relative_errors(self, point: Tensor, truth: Tensor) -> Tensor:
+        """Return the symmetric relative errors of scaled forecasts, ``(B, horizon, C)``."""
+        mean, std = self.scaler(truth)
+        return relative_error(point * std + mean, truth * std + mean)
+
+    def seasonal_errors(self, error: Tensor, history: Tensor) -> Tensor:
+        """Return ``error (B, horizon, C)`` in units of the seasonal error of each window ``(B, W, C)``."""
         observed = history.isfinite() if self.spec.padded else None
         known = history if observed is None else history.nan_to_num(0.0)
-        mean, std = self.scaler(truth)
-        scaled = scaled_error(error, seasonal_error(known, self.spec.season, observed))
-        return relative_error(point * std + mean, truth * std + mean), scaled
+        return scaled_error(error, seasonal_error(known, self.spec.season, observed))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss on scaled values, or in units of each window."""
@@ -285,11 +281,11 @@ class Forecaster(SequenceModel):
     def _losses(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the ``mase`` or ``owa`` loss of each sample, ``(B,)``."""
         history = batch.inputs[..., : batch.targets.shape[-1]]
-        error = self.kind.errors(output, batch.targets)
-        relative, scaled = self.errors(self.kind.point(output), error, history, batch.targets)
+        scaled = self.seasonal_errors(self.kind.errors(output, batch.targets), history).mean((1, 2))
         if self.loss_name == "mase":
-            return scaled.mean((1, 2))
-        return (relative.mean((1, 2)) / self.naive[0] + scaled.mean((1, 2)) / self.naive[1]) / 2
+            return scaled
+        relative = self.relative_errors(self.kind.point(output), batch.targets).mean((1, 2))
+        return (relative / self.naive[0] + scaled / self.naive[1]) / 2
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
