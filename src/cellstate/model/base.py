@@ -115,6 +115,8 @@ class SequenceModel(L.LightningModule):
     """Factor on the learning rate of the optimizer, for a model that chooses it from the data."""
     averaged: ClassVar[str | None] = None
     """The method whose results an ensemble averages; None if ensembles are not supported."""
+    chosen_buffers: ClassVar[frozenset[str]] = frozenset()
+    """The buffers that a validation sets, which are not averaged with the weights (``callbacks.WeightAveraging``)."""
     writes_text: ClassVar[bool] = False
     """Whether ``generate`` is supported."""
 

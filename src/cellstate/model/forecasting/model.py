@@ -100,6 +100,7 @@ class Forecaster(SequenceModel):
     )
     inspector_class = ForecasterInspector
     averaged = "parts"
+    chosen_buffers = frozenset({"share"})
     share: Tensor
     naive: Tensor
 
