@@ -56,6 +56,9 @@ class DataSpec:
     targets: tuple[str, ...] = ()  # names of the forecast columns, or (horizon 0) of the values of a sequence
     past: tuple[str, ...] = ()  # names of the covariates known only in the past
     known: tuple[str, ...] = ()  # and of those known in advance, shifted by ``horizon`` steps in windows
+    static: tuple[str, ...] = ()  # names of features that are constant within a series
+    categories: tuple[tuple[str, ...], ...] = ()  # of each of these, sorted; empty for a number
+    ids: tuple[str, ...] = ()  # of the training series, if inputs end with the place of their series among these
     window: Steps = 0  # input steps of a forecaster
     horizon: Steps = 0  # output steps of a forecaster
     season: PositiveInt = 1  # steps per season, 1 if there is none; of several seasons the shortest
@@ -103,6 +106,8 @@ class DataSpec:
             return f"seasons {self.seasons} do not match season {self.season}"
         if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):
             return f"input_mean or input_std do not match {self.input_size:,} features"
+        if len(self.categories) != len(self.static):
+            return f"categories do not match {len(self.static):,} static features"
         if self.target_feature >= max(1, len(self.features)):
             return f"target_feature={self.target_feature} is out of range for {max(1, len(self.features)):,} features"
         if self.features and self.features[self.target_feature] != self.vocabulary:

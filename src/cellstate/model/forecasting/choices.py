@@ -54,6 +54,9 @@ def described(model: Forecaster) -> tuple[str, ...]:
     if model.base is not None:
         count = len(model.base.logits)
         parts.append("correcting the seasonal naive forecast" + ("s" if count > 1 else ""))
+    read = [*model.spec.static, *(["an embedding of the series"] if model.identifies else [])]
+    if read:
+        parts.append(f"with {', '.join(read)}")
     if model.linear is not None and bool(model.linear.fitted):
         parts.append("combined with a ridge regression")
     if model.loss_name in LOSSES and model.kind.in_units:

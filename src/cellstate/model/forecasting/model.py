@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from cellstate.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
 from cellstate.data.samples import WindowSamples
@@ -22,7 +22,7 @@ from cellstate.metrics.headline import Headline
 from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
-from cellstate.model.forecasting.arrays import as_given, scaled_windows
+from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
 from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
 from cellstate.model.forecasting.fitting import fit_closed_form
 from cellstate.model.forecasting.heads import new_head
@@ -30,6 +30,7 @@ from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
+from cellstate.model.forecasting.static import StaticFeatures
 from cellstate.model.forecasting.transform import Constants, Logarithm
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
@@ -74,6 +75,8 @@ class Forecaster(SequenceModel):
             season if the window contains at least four full ones, else the longest segment of which the window
             contains at least ten.
         embedding_size: width of that embedding; None feeds the values directly.
+        static_embedding: width of the embedding of each category in ``spec.static``; None chooses it by their number.
+        id_embedding: width of an embedding of the series itself; 0: none. A new series gets the mean of all.
         input_noise: standard deviation of white noise added to the targets in each normalised window during training,
             which regularises (Bishop, Neural Computation 1995) if there are few windows.
         dropout: before the head, during training. None: 0.5 for a single series, 0 if the levels of several differ.
@@ -116,6 +119,8 @@ class Forecaster(SequenceModel):
         linear: bool = False,
         segment: PositiveInt | None = None,
         embedding_size: PositiveInt | None = None,
+        static_embedding: PositiveInt | None = None,
+        id_embedding: NonNegativeInt = 0,
         input_noise: NonNegativeFloat = 0.0,
         dropout: Probability | None = 0.0,
         head: Literal["point", "quantile", "gaussian"] = "point",
@@ -141,6 +146,9 @@ class Forecaster(SequenceModel):
         # A standardised window does not show its variation relative to its level; the ratio to its mean does.
         self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and self.transform is None
         width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
+        self.identifies = id_embedding > 0
+        self.static = StaticFeatures(spec, static_embedding, id_embedding)
+        width += self.static.output_size
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
@@ -165,10 +173,11 @@ class Forecaster(SequenceModel):
     # ------------------------------------------------------------------ the forecast
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; all values are scaled with ``spec``.
+        """Forecast from windows ``(B, window, C + F + S)``; all values are scaled with ``spec``.
 
-        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``). Steps
-        before the start of a series are NaN. In training mode the forecast is that of the network alone.
+        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``), and S
+        static features (see ``data.static``). Steps before the start of a series are NaN. In training mode the forecast
+        is that of the network alone.
 
         Returns:
             ``(B, horizon, C)``; for the quantile head ``(B, horizon, C, Q)``, one per level; for the gaussian head
@@ -196,7 +205,7 @@ class Forecaster(SequenceModel):
         return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
 
     def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
-        """Return normalised windows ``(B, W, C)``, covariates ``(B, W, F)``, and the normalisation of each window."""
+        """Return normalised windows ``(B, W, C)``, other inputs ``(B, W, F + S)``, and the windows' normalisation."""
         columns, observed = len(self.spec.targets), None
         if self.spec.padded:
             observed = inputs[..., :columns].isfinite()
@@ -226,10 +235,14 @@ class Forecaster(SequenceModel):
         if self.together < columns:
             features = [part.transpose(1, 2).reshape(batch * columns, steps, 1) for part in features]
             covariates = covariates.repeat_interleave(columns, 0)
-        if covariates.shape[-1]:
-            features.append(covariates)
+        varying = len(self.spec.past) + len(self.spec.known)
+        if varying:
+            features.append(covariates[..., :varying])
         joined = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
         segments = joined.reshape(len(joined), -1, self.segment * joined.shape[-1])
+        if self.static.output_size:
+            static = self.static(covariates[:, -1, varying:])
+            segments = torch.cat((segments, static.unsqueeze(1).expand(-1, segments.shape[1], -1)), dim=-1)
         outputs, _ = self.backbone(self.embedding(segments))
         shape = (batch, columns // self.together, self.spec.horizon, self.together, self.kind.size)
         return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
@@ -353,7 +366,7 @@ class Forecaster(SequenceModel):
         return prediction.predict_file(self, data, path)
 
     @predicting
-    def predict(self, inputs: Any, known: Any = None) -> np.ndarray:
+    def predict(self, inputs: Any, known: Any = None, static: Static = None) -> np.ndarray:
         """Forecast from unscaled arrays or tensors.
 
         Args:
@@ -363,17 +376,22 @@ class Forecaster(SequenceModel):
                 of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
             known: the values of ``spec.known`` in the ``spec.horizon`` steps to forecast, ``(horizon, K)`` for one
                 history, ``(B, horizon, K)`` for several; None if there are no such columns.
+            static: the features of ``spec.static`` by name, and with ``model.id_embedding`` the ``id`` of the series,
+                in one mapping or one for each history. A series without an id, or with a new one, gets the mean
+                embedding.
 
         Returns:
             ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension if
             the input of a single target lacks it.
         """
         mean, std = torch.tensor(self.spec.mean).double(), torch.tensor(self.spec.std).double()
-        point = self.kind.point(self._read(inputs, known)) * std + mean
+        point = self.kind.point(self._read(inputs, known, static)) * std + mean
         return as_given(point.numpy(), inputs, self.features)
 
     @predicting
-    def predict_quantiles(self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None) -> np.ndarray:
+    def predict_quantiles(
+        self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None, static: Static = None
+    ) -> np.ndarray:
         """Forecast quantiles from unscaled arrays or tensors.
 
         Args:
@@ -381,6 +399,7 @@ class Forecaster(SequenceModel):
             levels: of the quantiles, between 0 and 1. The gaussian head gives any, the quantile head those that it
                 was trained on; None uses those of ``model.quantiles``.
             known: as in ``predict``.
+            static: as in ``predict``.
 
         Returns:
             as ``predict``, with an additional last dimension for the levels: ``(horizon, C, Q)`` for one history,
@@ -390,7 +409,7 @@ class Forecaster(SequenceModel):
             RequestError: the head is the point head, or a level is not available.
         """
         mean, std = (torch.tensor(part).double().unsqueeze(-1) for part in (self.spec.mean, self.spec.std))
-        quantiles = self.kind.quantiles(self._read(inputs, known), levels) * std + mean
+        quantiles = self.kind.quantiles(self._read(inputs, known, static), levels) * std + mean
         return as_given(quantiles.numpy(), inputs, self.features)
 
     @property
@@ -398,19 +417,20 @@ class Forecaster(SequenceModel):
         """The number of columns of a history: targets and covariates."""
         return len(self.spec.targets) + len(self.spec.past) + len(self.spec.known)
 
-    def _read(self, inputs: Any, known: Any = None) -> Tensor:
+    def _read(self, inputs: Any, known: Any, static: Static) -> Tensor:
         """Return the scaled forecast for the arguments of ``predict``, in double precision on the CPU."""
-        return self(self.windows(inputs, known).float().to(self.device)).double().cpu()
+        return self(self.windows(inputs, known, static).float().to(self.device)).double().cpu()
 
-    def windows(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return the input of ``forward``, ``(B, window, C + F)``, scaled, in double precision on the CPU.
+    def windows(self, inputs: Any, known: Any = None, static: Static = None) -> Tensor:
+        """Return the input of ``forward``, ``(B, window, C + F + S)``, scaled, in double precision on the CPU.
 
         Args:
             inputs: as in ``predict``.
             known: as in ``predict``.
+            static: as in ``predict``.
 
         Raises:
             RequestError: their shapes do not match.
         """
         rows = as_sequences(inputs, self.features, padded=self.spec.padded)
-        return scaled_windows(self.spec, rows.cpu(), known)
+        return with_static(scaled_windows(self.spec, rows.cpu(), known), self.spec, static)
