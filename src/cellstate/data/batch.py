@@ -14,7 +14,12 @@ from cellstate.errors import RequestError
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 # Fields of a specification that follow from its samples and other fields.
-DERIVED = frozenset({"seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits", "longest"})
+DERIVED = frozenset(
+    {
+        *("seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits", "longest"),
+        *("box_cox", "box_cox_mean", "box_cox_std"),
+    }
+)
 UNKNOWN = "\ufffd"  # symbol 0 of a vocabulary if it represents all symbols not in the training split
 
 
@@ -71,6 +76,9 @@ class DataSpec:
     log_mean: tuple[float, ...] = ()  # per target, of the logarithm; empty unless all training values are positive
     log_std: tuple[float, ...] = ()
     log_suits: bool = False  # whether the spread grows with the level, so that the logarithm evens it out
+    box_cox: tuple[float, ...] = ()  # per target, exponent of the Box-Cox transform; empty like log_mean
+    box_cox_mean: tuple[float, ...] = ()  # of the transform of value / exp(log_mean)
+    box_cox_std: tuple[float, ...] = ()
     longest: Steps = 0  # steps of the longest training sequence, for files of sequences; 0: unknown
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,6 +108,9 @@ class DataSpec:
             return f"mean, std or naive_error do not match {columns:,} targets"
         if len(self.log_mean) not in (0, columns) or len(self.log_std) != len(self.log_mean):
             return f"log_mean or log_std do not match {columns:,} targets"
+        powers = (self.box_cox, self.box_cox_mean, self.box_cox_std)
+        if any(len(numbers) not in (0, len(self.log_mean)) for numbers in powers) or len(set(map(len, powers))) > 1:
+            return f"box_cox, box_cox_mean or box_cox_std do not match {columns:,} targets with log_mean"
         if self.log_suits and not self.log_mean:
             return "log_suits needs log_mean and log_std"
         if self.seasons and (self.season != self.seasons[0] or sorted(set(self.seasons)) != list(self.seasons)):

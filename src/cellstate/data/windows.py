@@ -251,7 +251,7 @@ def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.n
     )
     if fitted is not None:
         same = ("static", "categories", "ids", "seasons", "padded", "mean", "std", "naive_error")
-        same += ("levels_differ", "log_mean", "log_std", "log_suits")
+        same += ("levels_differ", "log_mean", "log_std", "log_suits", "box_cox", "box_cox_mean", "box_cox_std")
         spec = replace(spec, **{name: getattr(fitted, name) for name in same})
     else:
         levels = levels_of([rows for rows in training if len(rows)], windows.season)
@@ -266,6 +266,9 @@ def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.n
             log_mean=levels.log_mean,
             log_std=levels.log_std,
             log_suits=levels.log_suits,
+            box_cox=levels.box_cox.exponent,
+            box_cox_mean=levels.box_cox.mean,
+            box_cox_std=levels.box_cox.std,
             **static_fields(series),
         )
     if spec.static or spec.ids:

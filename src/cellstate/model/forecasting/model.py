@@ -23,7 +23,7 @@ from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_sco
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
-from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
+from cellstate.model.forecasting.choices import chosen_transform, default_segment, described
 from cellstate.model.forecasting.fitting import fit_closed_form
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
@@ -31,7 +31,7 @@ from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
 from cellstate.model.forecasting.static import StaticFeatures
-from cellstate.model.forecasting.transform import Constants, Logarithm
+from cellstate.model.forecasting.transform import Constants
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
@@ -64,7 +64,9 @@ class Forecaster(SequenceModel):
             (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None: ``mean_std`` if the levels of
             several series differ, else ``last``.
         transform: ``log`` reads and forecasts logarithms, for positive values whose spread grows with their level;
-            ``none``. None: ``log`` if the training split is like that.
+            ``box_cox`` powers, with one exponent for all series from the training split (``data.box_cox``); ``none``.
+            Transformed back, a mean becomes rather a median, which is not corrected. None: ``log`` if the training
+            split is like that.
         channels: ``joint``: the network reads all targets together; ``separate``: one at a time, with shared weights
             (like PatchTST: Nie et al., ICLR 2023).
         base: the forecast that the network corrects: ``season``, a learned average of seasonal naive forecasts, one for
@@ -113,7 +115,7 @@ class Forecaster(SequenceModel):
         backbone: BackboneFactory,
         *,
         normalisation: Normalisation | None = "last",
-        transform: Literal["none", "log"] | None = "none",
+        transform: Literal["none", "log", "box_cox"] | None = "none",
         channels: Literal["joint", "separate"] = "joint",
         base: Literal["none", "season"] | None = "none",
         linear: bool = False,
@@ -140,7 +142,7 @@ class Forecaster(SequenceModel):
         several = spec.levels_differ
         self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
         self._scaler = Constants(spec.mean, spec.std)
-        self.transform = Logarithm(spec) if takes_logarithms(spec, transform, head) else None
+        self.transform = chosen_transform(spec, transform, head)
         self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
         self.together = 1 if channels == "separate" else len(spec.targets)  # targets per pass of the network
         # A standardised window does not show its variation relative to its level; the ratio to its mean does.

@@ -1,4 +1,4 @@
-"""Scaled values to standardised logarithms and back, with the numbers of the specification kept on the device."""
+"""Scaled values to standardised powers or logarithms and back, with the numbers of the specification on the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from cellstate.data.batch import DataSpec
 
-DEVIATIONS = 10.0  # from the mean, to which transformed values are clipped
+DEVIATIONS = 10.0  # of the logarithm from its mean, to which values are clipped
+NEAR = 1e-6  # relative distance from the value that no power reaches
 
 
 class Constants:
@@ -33,8 +34,10 @@ class Constants:
         return self._copies[place]
 
 
-class Logarithm:
-    """Standardised logarithms of values ``(…, C)`` that are scaled with ``spec``."""
+class Transform:
+    """Standardised logarithms of positive values ``(…, C)`` that are scaled with ``spec``."""
+
+    words = "logarithms"
 
     def __init__(self, spec: DataSpec) -> None:
         self._constants = Constants(spec.mean, spec.std, spec.log_mean, spec.log_std)
@@ -43,9 +46,40 @@ class Logarithm:
         """Return the transformed values; those below a positive lowest one are raised to it."""
         mean, std, centre, spread = self._constants.like(values)
         lowest = (centre - DEVIATIONS * spread).exp()
-        return ((values * std + mean).maximum(lowest).log() - centre) / spread
+        return self.of_logs((values * std + mean).maximum(lowest).log() - centre)
 
     def inverse(self, values: Tensor) -> Tensor:
         """Return the scaled values of transformed ones."""
         mean, std, centre, spread = self._constants.like(values)
-        return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
+        most = DEVIATIONS * spread
+        return ((self.logs(values).clamp(-most, most) + centre).exp() - mean) / std
+
+    def of_logs(self, logs: Tensor) -> Tensor:
+        """Return the transform of logarithms less their mean."""
+        return logs / self._constants.like(logs)[3]
+
+    def logs(self, values: Tensor) -> Tensor:
+        """Invert ``of_logs``."""
+        return values * self._constants.like(values)[3]
+
+
+class BoxCoxTransform(Transform):
+    """Standardised powers, see ``data.box_cox``; with the exponent 0 the logarithms."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self._powers = Constants(spec.box_cox, spec.box_cox_mean, spec.box_cox_std)
+        self.words = f"Box-Cox transform (exponent {', '.join(f'{exponent:g}' for exponent in spec.box_cox)})"
+
+    def of_logs(self, logs: Tensor) -> Tensor:
+        """Return the transform of logarithms less their mean."""
+        exponent, centre, spread = self._powers.like(logs)
+        safe = exponent.where(exponent != 0, 1.0)
+        return (((safe * logs).expm1() / safe).where(exponent != 0, logs) - centre) / spread
+
+    def logs(self, values: Tensor) -> Tensor:
+        """Invert ``of_logs``."""
+        exponent, centre, spread = self._powers.like(values)
+        powers = values * spread + centre
+        safe = exponent.where(exponent != 0, 1.0)
+        return ((safe * powers).clamp(min=NEAR - 1).log1p() / safe).where(exponent != 0, powers)
