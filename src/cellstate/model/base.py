@@ -108,7 +108,7 @@ class SequenceModel(L.LightningModule):
     headline: ClassVar[Headline] = Headline()
     """The main metric of runs with this model."""
     figures: ClassVar[str | None] = None
-    """The module with this task's ``section`` and ``tables``, imported when a page is written: it loads matplotlib."""
+    """Module with ``section`` and ``tables`` of this task, imported when a page is written: it loads matplotlib."""
     inspector_class: ClassVar[type[Inspector]] = Inspector
     """Supports ``cellstate inspect`` for this model."""
     rate_factor: float = 1.0
@@ -116,7 +116,7 @@ class SequenceModel(L.LightningModule):
     averaged: ClassVar[str | None] = None
     """The method whose results an ensemble averages; None if ensembles are not supported."""
     chosen_buffers: ClassVar[frozenset[str]] = frozenset()
-    """The buffers that a validation sets, which are not averaged with the weights (``callbacks.WeightAveraging``)."""
+    """Buffers that a validation sets, and that are not averaged with the weights."""
     writes_text: ClassVar[bool] = False
     """Whether ``generate`` is supported."""
 

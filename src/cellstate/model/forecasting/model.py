@@ -14,20 +14,19 @@ from typing_extensions import override
 from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
-from cellstate.data.samples import WindowSamples
-from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
+from cellstate.metrics.probabilistic import LEVELS
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
 from cellstate.model.forecasting.choices import chosen_transform, default_segment, described
-from cellstate.model.forecasting.fitting import fit_closed_form
+from cellstate.model.forecasting.fitting import SHARES, fit_closed_form, losses_of_shares
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.forecasting.linear import LinearMap
+from cellstate.model.forecasting.noise import known_noise
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
 from cellstate.model.forecasting.static import StaticFeatures
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
 LossName = Literal["mae", "mse", "huber", "mase", "owa"]
-SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
-SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
 
 
 class Forecaster(SequenceModel):
@@ -232,7 +229,7 @@ class Forecaster(SequenceModel):
             read = read + self.input_noise * torch.randn_like(read)
         features = [read]
         if self.ratios:
-            features.append(self._ratio(window, frame))
+            features.append(frame.log_ratio(window, *self.scaler(window)))
         batch, steps, columns = window.shape
         if self.together < columns:
             features = [part.transpose(1, 2).reshape(batch * columns, steps, 1) for part in features]
@@ -248,15 +245,6 @@ class Forecaster(SequenceModel):
         outputs, _ = self.backbone(self.embedding(segments))
         shape = (batch, columns // self.together, self.spec.horizon, self.together, self.kind.size)
         return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
-
-    def _ratio(self, window: Tensor, frame: Frame) -> Tensor:
-        """Return log(value / mean of its window), 0 for steps before the start of the series."""
-        assert frame.centre is not None
-        mean, std = self.scaler(window)
-        level = frame.centre * std + mean
-        ratio = (frame.restored(window) * std + mean) / level.where(level > 0, 1.0)
-        logs = ratio.clamp(min=SMALLEST_RATIO).log()
-        return logs if frame.observed is None else logs.where(frame.observed, 0.0)
 
     def scaler(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the scaler, ``(C,)``."""
@@ -317,12 +305,7 @@ class Forecaster(SequenceModel):
     def on_validation_epoch_end(self) -> None:
         """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
-            losses = torch.zeros(len(SHARES), dtype=torch.float64, device=self.device)
-            for forecast, line, batch in self._kept:
-                found = [self.loss(self.combined(forecast, line, share), batch) for share in SHARES]
-                losses += torch.stack(found).double() * len(batch.inputs)
-            losses = self.trainer.strategy.reduce(losses, reduce_op="sum")
-            assert isinstance(losses, Tensor)
+            losses: Any = self.trainer.strategy.reduce(losses_of_shares(self, self._kept), reduce_op="sum")
             self.share.fill_(SHARES[int(losses.argmin())])
             for forecast, line, batch in self._kept:
                 self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
@@ -344,24 +327,8 @@ class Forecaster(SequenceModel):
         return described(self)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
-        """Return the quantile or distribution metrics of a forecaster that knows signal and noise.
-
-        It forecasts N(signal, noise^2). ``optimum`` is its expected score, ``optimum_realised`` its score for the noise
-        drawn in the windows of the reported split; there are none if the noise is unknown.
-        """
-        table: dict[str, dict[str, float]] = {metric: {} for metric in self.kind.metrics}
-        series = data.whole_series if isinstance(data, WindowedData) else None
-        samples = data.prepared.splits[data.reported_split]
-        if not table or series is None or series.noise is None or not series.noise_std:
-            return table
-        assert isinstance(samples, WindowSamples)
-        rows = samples.starts.cpu().numpy()[:, None] + np.arange(samples.horizon)
-        noise = series.noise[rows]  # (N, horizon)
-        floors = {
-            "optimum": gaussian_floor(series.noise_std, self.kind.levels),
-            "optimum_realised": gaussian_scores(0 * noise, 0 * noise + series.noise_std, noise, self.kind.levels),
-        }
-        return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
+        """Return the quantile or distribution metrics of a forecaster that knows signal and noise."""
+        return known_noise(self, data)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the forecast after each series: id, time (or step), targets, and their quantiles."""
