@@ -54,7 +54,7 @@ def number(name: str, value: float | str) -> float:
 
 def spoken(value: float | str) -> str:
     """Return the name of a category, which is a number if nothing else was in the file."""
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:.15g}"
 
 
 def places(names: Iterable[str], known: Sequence[str]) -> list[float]:
