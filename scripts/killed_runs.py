@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.strategies import Strategy
 
 from cellstate import checkpoint, cli
 from cellstate.callbacks import Checkpoints, History
@@ -105,6 +106,19 @@ SMALL = {
             "backbone.hidden_size=16",
         ]
     ),
+    "averaged": Case(  # weights, of two networks with closed forms, which stop early
+        [
+            *("experiment=series", "trainer.max_steps=60", "trainer.val_check_interval=12", "backbone.hidden_size=8"),
+            *("callbacks=weight_averaging", "callbacks.early_stopping.patience=1", "ensemble=2", QUIET),
+            "optimizer.lr=0.02",
+        ]
+    ),
+    "averaged text": Case(
+        text(
+            *("callbacks=weight_averaging", "trainer.max_epochs=3", "trainer.limit_train_batches=10", QUIET),
+            *("model.tied=true", "model.embedding_size=16", "trainer.accumulate_grad_batches=2"),
+        )
+    ),
     "across": Case(
         tiny("trainer.max_steps=17", "trainer.val_check_interval=4", "trainer.check_val_every_n_epoch=null", QUIET)
     ),
@@ -144,9 +158,10 @@ def named(*names: str) -> Callable[..., bool]:
     return counts
 
 
-def in_fit(model: SequenceModel, *_: Any) -> bool:
+def in_fit(strategy: Strategy, *_: Any) -> bool:
     """Count calls during the fit."""
-    return model.trainer.state.fn == "fit"
+    module = strategy.lightning_module
+    return module is not None and module.trainer.state.fn == "fit"
 
 
 def cut(draft: Path, target: Path) -> None:  # noqa: ARG001
@@ -157,7 +172,7 @@ def cut(draft: Path, target: Path) -> None:  # noqa: ARG001
 # Moment -> owner and name of the function, which calls count, what to do instead of the call (None: the call itself).
 PLACES: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None] | None]] = {
     "training step": (SequenceModel, "training_step", always, None),
-    "validation step": (SequenceModel, "validation_step", in_fit, None),
+    "validation step": (Strategy, "validation_step", in_fit, None),
     "row": (History, "add", always, None),
     "best.ckpt": (Path, "replace", named("best.ckpt"), None),
     "half a checkpoint": (Path, "replace", named("best.ckpt", "last.ckpt"), cut),

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 WITNESSES = {
     "pattern": [("row", 1), ("row", 2), ("last.ckpt", 1), ("new epoch", 2), ("test step", 1)],
     "sine": [("best.ckpt", 2), ("validation step", 2), ("training step", 12), ("end of training", 1)],
+    "averaged": [("row", 1), ("training step", 3)],
     "char_lm": [("row", 2), ("training step", 12), ("half a checkpoint", 3), ("previous.ckpt", 1), ("metrics.json", 1)],
 }
 

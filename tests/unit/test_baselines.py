@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cellstate.data.baselines import last_value, majority, seasonal_drift, seasonal_naive
-from cellstate.data.ridge import STRENGTHS, ridge_linear
+from cellstate.data.ridge import FOLDS, STRENGTHS
+from cellstate.data.ridge_linear import ridge_linear
 
 
 def walk(rows, columns=1, seed=0):
@@ -99,9 +100,20 @@ def test_the_drift_of_a_trend_is_significant_and_that_of_noise_seldom():
 # ---------------------------------------------------------------------- ridge
 
 
-def ridge_by_hand(column, starts, reported, window, horizon, strength):
-    """The closed form, window by window, on the column divided by its training deviation."""
-    scale = column[: starts["train"][-1]].std()
+def least_squares(inputs, targets, strength):
+    """Ridge regression without its normal equations: the minimum of || [X 1; sqrt(s) I 0] w - [Y; 0] ||."""
+    steps = inputs.shape[1]
+    stacked = np.vstack([np.column_stack([inputs, np.ones(len(inputs))]), np.eye(steps, steps + 1) * np.sqrt(strength)])
+    return np.linalg.lstsq(stacked, np.vstack([targets, np.zeros((steps, targets.shape[1]))]), rcond=None)[0]
+
+
+def with_ones(inputs):
+    return np.column_stack([inputs, np.ones(len(inputs))])
+
+
+def ridge_by_hand(column, starts, reported, window, horizon):
+    """The reference window by window, on the column divided by its training deviation."""
+    scale = column[: starts[-1]].std()
     column = column / scale
 
     def rows(positions):
@@ -110,28 +122,38 @@ def ridge_by_hand(column, starts, reported, window, horizon, strength):
         targets = [column[start : start + horizon] - column[start - 1] for start in positions]
         return np.array(windows), np.array(targets), np.array(last)
 
-    inputs, targets, _ = rows(starts["train"])
-    # the normal equations as one least-squares problem: || [X; sqrt(s) I] w - [Y; 0] ||
-    stacked = np.vstack([inputs, np.sqrt(strength) * np.eye(window)])
-    weights = np.linalg.lstsq(stacked, np.vstack([targets, np.zeros((window, horizon))]), rcond=None)[0]
-    val_inputs, val_targets, _ = rows(starts["val"])
+    def left_out(strength):
+        total = 0.0
+        for part in np.array_split(np.arange(len(starts)), FOLDS):
+            inside = starts[part]
+            outside = [start for start in starts if start < inside[0] - horizon + 1 or start >= inside[-1] + horizon]
+            weights = least_squares(*rows(outside)[:2], strength)
+            inputs, targets, _ = rows(inside)
+            total += np.abs(with_ones(inputs) @ weights - targets).sum()
+        return total
+
+    best = min(STRENGTHS, key=left_out)
     windows, _, last = rows(reported)
-    return ((val_inputs @ weights - val_targets) ** 2).mean(), (windows @ weights + last[:, None]) * scale
+    return (with_ones(windows) @ least_squares(*rows(starts)[:2], best) + last[:, None]) * scale
 
 
 @pytest.mark.parametrize("columns", [1, 2])
-def test_ridge_is_the_closed_form_with_the_strength_that_validates_best(columns):
+def test_ridge_is_the_closed_form_with_the_strength_of_least_error_on_blocks_left_out(columns):
     values, window, horizon = walk(300, columns) * 7 + 30, 9, 4
     starts = three_parts(300, window, horizon)
-    forecast = ridge_linear(values, starts, starts["test"], window, horizon)
+    training = starts["train"][: FOLDS * (len(starts["train"]) // FOLDS)]  # blocks of one size
+    forecast = ridge_linear(values, training, starts["test"], window, horizon)
     assert forecast.shape == (len(starts["test"]), horizon, columns)
     for number in range(columns):
-        tried = [
-            ridge_by_hand(values[:, number], starts, starts["test"], window, horizon, strength)
-            for strength in STRENGTHS
-        ]
-        _, best = min(tried, key=lambda pair: pair[0])
-        np.testing.assert_allclose(forecast[..., number], best, rtol=1e-6, atol=1e-8)
+        expected = ridge_by_hand(values[:, number], training, starts["test"], window, horizon)
+        np.testing.assert_allclose(forecast[..., number], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_ridge_forecasts_a_trend_from_one_value_by_its_intercept():
+    values = (0.5 * np.arange(200.0))[:, None]
+    starts = three_parts(200, 1, 3)
+    truth = values[starts["test"][:, None] + np.arange(3)]
+    np.testing.assert_allclose(ridge_linear(values, starts["train"], starts["test"], 1, 3), truth, rtol=1e-12)
 
 
 def test_ridge_forecasts_a_series_that_is_linear_in_its_past():
@@ -139,7 +161,7 @@ def test_ridge_forecasts_a_series_that_is_linear_in_its_past():
     values = (5 + np.sin(2 * np.pi * steps / 17) + 0.5 * np.cos(2 * np.pi * steps / 5.3))[:, None]
     starts = three_parts(800, 20, 12)
     truth = values[starts["test"][:, None] + np.arange(12)]
-    error = np.abs(ridge_linear(values, starts, starts["test"], 20, 12) - truth)
+    error = np.abs(ridge_linear(values, starts["train"], starts["test"], 20, 12) - truth)
     assert error.max() < 1e-3
     assert np.abs(last_value(values, starts["test"], 12) - truth).mean() > 0.5
 
@@ -148,15 +170,19 @@ def test_ridge_carries_a_trend_beyond_what_it_was_fitted_on():
     values = (0.5 * np.arange(600.0) + 3)[:, None]
     starts = three_parts(600, 10, 5)
     truth = values[starts["test"][:, None] + np.arange(5)]
-    np.testing.assert_allclose(ridge_linear(values, starts, starts["test"], 10, 5), truth, rtol=1e-3)
+    np.testing.assert_allclose(ridge_linear(values, starts["train"], starts["test"], 10, 5), truth, rtol=1e-3)
 
 
 def test_ridge_moves_with_the_series():
     values = walk(400)
     starts = three_parts(400, 12, 6)
-    base = ridge_linear(values, starts, starts["test"], 12, 6)
-    np.testing.assert_allclose(ridge_linear(values + 1e6, starts, starts["test"], 12, 6), base + 1e6, atol=1e-4)
-    np.testing.assert_allclose(ridge_linear(values * -40, starts, starts["test"], 12, 6), base * -40, atol=1e-8)
+    base = ridge_linear(values, starts["train"], starts["test"], 12, 6)
+    np.testing.assert_allclose(
+        ridge_linear(values + 1e6, starts["train"], starts["test"], 12, 6), base + 1e6, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        ridge_linear(values * -40, starts["train"], starts["test"], 12, 6), base * -40, atol=1e-8
+    )
 
 
 def test_ridge_learns_nothing_from_the_test_rows():
@@ -165,16 +191,16 @@ def test_ridge_learns_nothing_from_the_test_rows():
     altered = values.copy()
     altered[starts["test"][0] :] += 50
     first = starts["test"][:1]
-    one, other = (ridge_linear(series, starts, first, 12, 6) for series in (values, altered))
+    one, other = (ridge_linear(series, starts["train"], first, 12, 6) for series in (values, altered))
     np.testing.assert_array_equal(one, other)
 
 
 def test_thinning_many_training_windows_changes_a_linear_map_little(monkeypatch):
     values = walk(3000)
     starts = three_parts(3000, 8, 3)
-    whole = ridge_linear(values, starts, starts["test"], 8, 3)
-    monkeypatch.setattr("cellstate.data.ridge.MOST_WINDOWS", 600)
-    thinned = ridge_linear(values, starts, starts["test"], 8, 3)
+    whole = ridge_linear(values, starts["train"], starts["test"], 8, 3)
+    monkeypatch.setattr("cellstate.data.ridge_linear.MOST_WINDOWS", 600)
+    thinned = ridge_linear(values, starts["train"], starts["test"], 8, 3)
     truth = values[starts["test"][:, None] + np.arange(3)]
     assert np.abs(thinned - truth).mean() == pytest.approx(np.abs(whole - truth).mean(), rel=0.03)
 

@@ -10,9 +10,10 @@ from cellstate.backbone import GRU
 from cellstate.data.baselines import seasonal_naive as naive_of_rows
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.naive2 import decomposed
+from cellstate.data.ridge import ridge
 from cellstate.errors import RequestError
 from cellstate.model import Forecaster
-from cellstate.model.forecasting.linear import LinearMap, ridge
+from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.normalisation import frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase, seasonal_naive
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
@@ -256,3 +257,18 @@ def test_of_the_linear_forecast_only_the_location_is_taken():
     half = model.combined(forecast, line, 0.5)
     torch.testing.assert_close(half[..., 0], (forecast[..., 0] + line) / 2)
     torch.testing.assert_close(half[..., 1], forecast[..., 1])
+
+
+def test_the_numbers_of_a_scaler_are_copied_once_and_fit_for_training_after_a_validation():
+    model = forecaster(GROWING, **AUTOMATIC)
+    window = ((torch.from_numpy(80 * positive(5, 24)).unsqueeze(-1) - GROWING.mean[0]) / GROWING.std[0]).float()
+    with torch.inference_mode():
+        kept = model.scaler(window)
+        model.transformed(window)
+    assert all(one is other for one, other in zip(kept, model.scaler(window), strict=True))
+    read = window.clone().requires_grad_()
+    model.restored(model.transformed(read)).sum().backward()
+    torch.testing.assert_close(read.grad, torch.ones_like(read), rtol=1e-4, atol=1e-4)  # of an identity
+    exact = model.scaler(window.double())[1]
+    assert exact.tolist() == list(GROWING.std)
+    assert not [name for name in model.state_dict() if "transform" in name or "scaler" in name]

@@ -9,6 +9,7 @@ from cellstate.callbacks import Checkpoints
 from cellstate.callbacks.monitors import check_monitors, with_mode
 from cellstate.errors import RequestError
 from cellstate.metrics import table
+from cellstate.metrics.display import shown_metrics
 from cellstate.metrics.table import Metric, metric_of, rank, register
 from cellstate.scheduler import plateau
 from cellstate.sweep.search.settings import natural
@@ -82,3 +83,9 @@ def test_a_right_monitor_is_none():
     check_monitors(
         {"callbacks.x": STOPPING, "checkpoint": {"monitor": "val/coverage_80"}}, {"val/accuracy", "val/coverage_80"}
     )
+
+
+def test_the_screen_shows_a_panel_as_the_m4_competition_does():
+    one = dict.fromkeys(("loss", "mae", "rmse", "mse", "smape", "mae_scaled", "mse_scaled", "mase", "owa"), 1.0)
+    assert shown_metrics(one) == ["mae", "rmse", "mae_scaled", "mse_scaled", "mase", "owa"]
+    assert shown_metrics({**one, "mase_pooled": 1.0}) == ["mae", "rmse", "smape", "mase", "owa"]

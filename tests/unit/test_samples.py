@@ -88,6 +88,9 @@ def test_any_change_of_the_content_changes_the_digest():
         WindowSamples(values, starts, 4, 2),
     ]
     assert len({base, *map(digest, others)}) == 5
+    covariates = [torch.zeros(30, 1), torch.zeros(30, 1)]
+    covariates[1][29] = 1e-6
+    assert len({base, *(digest(WindowSamples(values, starts, 4, 3, part)) for part in covariates)}) == 3
     inputs, targets = torch.zeros(6, 2, 1), torch.zeros(6)
     kinds = [
         TensorSamples(inputs, targets),

@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from cellstate.callbacks.position import at_safe_point, begin_resumed_epoch, newest_epoch
+from cellstate.callbacks.weight_averaging import averaged_weights
 from cellstate.checkpoint import FORMAT, KEY, RANDOM, DamagedError, keep, random_state, restore_random_state, verify
 from cellstate.config.types import PositiveFloat, PositiveInt
 from cellstate.distributed import Agreement, gather, own_of
@@ -196,8 +197,9 @@ class Checkpoints(Checkpoint):
             self._save_best(trainer)
 
     def _save_best(self, trainer: L.Trainer) -> None:
-        weights = trainer.strategy.lightning_module_state_dict()  # if they are sharded, all processes take part
-        trainer.strategy.save_checkpoint({"state_dict": weights, KEY: self._recorded(trainer)}, self.best_path)
+        with averaged_weights(trainer):
+            weights = trainer.strategy.lightning_module_state_dict()  # if they are sharded, all processes take part
+            trainer.strategy.save_checkpoint({"state_dict": weights, KEY: self._recorded(trainer)}, self.best_path)
         trainer.strategy.barrier("best.ckpt")
 
     def improves(self, value: float) -> bool:

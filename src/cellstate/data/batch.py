@@ -14,7 +14,12 @@ from cellstate.errors import RequestError
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 # Fields of a specification that follow from its samples and other fields.
-DERIVED = frozenset({"seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits", "longest"})
+DERIVED = frozenset(
+    {
+        *("seasons", "padded", "levels_differ", "log_mean", "log_std", "log_suits", "longest"),
+        *("box_cox", "box_cox_mean", "box_cox_std"),
+    }
+)
 UNKNOWN = "\ufffd"  # symbol 0 of a vocabulary if it represents all symbols not in the training split
 
 
@@ -56,6 +61,9 @@ class DataSpec:
     targets: tuple[str, ...] = ()  # names of the forecast columns, or (horizon 0) of the values of a sequence
     past: tuple[str, ...] = ()  # names of the covariates known only in the past
     known: tuple[str, ...] = ()  # and of those known in advance, shifted by ``horizon`` steps in windows
+    static: tuple[str, ...] = ()  # names of features that are constant within a series
+    categories: tuple[tuple[str, ...], ...] = ()  # of each of these, sorted; empty for a number
+    ids: tuple[str, ...] = ()  # of the training series, if inputs end with the place of their series among these
     window: Steps = 0  # input steps of a forecaster
     horizon: Steps = 0  # output steps of a forecaster
     season: PositiveInt = 1  # steps per season, 1 if there is none; of several seasons the shortest
@@ -68,6 +76,9 @@ class DataSpec:
     log_mean: tuple[float, ...] = ()  # per target, of the logarithm; empty unless all training values are positive
     log_std: tuple[float, ...] = ()
     log_suits: bool = False  # whether the spread grows with the level, so that the logarithm evens it out
+    box_cox: tuple[float, ...] = ()  # per target, exponent of the Box-Cox transform; empty like log_mean
+    box_cox_mean: tuple[float, ...] = ()  # of the transform of value / exp(log_mean)
+    box_cox_std: tuple[float, ...] = ()
     longest: Steps = 0  # steps of the longest training sequence, for files of sequences; 0: unknown
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,12 +108,17 @@ class DataSpec:
             return f"mean, std or naive_error do not match {columns:,} targets"
         if len(self.log_mean) not in (0, columns) or len(self.log_std) != len(self.log_mean):
             return f"log_mean or log_std do not match {columns:,} targets"
+        powers = (self.box_cox, self.box_cox_mean, self.box_cox_std)
+        if any(len(numbers) not in (0, len(self.log_mean)) for numbers in powers) or len(set(map(len, powers))) > 1:
+            return f"box_cox, box_cox_mean or box_cox_std do not match {columns:,} targets with log_mean"
         if self.log_suits and not self.log_mean:
             return "log_suits needs log_mean and log_std"
         if self.seasons and (self.season != self.seasons[0] or sorted(set(self.seasons)) != list(self.seasons)):
             return f"seasons {self.seasons} do not match season {self.season}"
         if len(self.input_mean) not in inputs or len(self.input_std) != len(self.input_mean):
             return f"input_mean or input_std do not match {self.input_size:,} features"
+        if len(self.categories) != len(self.static):
+            return f"categories do not match {len(self.static):,} static features"
         if self.target_feature >= max(1, len(self.features)):
             return f"target_feature={self.target_feature} is out of range for {max(1, len(self.features)):,} features"
         if self.features and self.features[self.target_feature] != self.vocabulary:

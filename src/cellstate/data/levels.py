@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cellstate.data.box_cox import NONE, BoxCox, box_cox_of
 from cellstate.data.splitting import Series
 from cellstate.errors import RequestError
 
@@ -28,6 +29,7 @@ class Levels:
     log_mean: tuple[float, ...]
     log_std: tuple[float, ...]
     log_suits: bool
+    box_cox: BoxCox = NONE
 
 
 def levels_of(training: Sequence[np.ndarray], season: int) -> Levels:
@@ -46,7 +48,8 @@ def levels_of(training: Sequence[np.ndarray], season: int) -> Levels:
     suits = not differ and all(
         spread_grows([values[:, column] for values in training], season) for column in range(rows.shape[1])
     )
-    return Levels(mean, within, differ, tuple(logs.mean(axis=0).tolist()), tuple(logs.std(axis=0).tolist()), suits)
+    centre, spread = tuple(logs.mean(axis=0).tolist()), tuple(logs.std(axis=0).tolist())
+    return Levels(mean, within, differ, centre, spread, suits, box_cox_of(training, season))
 
 
 def levels_differ(training: Sequence[np.ndarray]) -> bool:

@@ -12,7 +12,7 @@ from cellstate.data.batch import DataSpec
 from cellstate.data.classical import MODELS, classical_forecast
 from cellstate.data.cutting import Windows
 from cellstate.data.naive2 import SeasonalIndices, seasonal_indices
-from cellstate.data.ridge import ridge_linear
+from cellstate.data.ridge_linear import ridge_linear
 
 DRIFTING = 2.0  # standard errors from 0 at which series count as drifting
 Forecasts = dict[str, Callable[[], np.ndarray]]
@@ -76,7 +76,7 @@ class References:
         windows, spec, series = self.windows, self.spec, self.windows.series
         return ridge_linear(
             series.values,
-            {name: windows.starts(name) for name in windows.names},
+            windows.starts("train"),
             windows.starts(split),
             spec.window,
             spec.horizon,

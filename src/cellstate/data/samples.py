@@ -139,5 +139,6 @@ class WindowSamples(Samples):
         if self.covariates is not None:
             digest.update(str(tuple(self.covariates.shape)).encode())
             digest.update(tensor_bytes(self.covariates))
+            digest.update(tensor_bytes(self.covariates))
         if self.firsts is not None:
             digest.update(tensor_bytes(self.firsts))

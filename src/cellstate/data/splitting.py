@@ -35,6 +35,9 @@ class Series:
     past: tuple[str, ...] = ()  # names of covariates known only in the past,
     known: tuple[str, ...] = ()  # and of those known in advance
     covariates: np.ndarray | None = None  # (N, P + K) their values
+    static: tuple[str, ...] = ()  # names of features that are constant within a series,
+    static_values: tuple[tuple[float | str, ...], ...] = ()  # and their values in each series, numbers or categories
+    identified: bool = False  # whether a model may read which series it is
     test_rows: tuple[int, ...] = ()  # the last rows of each series that are the test split, if it is a separate file
 
     @property
@@ -61,6 +64,7 @@ class Series:
             ids=tuple(self.ids[number] for number in chosen),
             lengths=tuple(self.sizes[number] for number in chosen),
             covariates=None if self.covariates is None else self.covariates[rows],
+            static_values=tuple(self.static_values[number] for number in chosen) if self.static else (),
             test_rows=tuple(self.test_rows[number] for number in chosen) if self.test_rows else (),
         )
 

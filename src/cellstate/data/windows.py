@@ -19,6 +19,7 @@ from cellstate.data.levels import check_constant, levels_of, naive_error_within
 from cellstate.data.panel import PanelScores
 from cellstate.data.references import References
 from cellstate.data.splitting import Series, Split, spans, split_of
+from cellstate.data.static import coded, scaler, static_fields, unseen
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import forecast_scores
@@ -152,6 +153,7 @@ class WindowedData(SequenceData):
             ("targets", series.names, fitted.targets),
             ("columns known in the past", series.past, fitted.past),
             ("columns known in advance", series.known, fitted.known),
+            ("static features", series.static, fitted.static),
         ):
             if found != wanted:
                 raise RequestError(
@@ -240,7 +242,6 @@ def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.n
     series, training = windows.series, windows.training
     covariates, centre, spread, notes = scaled_covariates(windows, fitted)
     spec = DataSpec(
-        input_size=len(series.names) + len(centre),
         targets=series.names,
         past=series.past,
         known=series.known,
@@ -249,7 +250,8 @@ def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.n
         season=windows.season,
     )
     if fitted is not None:
-        same = ("seasons", "padded", "mean", "std", "naive_error", "levels_differ", "log_mean", "log_std", "log_suits")
+        same = ("static", "categories", "ids", "seasons", "padded", "mean", "std", "naive_error")
+        same += ("levels_differ", "log_mean", "log_std", "log_suits", "box_cox", "box_cox_mean", "box_cox_std")
         spec = replace(spec, **{name: getattr(fitted, name) for name in same})
     else:
         levels = levels_of([rows for rows in training if len(rows)], windows.season)
@@ -264,10 +266,32 @@ def specified(windows: Windows, fitted: DataSpec | None) -> tuple[DataSpec, np.n
             log_mean=levels.log_mean,
             log_std=levels.log_std,
             log_suits=levels.log_suits,
+            box_cox=levels.box_cox.exponent,
+            box_cox_mean=levels.box_cox.mean,
+            box_cox_std=levels.box_cox.std,
+            **static_fields(series),
         )
+    if spec.static or spec.ids:
+        features, more_centre, more_spread, more_notes = scaled_static(series, spec, fitted)
+        covariates = features if covariates is None else np.hstack([covariates, features])
+        centre, spread, notes = (*centre, *more_centre), (*spread, *more_spread), (*notes, *more_notes)
     if centre:
         spec = replace(spec, input_mean=(*spec.mean, *centre), input_std=(*spec.std, *spread))
-    return spec, covariates, notes
+    return replace(spec, input_size=len(series.names) + len(centre)), covariates, notes
+
+
+def scaled_static(
+    series: Series, spec: DataSpec, fitted: DataSpec | None
+) -> tuple[np.ndarray, tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    """Return the static features of each row ``(N, n)``, their mean and standard deviation, and notes."""
+    values = series.static_values or ((),) * len(series.sizes)
+    ids = series.ids or ("",)
+    features = coded(spec, values, ids)
+    mean, std = scaler(spec, features)
+    if fitted is not None:
+        mean, std = (np.asarray(part)[-features.shape[1] :] for part in (fitted.input_mean, fitted.input_std))
+    scaled = np.repeat(((features - mean) / std).astype(np.float32), series.sizes, axis=0)
+    return scaled, tuple(mean.tolist()), tuple(std.tolist()), tuple(unseen(spec, values, ids))
 
 
 def scaled_covariates(
@@ -285,7 +309,8 @@ def scaled_covariates(
     constant = ~(np.ptp(training, axis=0) > 0)
     mean, std = training.mean(axis=0), np.where(constant, 1.0, training.std(axis=0))
     if fitted is not None:
-        mean, std = (np.asarray(part)[len(series.names) :] for part in (fitted.input_mean, fitted.input_std))
+        ours = slice(len(series.names), len(series.names) + len(mean))
+        mean, std = (np.asarray(part)[ours] for part in (fitted.input_mean, fitted.input_std))
     last = np.repeat(series.firsts + series.sizes - 1, series.sizes)
     rows = np.minimum(np.arange(len(last)) + windows.horizon, last)
     past = len(series.past)

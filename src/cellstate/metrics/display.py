@@ -9,10 +9,16 @@ from cellstate.metrics.table import metric_of
 
 
 def shown_metrics(values: Mapping[str, float]) -> list[str]:
-    """Return the metrics that fit on the terminal; those of a forecast distribution replace the scaled ones."""
+    """Return the metrics that fit on the terminal.
+
+    The scaled ones give way to those of a forecast distribution, and for several series to smape, which then is a mean
+    over series like mase and owa.
+    """
     if len(values) < 7:
         return list(values)
-    hidden = {"mae_scaled", "mse_scaled"} if "crps" in values else set()
+    several = "mase_pooled" in values
+    hidden = {"mae_scaled", "mse_scaled"} if several or "crps" in values else set()
+    hidden |= set() if several else {"smape"}
     return [name for name in values if name not in hidden and metric_of(name).in_tables]
 
 

@@ -112,7 +112,7 @@ for _entry in (
     Metric("mae", "mean absolute error, in the units of the data"),
     Metric("rmse", "root mean squared error, in the units of the data"),
     Metric("mse", "mean squared error, in the squared units of the data", in_tables=False),
-    Metric("smape", "symmetric mean absolute percentage error, in per cent", in_tables=False, unit_free=True),
+    Metric("smape", "symmetric mean absolute percentage error, in per cent", unit_free=True),
     Metric(
         "mase", "mae divided by that of the seasonal naive forecast before; below 1 is better than it", unit_free=True
     ),

@@ -7,6 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import lightning as L
@@ -106,12 +107,16 @@ class SequenceModel(L.LightningModule):
     """The network to inspect, set by subclasses. One pass of the model calls it once."""
     headline: ClassVar[Headline] = Headline()
     """The main metric of runs with this model."""
+    figures: ClassVar[str | None] = None
+    """Module with ``section`` and ``tables`` of this task, imported when a page is written: it loads matplotlib."""
     inspector_class: ClassVar[type[Inspector]] = Inspector
     """Supports ``cellstate inspect`` for this model."""
     rate_factor: float = 1.0
     """Factor on the learning rate of the optimizer, for a model that chooses it from the data."""
     averaged: ClassVar[str | None] = None
     """The method whose results an ensemble averages; None if ensembles are not supported."""
+    chosen_buffers: ClassVar[frozenset[str]] = frozenset()
+    """Buffers that a validation sets, and that are not averaged with the weights."""
     writes_text: ClassVar[bool] = False
     """Whether ``generate`` is supported."""
 
@@ -194,13 +199,13 @@ class SequenceModel(L.LightningModule):
         """The inspector of this model, for ``cellstate inspect``."""
         return self.inspector_class(self)
 
-    def section(self, material: Material) -> Section:  # noqa: ARG002
+    def section(self, material: Material) -> Section:
         """Return the content of the run's page in addition to learning curves and the table of results."""
-        return Section()
+        return Section() if self.figures is None else import_module(self.figures).section(material)
 
-    def tables(self, material: Material) -> dict[str, Rows]:  # noqa: ARG002
+    def tables(self, material: Material) -> dict[str, Rows]:
         """Return name -> rows: the data of the figures in ``section``."""
-        return {}
+        return {} if self.figures is None else import_module(self.figures).tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
         """Return the predictions for the sequences in a user's file, one or more rows per sequence.

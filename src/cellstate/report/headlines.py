@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cellstate.metrics.headline import Headline
-from cellstate.report.sweep.reading import read_json
+from cellstate.runs.json_file import read_json
 
 
 def headline_of(folders: Iterable[Path]) -> Headline | None:

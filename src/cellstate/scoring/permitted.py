@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import optim
 
 from cellstate import logger, scheduler
-from cellstate.callbacks import Checkpoints, GradientNorm, Progress
+from cellstate.callbacks import Checkpoints, GradientNorm, Progress, WeightAveraging
 from cellstate.checkpoint.trust import (
     Listed,
     RecordError,
@@ -54,7 +54,8 @@ CALLBACKS = Listed(
     "callbacks",
     ("lightning.pytorch.callbacks", "cellstate.callbacks"),
     (
-        *(Progress, GradientNorm, callbacks.EarlyStopping, callbacks.LearningRateMonitor, callbacks.DeviceStatsMonitor),
+        *(Progress, GradientNorm, WeightAveraging, callbacks.EarlyStopping),
+        *(callbacks.LearningRateMonitor, callbacks.DeviceStatsMonitor),
         *(callbacks.GradientAccumulationScheduler, callbacks.StochasticWeightAveraging, callbacks.Timer),
         *(callbacks.ModelSummary, callbacks.RichModelSummary, callbacks.TQDMProgressBar, callbacks.RichProgressBar),
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.metrics.statistics import summarise
-from cellstate.report.sweep.reading import read_json
+from cellstate.runs.json_file import read_json
 
 SCORES = ("val", "test")
 # Fields of a row that a completed job fills from its metrics.json.

@@ -12,9 +12,10 @@ import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import FSDPStrategy
 
 from cellstate import checkpoint
-from cellstate.callbacks import GradientNorm, Progress
+from cellstate.callbacks import GradientNorm, Progress, WeightAveraging
 from cellstate.data import SequenceData
 from cellstate.debug.profiler import NoProfiler
 from cellstate.distributed import check_number, environment
@@ -101,6 +102,8 @@ def build_trainer(
         if "No supported gpu backend" in reason:
             reason = "no GPU is available; use trainer=cpu, or trainer=default for automatic selection"
         raise RequestError(f"trainer: {reason}") from error
+    if isinstance(trainer.strategy, FSDPStrategy) and any(isinstance(one, WeightAveraging) for one in chosen):
+        raise RequestError("callbacks.weight_averaging: weights sharded by trainer=fsdp cannot be averaged; use ddp")
     return check_number(trainer, "trainer.devices")
 
 

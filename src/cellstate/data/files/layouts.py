@@ -26,6 +26,7 @@ class SeriesFormat:
     id: str | None = None
     past: str | Sequence[str] | None = None
     known: str | Sequence[str] | None = None
+    static: str | Sequence[str] | None = None
     calendar: bool = False
     time: str | None = None
     time_format: str | None = None
@@ -40,7 +41,7 @@ class SeriesFormat:
     @property
     def roles(self) -> dict[str, list[str]]:
         """Config key -> the columns given for it, that only a table in long format has."""
-        given = {"target": self.target, "id": self.id, "past": self.past, "known": self.known}
+        given = {"target": self.target, "id": self.id, "past": self.past, "known": self.known, "static": self.static}
         return {f"data.{key}": listed(names) for key, names in given.items() if names is not None}
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from cellstate.config.types import PositiveInt
+from cellstate.config.types import NonNegativeInt, PositiveInt
 from cellstate.data.cutting import Short
 from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
-from cellstate.data.files.layouts import Layout, SeriesFormat
+from cellstate.data.files.layouts import Layout, SeriesFormat, listed
 from cellstate.data.files.series_file import Part, SeriesFile
 from cellstate.data.splitting import Series, Split, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
@@ -40,6 +40,8 @@ class SeriesData(WindowedData):
         id: the column that identifies the series, whose rows may be in any order; None: all rows are one series.
         past: further input columns, known only in the past.
         known: further input columns known in advance, such as plans, prices and holidays.
+        static: columns that are constant within a series, such as its region: numbers, or text as categories.
+        ids: above 0, windows also say which series they are of, for ``model.id_embedding``, from which it follows.
         calendar: add time of day, weekday and time of the year as inputs known in advance.
         time: the time column; None uses the first date column, if any. Numbers (years, seconds since 1970) are times
             only if selected here.
@@ -71,6 +73,8 @@ class SeriesData(WindowedData):
         id: str | None = None,
         past: str | Sequence[str] | None = None,
         known: str | Sequence[str] | None = None,
+        static: str | Sequence[str] | None = None,
+        ids: NonNegativeInt = 0,
         calendar: bool = False,
         time: str | None = None,
         time_format: str | None = None,
@@ -95,7 +99,8 @@ class SeriesData(WindowedData):
             seed=seed,
         )
         self.path, self.test_path, self.season = path, test_path, season
-        self.form = SeriesFormat(layout, target, id, past, known, calendar, time, time_format, decimal, missing)
+        self.form = SeriesFormat(layout, target, id, past, known, static, calendar, time, time_format, decimal, missing)
+        self.ids = ids
         self._benchmark: Benchmark | None = None
 
     @override
@@ -141,6 +146,9 @@ class SeriesData(WindowedData):
             past=past,
             known=known,
             covariates=values[:, targets:] if past or known else None,
+            static=tuple(listed(self.form.static)),
+            static_values=tuple(part.static for part in parts.values()) if self.form.static else (),
+            identified=self.ids > 0 and len(parts) > 1,
             test_rows=tuple(len(part.values) for part in later.values()),
         )
 

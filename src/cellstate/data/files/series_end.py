@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from cellstate.data.batch import DataSpec
 from cellstate.data.cutting import least_rows
 from cellstate.data.files.clock import Clock
 from cellstate.data.files.layouts import SeriesFormat, filled_cells, listed
-from cellstate.data.files.series_file import SeriesFile, waves_of
+from cellstate.data.files.series_file import SeriesFile, static_values, waves_of
 from cellstate.data.files.table import Table
 from cellstate.data.files.wide import read_rows
 from cellstate.errors import RequestError
@@ -26,12 +27,14 @@ class SeriesEnd(NamedTuple):
     window: ``(window, C + P + K)``; NaN before the series begins, for models that take padded windows.
     ahead: ``(horizon, K)``, the columns known in advance in the steps to forecast.
     when: ``(horizon,)`` the times of these steps, or their numbers.
+    static: name -> value of what is constant within the series.
     """
 
     key: tuple[str, Any] | None
     window: np.ndarray
     ahead: np.ndarray
     when: pl.Series
+    static: Mapping[str, float | str] = MappingProxyType({})
 
 
 def series_ends(form: SeriesFormat, spec: DataSpec, path: str) -> Iterator[SeriesEnd]:
@@ -52,7 +55,8 @@ def series_ends(form: SeriesFormat, spec: DataSpec, path: str) -> Iterator[Serie
     for name, part in file.tables():
         targets = list(spec.targets) if file.layout == "long" else [name]
         key = None if file.id_name is None else (file.id_name, name)
-        yield SeriesEnd(key, *last_window(file, part, targets, spec))
+        static = dict(zip(spec.static, static_values(part, spec.static), strict=True))
+        yield SeriesEnd(key, *last_window(file, part, targets, spec), static)
 
 
 def last_window(

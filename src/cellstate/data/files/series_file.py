@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,18 @@ from cellstate.errors import RequestError
 
 @dataclass(frozen=True)
 class Part:
-    """One series of a file: ``values (N, C + P + K + calendar)``, and its times if there are any."""
+    """One series of a file: ``values (N, C + P + K + calendar)``, its times if there are any, and its static values."""
 
     values: np.ndarray
     clock: Clock | None = None
+    static: tuple[float | str, ...] = ()
 
 
 class SeriesFile:
     """A file that was read as ``form`` says, the table still in its own form.
 
     Attributes:
+        continues: whether it continues another file, which has the static features.
         layout: of the table.
         targets: names of what is forecast.
         columns: config key -> columns of a table in long format.
@@ -50,12 +52,13 @@ class SeriesFile:
         Raises:
             RequestError: the file cannot be read, or has no such columns.
         """
+        self.continues = like is not None
         self.form, self.table = form, read_table(path, key=key, decimal=form.decimal)
         self.layout = like.layout if like else self._layout(targets)
         if self.layout == "long":
             self.columns = like.columns if like else self._long_columns(targets)
             self.targets, self.id_name = tuple(self.columns["data.target"]), form.id
-            beside = [*self.names, *listed(form.id)]
+            beside = [*self.names, *listed(form.static), *listed(form.id)]
         else:
             self.columns, self.targets, self.id_name, beside = {}, (VALUE,), "id", []
         name = like.times[0] if like and like.times else form.time
@@ -86,14 +89,15 @@ class SeriesFile:
         if form.target is not None or targets:
             wanted = listed(form.target) or list(targets)
         else:
-            beside = [*past, *known, *(name for name in (form.id, form.time) if name)]
+            beside = [*past, *known, *listed(form.static), *(name for name in (form.id, form.time) if name)]
             found = self.table.times(form.time, form.time_format, exclude=beside)
             wanted = [self.table.only_numeric_column("data.target", exclude=[*beside, *([found[0]] if found else [])])]
         if not wanted or len(set(wanted)) < len(wanted):
             raise RequestError(f"data.target=[{','.join(wanted)}]: give one or more different columns, such as [a,b]")
         columns = {"data.target": wanted, "data.past": past, "data.known": known}
         keys: dict[str, str] = {}
-        for key, names in (*columns.items(), ("data.id", listed(form.id)), ("data.time", listed(form.time))):
+        roles = {"data.static": form.static, "data.id": form.id, "data.time": form.time}
+        for key, names in (*columns.items(), *((key, listed(names)) for key, names in roles.items())):
             for name in names:
                 if name in keys:
                     raise RequestError(f"column {name!r} is in both {keys[name]} and {key}; remove it from one")
@@ -140,14 +144,15 @@ class SeriesFile:
     def _part(self, name: str, part: Table, after: Clock | None) -> Part:
         form, fill = self.form, self.form.fill
         clock = self.clock(part, after)
+        static = () if self.continues else static_values(part, listed(form.static))
         columns = self.columns or {"data.layout": [name]}
         values = np.hstack([part.numbers(names, fill=fill, key=key) for key, names in columns.items()])
         if clock is None:
             if form.calendar:
                 raise RequestError(f"{self.table.name}: data.calendar=true needs a time column; set data.time=COLUMN")
-            return Part(values)
+            return Part(values, static=static)
         values = clock.regular(values, fill=fill)
-        return Part(np.hstack([values, waves_of(clock, len(values))]) if form.calendar else values, clock)
+        return Part(np.hstack([values, waves_of(clock, len(values))]) if form.calendar else values, clock, static)
 
     def _matching(self, found: dict[str, Any], after: Mapping[str, Part]) -> dict[str, Any]:
         """Return what was ``found`` in the order of the series that it continues; all must be there, and no others."""
@@ -180,6 +185,8 @@ class SeriesFile:
         for key, words in (("data.past", "known in the past"), ("data.known", "known in advance")):
             if self.columns[key]:
                 fact += f"; {words}: {', '.join(self.columns[key])}"
+        if static := listed(self.form.static):
+            fact += f"; of each series: {', '.join(static)}"
         return [fact, *self._doubts()]
 
     def _doubts(self) -> list[str]:
@@ -195,6 +202,28 @@ class SeriesFile:
                 "necessary, data.time_format"
             )
         return facts
+
+
+def static_values(part: Table, names: Sequence[str]) -> tuple[float | str, ...]:
+    """Return the values of columns that are constant within a series: of numeric columns numbers, else text.
+
+    Raises:
+        RequestError: a column is not constant; the line is named.
+    """
+    found: list[float | str] = []
+    for name in names:
+        column = part.complete_column(name, key="data.static", what="value")
+        other = (column != column[0]).arg_true()
+        if len(other):
+            row = int(other[0])
+            raise RequestError(
+                f"{part.name}, {part.line(row)}: column {name!r} (data.static) changes from {str(column[0])!r} to "
+                f"{str(column[row])!r}{part.whose}; a static feature is constant within a series, others are data.past "
+                "or data.known"
+            )
+        numeric = column.dtype.is_numeric()
+        found.append(float(part.numbers([name], fill=False, key="data.static")[0, 0]) if numeric else str(column[0]))
+    return tuple(found)
 
 
 def waves_of(clock: Clock, rows: int) -> np.ndarray:

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cellstate.data.datamodule import SequenceData
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 
 class SequenceClassifier(PooledModel):
     """Assigns one of ``spec.classes`` to each sequence; subclasses define the network."""
 
     needs = "classes"
+    figures = "cellstate.model.classification.figures"
     headline = Headline("accuracy", "accuracy", loss_unit="nats per sample")
     inspector_class = ClassifierInspector
     label_smoothing: float
@@ -47,18 +46,6 @@ class SequenceClassifier(PooledModel):
     def new_scores(self) -> ClassificationScores:
         """Return empty scores."""
         return ClassificationScores()
-
-    def section(self, material: Material) -> Section:
-        """Return the confusion matrix, the scores of each class, and the calibration."""
-        from cellstate.model.classification import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return the confusion matrix."""
-        from cellstate.model.classification import figures  # loads matplotlib
-
-        return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the class of each sequence and the probability of every class, with its id or number."""

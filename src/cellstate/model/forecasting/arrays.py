@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,11 @@ import torch
 from torch import Tensor
 
 from cellstate.data.batch import DataSpec
+from cellstate.data.static import coded
 from cellstate.errors import RequestError
 from cellstate.model.inputs import as_sequences
+
+Static = Mapping[str, float | str] | Sequence[Mapping[str, float | str]] | None
 
 
 def scaled_windows(spec: DataSpec, rows: Tensor, known: Any) -> Tensor:
@@ -28,8 +32,37 @@ def scaled_windows(spec: DataSpec, rows: Tensor, known: Any) -> Tensor:
     rows = with_known(rows, known, spec).masked_fill(before, torch.nan)  # as in training, without what is known there
     if lacking > 0:
         rows = torch.cat((rows.new_full((len(rows), lacking, rows.shape[2]), torch.nan), rows), dim=1)
-    mean, std = spec.input_mean or spec.mean, spec.input_std or spec.std
-    return (rows[:, -spec.window :] - torch.tensor(mean).double()) / torch.tensor(std).double()
+    mean, std = (torch.tensor(part).double()[: rows.shape[2]] for part in scaler_of(spec))
+    return (rows[:, -spec.window :] - mean) / std
+
+
+def scaler_of(spec: DataSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of all inputs."""
+    return spec.input_mean or spec.mean, spec.input_std or spec.std
+
+
+def with_static(windows: Tensor, spec: DataSpec, static: Static) -> Tensor:
+    """Return scaled windows ``(B, window, C + F)`` with the static features of their series, ``(…, C + F + S)``.
+
+    Raises:
+        RequestError: a feature is missing or unknown, or there is not one mapping for each window.
+    """
+    known = [*spec.static, *(["id"] if spec.ids else [])]
+    given = [static or {}] * len(windows) if isinstance(static, Mapping) or static is None else list(static)
+    strange = [name for one in given for name in one if name not in known]
+    lacking = [name for one in given for name in spec.static if name not in one]
+    if strange or lacking or len(given) != len(windows):
+        raise RequestError(
+            f"static={static!r}: give {', '.join(known) or 'nothing, as there are no static features'}, in one mapping "
+            f"or one for each of {len(windows):,} histories"
+        )
+    if not known:
+        return windows
+    ids = [str(one.get("id", "")) for one in given]
+    features = coded(spec, [[one[name] for name in spec.static] for one in given], ids)
+    mean, std = (torch.tensor(part).double()[windows.shape[2] :] for part in scaler_of(spec))
+    rows = ((torch.from_numpy(features) - mean) / std).unsqueeze(1).expand(-1, windows.shape[1], -1)
+    return torch.cat((windows, rows.masked_fill(windows[..., :1].isnan(), torch.nan)), dim=2)
 
 
 def with_known(rows: Tensor, known: Any, spec: DataSpec) -> Tensor:

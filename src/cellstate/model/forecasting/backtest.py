@@ -19,7 +19,7 @@ from cellstate.metrics.probabilistic import ProbabilisticScores
 from cellstate.model import Forecaster, SequenceModel
 from cellstate.model.inputs import as_sequences, predicting
 
-SCALING = ("targets", "window", "horizon", "mean", "std", "past", "known", "input_mean", "input_std")
+SCALING = ("targets", "window", "horizon", "mean", "std", "past", "known", "input_mean", "input_std", "static", "ids")
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def windows_of(model: Forecaster, data: WindowedData | Any) -> tuple[WindowSampl
         return samples, data.batch_size
     if spec.input_size > len(spec.targets):
         raise RequestError(
-            "this model needs covariates, which an array of targets does not contain; give the data, such as "
-            "backtest(checkpoint, data={'path': FILE})"
+            "this model needs covariates or static features, which an array of targets does not contain; give the "
+            "data, such as backtest(checkpoint, data={'path': FILE})"
         )
     rows = as_sequences(data, len(spec.targets))
     if len(rows) > 1:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cellstate.data.batch import DataSpec
 from cellstate.errors import RequestError
+from cellstate.model.forecasting.transform import BoxCoxTransform, Transform
 
 if TYPE_CHECKING:
     from cellstate.model.forecasting.model import Forecaster
@@ -22,21 +23,23 @@ LOSSES = {
 }
 
 
-def takes_logarithms(spec: DataSpec, transform: str | None, head: str) -> bool:
-    """Return whether the network reads and forecasts logarithms.
+def chosen_transform(spec: DataSpec, name: str | None, head: str) -> Transform | None:
+    """Return the transform that the network reads and forecasts values under, if any.
 
     Raises:
-        RequestError: they are requested, and not all values are positive or the head does not support them.
+        RequestError: one is requested, and not all values are positive or the head does not support it.
     """
-    if transform is None:
-        return spec.log_suits and head != "gaussian"
-    if transform == "none":
-        return False
-    if not spec.log_std:
-        raise RequestError("model.transform=log: the training rows are not all positive; set model.transform=none")
+    if name is None:
+        name = "log" if spec.log_suits and head != "gaussian" else "none"
+    if name == "none":
+        return None
+    if not spec.log_std or (name == "box_cox" and not spec.box_cox):
+        raise RequestError(f"model.transform={name}: the training rows are not all positive; set model.transform=none")
     if head == "gaussian":
-        raise RequestError("model.transform=log: model.head=gaussian forecasts no logarithms; set model.head=quantile")
-    return True
+        raise RequestError(
+            f"model.transform={name}: model.head=gaussian forecasts values as they are; set model.head=quantile"
+        )
+    return BoxCoxTransform(spec) if name == "box_cox" else Transform(spec)
 
 
 def default_segment(spec: DataSpec) -> int:
@@ -49,11 +52,14 @@ def default_segment(spec: DataSpec) -> int:
 def described(model: Forecaster) -> tuple[str, ...]:
     """Return a line on normalisation, base, linear map and loss."""
     parts = [NORMALISED[model.normalisation]]
-    if model.logarithms:
-        parts[0] = "logarithms, " + parts[0]
+    if model.transform is not None:
+        parts[0] = f"{model.transform.words}, {parts[0]}"
     if model.base is not None:
         count = len(model.base.logits)
         parts.append("correcting the seasonal naive forecast" + ("s" if count > 1 else ""))
+    read = [*model.spec.static, *(["an embedding of the series"] if model.identifies else [])]
+    if read:
+        parts.append(f"with {', '.join(read)}")
     if model.linear is not None and bool(model.linear.fitted):
         parts.append("combined with a ridge regression")
     if model.loss_name in LOSSES and model.kind.in_units:

@@ -1,12 +1,14 @@
-"""What a forecaster fits in closed form before its network is trained."""
+"""What a forecaster fits in closed form: before its network is trained, and the weight of both after a validation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from cellstate.data.batch import Batch
 from cellstate.data.datamodule import SequenceData
 from cellstate.data.naive2 import decomposed
 from cellstate.data.samples import WindowSamples
@@ -16,6 +18,7 @@ from cellstate.model.forecasting.seasons import seasonal_naive
 if TYPE_CHECKING:
     from cellstate.model.forecasting.model import Forecaster
 
+SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
 MOST_WINDOWS = 20_000  # a linear map needs no more; evenly spaced
 
 
@@ -37,12 +40,12 @@ def fit_closed_form(model: Forecaster, data: SequenceData) -> None:
         return
     history = inputs[..., :columns]
     naive = seasonal_naive(history, spec.season, spec.horizon)
-    relative, scaled = model.errors(naive, (naive - targets).abs(), history, targets)
-    model.naive.copy_(torch.stack((relative.mean(), scaled.mean())).clamp(min=1e-6))
+    errors = model.relative_errors(naive, targets), model.seasonal_errors((naive - targets).abs(), history)
+    model.naive.copy_(torch.stack([part.mean() for part in errors]).clamp(min=1e-6))
     if model.linear is None:
         return
     window, _, frame = model.normalised(inputs)
-    wanted = frame.normalised(model.to_log(targets))
+    wanted = frame.normalised(model.transformed(targets))
     rows, horizons = (part.transpose(1, 2).flatten(0, 1) for part in (window, wanted))  # in order of time
     overlap = columns * -(-(spec.horizon - 1) // stride)
     model.linear.fit(rows, horizons, season_profile(model, data), overlap=overlap)
@@ -57,5 +60,14 @@ def season_profile(model: Forecaster, data: WindowedData) -> Tensor | None:
     if len(training) < 2 * season:
         return None
     mean, std = model.scaler(training)
-    values = model.to_log((training - mean) / std)[:, 0].numpy()
+    values = model.transformed((training - mean) / std)[:, 0].numpy()
     return torch.from_numpy(decomposed(values, season, multiplicative=False))
+
+
+def losses_of_shares(model: Forecaster, kept: Iterable[tuple[Tensor, Tensor, Batch]]) -> Tensor:
+    """Return the summed loss for each of SHARES over forecasts of the network, linear ones, and their batches."""
+    losses = torch.zeros(len(SHARES), dtype=torch.float64, device=model.device)
+    for forecast, line, batch in kept:
+        found = [model.loss(model.combined(forecast, line, share), batch) for share in SHARES]
+        losses += torch.stack(found).double() * len(batch.inputs)
+    return losses

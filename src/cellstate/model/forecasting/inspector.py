@@ -75,8 +75,8 @@ class ForecasterInspector(Inspector):
 
     def read_sequences(self, data: SequenceData, path: str, most: int) -> FileSequences:
         """Return the last window of each series, scaled; targets are one standard deviation above the forecast."""
-        histories, known, names = newest_windows(self.model, data, path)
-        inputs = self.model.windows(histories[:most], None if known is None else known[:most]).float()
+        windows, names = newest_windows(self.model, data, path, most)
+        inputs = windows.float()
         targets = self.model.kind.point(self.model(inputs)) + 1
-        keys = tuple(f"the last window of {name}" if name else "the last window" for name in names[:most])
+        keys = tuple(f"the last window of {name}" if name else "the last window" for name in names)
         return FileSequences(Batch(inputs, targets), keys)

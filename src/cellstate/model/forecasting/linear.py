@@ -1,7 +1,7 @@
 """Ridge regression from a window, and its position in the season, to the horizon.
 
-With X the normalised windows of the training split and Y their continuations, the map is (X'X + P)^-1 X'Y (Hoerl &
-Kennard 1970) with P = s I on the window. For a single series with a season, the harmonics cos and sin of
+The map is fitted to the normalised windows of the training split and their continuations (``data.ridge``), with the
+same penalty s for all steps of the window. For a single series with a season, the harmonics cos and sin of
 2 pi k p / season may be added, where p is the position in the season: within one window the shape of a season is as
 noisy as the window. The position is estimated from the window, by its correlation with the mean season of the training
 split, so that a forecast depends on the window alone. The strength s and the number of harmonics are those with the
@@ -10,17 +10,15 @@ smallest absolute error in cross-validation over blocks of time within the train
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-STRENGTHS = tuple(10.0**power for power in range(-2, 6))
+from cellstate.data.ridge import STRENGTHS, cross_validated, ridge
+
 HARMONICS = (0, 2, 4)
 HARMONIC_STRENGTH = 0.1  # penalty on harmonics, which are few and of known size
-FOLDS = 5
 LEAST_WINDOWS = 10  # with fewer no map is fitted
 FAR = 10.0  # outliers beyond would dominate the squared error; in units of the normalised window
 
@@ -92,7 +90,8 @@ class LinearMap(nn.Module):
         best: tuple[float, int, float] | None = None
         for harmonics in HARMONICS if self.profile.any() else (0,):
             kept = features[:, : steps + 2 * harmonics]
-            errors = cross_validated(kept, targets, steps, gap=targets.shape[1] - 1 if overlap is None else overlap)
+            penalties = [penalty(kept, steps, strength) for strength in STRENGTHS]
+            errors = cross_validated(kept, targets, penalties, gap=targets.shape[1] - 1 if overlap is None else overlap)
             error, strength = min(zip(errors, STRENGTHS, strict=True))
             if best is None or error < best[0]:
                 best = error, harmonics, strength
@@ -108,43 +107,8 @@ class LinearMap(nn.Module):
         self.fitted.fill_(True)
 
 
-def ridge(features: Tensor, targets: Tensor, strengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Return weights ``(F, H)`` and bias ``(H,)``, with the penalty ``strengths (F,)`` on weights alone."""
-    centre, middle = features.mean(0), targets.mean(0)
-    moved = features - centre
-    weight = torch.linalg.solve(moved.T @ moved + torch.diag(strengths), moved.T @ (targets - middle))
-    return weight, middle - centre @ weight
-
-
 def penalty(features: Tensor, steps: int, strength: float) -> Tensor:
     """Return the penalties ``(F,)``: ``strength`` for the steps of the window, HARMONIC_STRENGTH for the harmonics."""
     strengths = features.new_full((features.shape[1],), HARMONIC_STRENGTH)
     strengths[:steps] = strength
     return strengths
-
-
-def cross_validated(features: Tensor, targets: Tensor, steps: int, gap: int) -> list[float]:
-    """Return the mean absolute error for each of STRENGTHS, leaving out each of FOLDS blocks of time once.
-
-    ``gap`` rows on both sides of a block are left out too, as their targets overlap.
-    """
-    errors = [0.0] * len(STRENGTHS)
-    for inside, outside in blocks(len(features), gap):
-        centre, middle = features[outside].mean(0), targets[outside].mean(0)
-        moved, wanted = features[outside] - centre, targets[outside] - middle
-        power, product = moved.T @ moved, moved.T @ wanted
-        for number, strength in enumerate(STRENGTHS):
-            weight = torch.linalg.solve(power + torch.diag(penalty(features, steps, strength)), product)
-            error = (features[inside] - centre) @ weight + middle - targets[inside]
-            errors[number] += float(error.abs().sum()) / targets.numel()
-    return errors
-
-
-def blocks(rows: int, gap: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of each block, and those outside it and its gaps; blocks that leave too few rows are skipped."""
-    borders = torch.linspace(0, rows, FOLDS + 1).round().long().tolist()
-    every = torch.arange(rows)
-    for first, last in itertools.pairwise(borders):
-        outside = every[(every < first - gap) | (every >= last + gap)]
-        if len(outside) >= LEAST_WINDOWS // 2:
-            yield every[first:last], outside

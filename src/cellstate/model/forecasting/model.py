@@ -11,39 +11,35 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import override
 
-from cellstate.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from cellstate.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
 from cellstate.data.batch import Batch, DataSpec
 from cellstate.data.datamodule import SequenceData
-from cellstate.data.samples import WindowSamples
-from cellstate.data.windows import WindowedData
 from cellstate.errors import RequestError
 from cellstate.metrics.forecast import ForecastScores
 from cellstate.metrics.headline import Headline
-from cellstate.metrics.probabilistic import LEVELS, gaussian_floor, gaussian_scores
+from cellstate.metrics.probabilistic import LEVELS
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
-from cellstate.model.forecasting.arrays import as_given, scaled_windows
-from cellstate.model.forecasting.choices import default_segment, described, takes_logarithms
-from cellstate.model.forecasting.fitting import fit_closed_form
+from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
+from cellstate.model.forecasting.choices import chosen_transform, default_segment, described
+from cellstate.model.forecasting.fitting import SHARES, fit_closed_form, losses_of_shares
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.forecasting.linear import LinearMap
+from cellstate.model.forecasting.noise import known_noise
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
+from cellstate.model.forecasting.static import StaticFeatures
+from cellstate.model.forecasting.transform import Constants
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
 from cellstate.model.inputs import as_sequences, predicting
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 Levels = Annotated[Sequence[float], Field(min_length=1)]
 LossName = Literal["mae", "mse", "huber", "mase", "owa"]
-SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
-SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
-DEVIATIONS = 10.0  # from the mean, to which log values are clipped
 
 
 class Forecaster(SequenceModel):
@@ -65,7 +61,9 @@ class Forecaster(SequenceModel):
             (Kim et al., RevIN, ICLR 2022, without its affine part); ``none``. None: ``mean_std`` if the levels of
             several series differ, else ``last``.
         transform: ``log`` reads and forecasts logarithms, for positive values whose spread grows with their level;
-            ``none``. None: ``log`` if the training split is like that.
+            ``box_cox`` powers, with one exponent for all series from the training split (``data.box_cox``); ``none``.
+            Transformed back, a mean becomes rather a median, which is not corrected. None: ``log`` if the training
+            split is like that.
         channels: ``joint``: the network reads all targets together; ``separate``: one at a time, with shared weights
             (like PatchTST: Nie et al., ICLR 2023).
         base: the forecast that the network corrects: ``season``, a learned average of seasonal naive forecasts, one for
@@ -76,6 +74,8 @@ class Forecaster(SequenceModel):
             season if the window contains at least four full ones, else the longest segment of which the window
             contains at least ten.
         embedding_size: width of that embedding; None feeds the values directly.
+        static_embedding: width of the embedding of each category in ``spec.static``; None chooses it by their number.
+        id_embedding: width of an embedding of the series itself; 0: none. A new series gets the mean of all.
         input_noise: standard deviation of white noise added to the targets in each normalised window during training,
             which regularises (Bishop, Neural Computation 1995) if there are few windows.
         dropout: before the head, during training. None: 0.5 for a single series, 0 if the levels of several differ.
@@ -94,6 +94,7 @@ class Forecaster(SequenceModel):
     """
 
     needs = "horizon"
+    figures = "cellstate.model.forecasting.figures"
     headline = Headline(
         "mae",
         "mean absolute error, in the units of the data",
@@ -101,6 +102,7 @@ class Forecaster(SequenceModel):
     )
     inspector_class = ForecasterInspector
     averaged = "parts"
+    chosen_buffers = frozenset({"share"})
     share: Tensor
     naive: Tensor
 
@@ -110,12 +112,14 @@ class Forecaster(SequenceModel):
         backbone: BackboneFactory,
         *,
         normalisation: Normalisation | None = "last",
-        transform: Literal["none", "log"] | None = "none",
+        transform: Literal["none", "log", "box_cox"] | None = "none",
         channels: Literal["joint", "separate"] = "joint",
         base: Literal["none", "season"] | None = "none",
         linear: bool = False,
         segment: PositiveInt | None = None,
         embedding_size: PositiveInt | None = None,
+        static_embedding: PositiveInt | None = None,
+        id_embedding: NonNegativeInt = 0,
         input_noise: NonNegativeFloat = 0.0,
         dropout: Probability | None = 0.0,
         head: Literal["point", "quantile", "gaussian"] = "point",
@@ -134,12 +138,16 @@ class Forecaster(SequenceModel):
             )
         several = spec.levels_differ
         self.normalisation: Normalisation = normalisation or ("mean_std" if several else "last")
-        self.logarithms = takes_logarithms(spec, transform, head)
+        self._scaler = Constants(spec.mean, spec.std)
+        self.transform = chosen_transform(spec, transform, head)
         self.loss_name: LossName = loss or (("owa" if spec.log_std else "mase") if several else "mae")
         self.together = 1 if channels == "separate" else len(spec.targets)  # targets per pass of the network
         # A standardised window does not show its variation relative to its level; the ratio to its mean does.
-        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and not self.logarithms
+        self.ratios = self.normalisation == "mean_std" and bool(spec.log_std) and self.transform is None
         width = self.segment * (self.together * (1 + self.ratios) + len(spec.past) + len(spec.known))
+        self.identifies = id_embedding > 0
+        self.static = StaticFeatures(spec, static_embedding, id_embedding)
+        width += self.static.output_size
         self.embedding = nn.Linear(width, embedding_size) if embedding_size else nn.Identity()
         self.backbone = backbone(input_size=embedding_size or width)
         if self.backbone.bidirectional:
@@ -164,10 +172,11 @@ class Forecaster(SequenceModel):
     # ------------------------------------------------------------------ the forecast
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """Forecast from windows ``(B, window, C + F)``; all values are scaled with ``spec``.
+        """Forecast from windows ``(B, window, C + F + S)``; all values are scaled with ``spec``.
 
-        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``). Steps
-        before the start of a series are NaN. In training mode the forecast is that of the network alone.
+        The C targets are followed by F covariates, which are not normalised per window (see ``WindowedData``), and S
+        static features (see ``data.static``). Steps before the start of a series are NaN. In training mode the forecast
+        is that of the network alone.
 
         Returns:
             ``(B, horizon, C)``; for the quantile head ``(B, horizon, C, Q)``, one per level; for the gaussian head
@@ -183,7 +192,7 @@ class Forecaster(SequenceModel):
         if self.training or self.linear is None or not self.linear.fitted:
             return forecast, None
         rows = self.linear(window.transpose(1, 2).flatten(0, 1)).view(len(window), -1, self.spec.horizon)
-        return forecast, self.from_log(frame.restored(rows.transpose(1, 2)))
+        return forecast, self.restored(frame.restored(rows.transpose(1, 2)))
 
     @override
     def average(self, results: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
@@ -195,12 +204,12 @@ class Forecaster(SequenceModel):
         return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
 
     def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
-        """Return normalised windows ``(B, W, C)``, covariates ``(B, W, F)``, and the normalisation of each window."""
+        """Return normalised windows ``(B, W, C)``, other inputs ``(B, W, F + S)``, and the windows' normalisation."""
         columns, observed = len(self.spec.targets), None
         if self.spec.padded:
             observed = inputs[..., :columns].isfinite()
             inputs = inputs.nan_to_num(0.0)
-        values = self.to_log(inputs[..., :columns])
+        values = self.transformed(inputs[..., :columns])
         frame = frame_of(values, self.normalisation, observed)
         window = frame.normalised(values)
         window = window if observed is None else window.where(observed, 0.0)
@@ -211,7 +220,7 @@ class Forecaster(SequenceModel):
         numbers = self._numbers(window, covariates, frame)
         if self.base is not None:
             numbers = self.kind.shifted(numbers, self.base(window, frame.observed))
-        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.from_log)
+        return self.kind.mapped(self.kind.placed(numbers, frame.centre, frame.spread), self.restored)
 
     def _numbers(self, window: Tensor, covariates: Tensor, frame: Frame) -> Tensor:
         """Return the output of the linear head, ``(B, horizon, C, size)``."""
@@ -220,48 +229,35 @@ class Forecaster(SequenceModel):
             read = read + self.input_noise * torch.randn_like(read)
         features = [read]
         if self.ratios:
-            features.append(self._ratio(window, frame))
+            features.append(frame.log_ratio(window, *self.scaler(window)))
         batch, steps, columns = window.shape
         if self.together < columns:
             features = [part.transpose(1, 2).reshape(batch * columns, steps, 1) for part in features]
             covariates = covariates.repeat_interleave(columns, 0)
-        if covariates.shape[-1]:
-            features.append(covariates)
+        varying = len(self.spec.past) + len(self.spec.known)
+        if varying:
+            features.append(covariates[..., :varying])
         joined = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
         segments = joined.reshape(len(joined), -1, self.segment * joined.shape[-1])
+        if self.static.output_size:
+            static = self.static(covariates[:, -1, varying:])
+            segments = torch.cat((segments, static.unsqueeze(1).expand(-1, segments.shape[1], -1)), dim=-1)
         outputs, _ = self.backbone(self.embedding(segments))
         shape = (batch, columns // self.together, self.spec.horizon, self.together, self.kind.size)
         return self.head(self.dropout(outputs[:, -1])).view(shape).transpose(1, 2).flatten(2, 3)
 
-    def _ratio(self, window: Tensor, frame: Frame) -> Tensor:
-        """Return log(value / mean of its window), 0 for steps before the start of the series."""
-        assert frame.centre is not None
-        mean, std = self.scaler(window)
-        level = frame.centre * std + mean
-        ratio = (frame.restored(window) * std + mean) / level.where(level > 0, 1.0)
-        logs = ratio.clamp(min=SMALLEST_RATIO).log()
-        return logs if frame.observed is None else logs.where(frame.observed, 0.0)
-
     def scaler(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the scaler, ``(C,)``."""
-        return like.new_tensor(self.spec.mean), like.new_tensor(self.spec.std)
+        mean, std = self._scaler.like(like)
+        return mean, std
 
-    def to_log(self, values: Tensor) -> Tensor:
-        """Return the standardised logarithms of scaled values; without ``transform`` the values themselves."""
-        if not self.logarithms:
-            return values
-        mean, std = self.scaler(values)
-        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
-        lowest = (centre - DEVIATIONS * spread).exp()
-        return ((values * std + mean).maximum(lowest).log() - centre) / spread
+    def transformed(self, values: Tensor) -> Tensor:
+        """Return scaled values under ``transform``; without one the values themselves."""
+        return values if self.transform is None else self.transform.forward(values)
 
-    def from_log(self, values: Tensor) -> Tensor:
-        """Invert ``to_log``."""
-        if not self.logarithms:
-            return values
-        mean, std = self.scaler(values)
-        centre, spread = values.new_tensor(self.spec.log_mean), values.new_tensor(self.spec.log_std)
-        return ((values.clamp(-DEVIATIONS, DEVIATIONS) * spread + centre).exp() - mean) / std
+    def restored(self, values: Tensor) -> Tensor:
+        """Invert ``transformed``."""
+        return values if self.transform is None else self.transform.inverse(values)
 
     # ------------------------------------------------------------------ training
 
@@ -269,13 +265,16 @@ class Forecaster(SequenceModel):
     def fit_closed_form(self, data: SequenceData) -> None:
         fit_closed_form(self, data)
 
-    def errors(self, point: Tensor, error: Tensor, history: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        """Return relative errors, and errors in units of the seasonal error, ``(B, horizon, C)`` each."""
+    def relative_errors(self, point: Tensor, truth: Tensor) -> Tensor:
+        """Return the symmetric relative errors of scaled forecasts, ``(B, horizon, C)``."""
+        mean, std = self.scaler(truth)
+        return relative_error(point * std + mean, truth * std + mean)
+
+    def seasonal_errors(self, error: Tensor, history: Tensor) -> Tensor:
+        """Return ``error (B, horizon, C)`` in units of the seasonal error of each window ``(B, W, C)``."""
         observed = history.isfinite() if self.spec.padded else None
         known = history if observed is None else history.nan_to_num(0.0)
-        mean, std = self.scaler(truth)
-        scaled = scaled_error(error, seasonal_error(known, self.spec.season, observed))
-        return relative_error(point * std + mean, truth * std + mean), scaled
+        return scaled_error(error, seasonal_error(known, self.spec.season, observed))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss on scaled values, or in units of each window."""
@@ -286,11 +285,11 @@ class Forecaster(SequenceModel):
     def _losses(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the ``mase`` or ``owa`` loss of each sample, ``(B,)``."""
         history = batch.inputs[..., : batch.targets.shape[-1]]
-        error = self.kind.errors(output, batch.targets)
-        relative, scaled = self.errors(self.kind.point(output), error, history, batch.targets)
+        scaled = self.seasonal_errors(self.kind.errors(output, batch.targets), history).mean((1, 2))
         if self.loss_name == "mase":
-            return scaled.mean((1, 2))
-        return (relative.mean((1, 2)) / self.naive[0] + scaled.mean((1, 2)) / self.naive[1]) / 2
+            return scaled
+        relative = self.relative_errors(self.kind.point(output), batch.targets).mean((1, 2))
+        return (relative / self.naive[0] + scaled / self.naive[1]) / 2
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -306,12 +305,7 @@ class Forecaster(SequenceModel):
     def on_validation_epoch_end(self) -> None:
         """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
-            losses = torch.zeros(len(SHARES), dtype=torch.float64, device=self.device)
-            for forecast, line, batch in self._kept:
-                found = [self.loss(self.combined(forecast, line, share), batch) for share in SHARES]
-                losses += torch.stack(found).double() * len(batch.inputs)
-            losses = self.trainer.strategy.reduce(losses, reduce_op="sum")
-            assert isinstance(losses, Tensor)
+            losses: Any = self.trainer.strategy.reduce(losses_of_shares(self, self._kept), reduce_op="sum")
             self.share.fill_(SHARES[int(losses.argmin())])
             for forecast, line, batch in self._kept:
                 self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
@@ -333,43 +327,15 @@ class Forecaster(SequenceModel):
         return described(self)
 
     def references(self, data: SequenceData) -> dict[str, dict[str, float]]:
-        """Return the quantile or distribution metrics of a forecaster that knows signal and noise.
-
-        It forecasts N(signal, noise^2). ``optimum`` is its expected score, ``optimum_realised`` its score for the noise
-        drawn in the windows of the reported split; there are none if the noise is unknown.
-        """
-        table: dict[str, dict[str, float]] = {metric: {} for metric in self.kind.metrics}
-        series = data.whole_series if isinstance(data, WindowedData) else None
-        samples = data.prepared.splits[data.reported_split]
-        if not table or series is None or series.noise is None or not series.noise_std:
-            return table
-        assert isinstance(samples, WindowSamples)
-        rows = samples.starts.cpu().numpy()[:, None] + np.arange(samples.horizon)
-        noise = series.noise[rows]  # (N, horizon)
-        floors = {
-            "optimum": gaussian_floor(series.noise_std, self.kind.levels),
-            "optimum_realised": gaussian_scores(0 * noise, 0 * noise + series.noise_std, noise, self.kind.levels),
-        }
-        return {metric: {name: floor[metric] for name, floor in floors.items()} for metric in table}
-
-    def section(self, material: Material) -> Section:
-        """Return three forecasts, the error by step, and the calibration of quantiles."""
-        from cellstate.model.forecasting import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return the three windows of the figure, step by step."""
-        from cellstate.model.forecasting import figures  # loads matplotlib
-
-        return figures.tables(material)
+        """Return the quantile or distribution metrics of a forecaster that knows signal and noise."""
+        return known_noise(self, data)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the forecast after each series: id, time (or step), targets, and their quantiles."""
         return prediction.predict_file(self, data, path)
 
     @predicting
-    def predict(self, inputs: Any, known: Any = None) -> np.ndarray:
+    def predict(self, inputs: Any, known: Any = None, static: Static = None) -> np.ndarray:
         """Forecast from unscaled arrays or tensors.
 
         Args:
@@ -379,17 +345,22 @@ class Forecaster(SequenceModel):
                 of ``spec.known``, ``(T, C + P + K)`` or ``(B, T, C + P + K)``.
             known: the values of ``spec.known`` in the ``spec.horizon`` steps to forecast, ``(horizon, K)`` for one
                 history, ``(B, horizon, K)`` for several; None if there are no such columns.
+            static: the features of ``spec.static`` by name, and with ``model.id_embedding`` the ``id`` of the series,
+                in one mapping or one for each history. A series without an id, or with a new one, gets the mean
+                embedding.
 
         Returns:
             ``(horizon, C)`` for one history, ``(B, horizon, C)`` for several; without the last dimension if
             the input of a single target lacks it.
         """
         mean, std = torch.tensor(self.spec.mean).double(), torch.tensor(self.spec.std).double()
-        point = self.kind.point(self._read(inputs, known)) * std + mean
+        point = self.kind.point(self._read(inputs, known, static)) * std + mean
         return as_given(point.numpy(), inputs, self.features)
 
     @predicting
-    def predict_quantiles(self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None) -> np.ndarray:
+    def predict_quantiles(
+        self, inputs: Any, levels: Sequence[float] | None = None, known: Any = None, static: Static = None
+    ) -> np.ndarray:
         """Forecast quantiles from unscaled arrays or tensors.
 
         Args:
@@ -397,6 +368,7 @@ class Forecaster(SequenceModel):
             levels: of the quantiles, between 0 and 1. The gaussian head gives any, the quantile head those that it
                 was trained on; None uses those of ``model.quantiles``.
             known: as in ``predict``.
+            static: as in ``predict``.
 
         Returns:
             as ``predict``, with an additional last dimension for the levels: ``(horizon, C, Q)`` for one history,
@@ -406,7 +378,7 @@ class Forecaster(SequenceModel):
             RequestError: the head is the point head, or a level is not available.
         """
         mean, std = (torch.tensor(part).double().unsqueeze(-1) for part in (self.spec.mean, self.spec.std))
-        quantiles = self.kind.quantiles(self._read(inputs, known), levels) * std + mean
+        quantiles = self.kind.quantiles(self._read(inputs, known, static), levels) * std + mean
         return as_given(quantiles.numpy(), inputs, self.features)
 
     @property
@@ -414,19 +386,20 @@ class Forecaster(SequenceModel):
         """The number of columns of a history: targets and covariates."""
         return len(self.spec.targets) + len(self.spec.past) + len(self.spec.known)
 
-    def _read(self, inputs: Any, known: Any = None) -> Tensor:
+    def _read(self, inputs: Any, known: Any, static: Static) -> Tensor:
         """Return the scaled forecast for the arguments of ``predict``, in double precision on the CPU."""
-        return self(self.windows(inputs, known).float().to(self.device)).double().cpu()
+        return self(self.windows(inputs, known, static).float().to(self.device)).double().cpu()
 
-    def windows(self, inputs: Any, known: Any = None) -> Tensor:
-        """Return the input of ``forward``, ``(B, window, C + F)``, scaled, in double precision on the CPU.
+    def windows(self, inputs: Any, known: Any = None, static: Static = None) -> Tensor:
+        """Return the input of ``forward``, ``(B, window, C + F + S)``, scaled, in double precision on the CPU.
 
         Args:
             inputs: as in ``predict``.
             known: as in ``predict``.
+            static: as in ``predict``.
 
         Raises:
             RequestError: their shapes do not match.
         """
         rows = as_sequences(inputs, self.features, padded=self.spec.padded)
-        return scaled_windows(self.spec, rows.cpu(), known)
+        return with_static(scaled_windows(self.spec, rows.cpu(), known), self.spec, static)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Normalisation = Literal["last", "mean", "mean_std", "none"]
+SMALLEST_RATIO = 1e-3  # lower bound of value / mean of its window, as a feature
 SMALLEST = 1e-5  # lower bound of a spread relative to the level, where rounding begins
 
 
@@ -39,6 +40,20 @@ class Frame:
         """Invert ``normalised``."""
         values = values if self.spread is None else values * self.spread
         return values if self.centre is None else values + self.centre
+
+    def log_ratio(self, normalised: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        """Return log(value / mean of its window), 0 for steps before the start of the series.
+
+        Args:
+            normalised: windows ``(N, W, C)``.
+            mean: of the scaler, ``(C,)``, which the values were scaled with before.
+            std: likewise.
+        """
+        assert self.centre is not None
+        level = self.centre * std + mean
+        ratio = (self.restored(normalised) * std + mean) / level.where(level > 0, 1.0)
+        logs = ratio.clamp(min=SMALLEST_RATIO).log()
+        return logs if self.observed is None else logs.where(self.observed, 0.0)
 
     def take(self, rows: Tensor | slice) -> Frame:
         """Return the normalisation of some of the windows."""

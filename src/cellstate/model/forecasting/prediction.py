@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from torch import Tensor
 
 from cellstate.data.files.layouts import SeriesFormat
 from cellstate.data.files.series import SeriesData
 from cellstate.data.files.series_end import SeriesEnd, series_ends
+from cellstate.data.static import unseen
+from cellstate.errors import warn
 
 if TYPE_CHECKING:
     from cellstate.data import SequenceData
@@ -23,32 +26,41 @@ def predict_file(model: Forecaster, data: SequenceData, path: str) -> pl.DataFra
     A series ends at its last row with a target. Later rows give the values of columns known in advance.
     """
     spec = model.spec
-    histories, known, keys = [], [], []
-    for name, history, ahead, when in series_ends_of(model, data, path):
-        histories.append(history)
-        known.append(ahead)
-        key = {} if name is None else {name[0]: [name[1]] * spec.horizon}
-        keys.append(pl.DataFrame({**key, when.name: when}))
-    known = np.stack(known) if spec.known else None
-    points = model.predict(np.stack(histories), known)
+    ends = list(series_ends_of(model, data, path))
+    keys = []
+    for end in ends:
+        key = {} if end.key is None else {end.key[0]: [end.key[1]] * spec.horizon}
+        keys.append(pl.DataFrame({**key, end.when.name: end.when}))
+    histories, known, static = inputs_of(model, ends)
+    points = model.predict(histories, known, static)
     columns = {target: points[..., number].ravel() for number, target in enumerate(spec.targets)}
     if model.kind.levels:
-        quantiles = model.predict_quantiles(np.stack(histories), None, known)
+        quantiles = model.predict_quantiles(histories, None, known, static)
         for number, target in enumerate(spec.targets):
             for place, level in enumerate(model.kind.levels):
                 columns[f"{target}_q{level:g}"] = quantiles[..., number, place].ravel()
     return pl.concat([pl.concat(keys), pl.DataFrame(columns)], how="horizontal")
 
 
-def newest_windows(model: Forecaster, data: SequenceData, path: str) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Return the last window of each series in a file, unscaled.
+def newest_windows(model: Forecaster, data: SequenceData, path: str, most: int) -> tuple[Tensor, list[str]]:
+    """Return the last windows of the first series in a file, ``(S, window, F)`` scaled, and the ids of the series."""
+    ends = list(series_ends_of(model, data, path))[:most]
+    return model.windows(*inputs_of(model, ends)), ["" if end.key is None else str(end.key[1]) for end in ends]
 
-    Returns:
-        ``(S, window, C + P + K)``, columns known in advance ``(S, horizon, K)`` or None, and the ids of the series.
-    """
-    names, histories, aheads, _ = zip(*series_ends_of(model, data, path), strict=True)
-    found = ["" if name is None else str(name[1]) for name in names]
-    return np.stack(histories), np.stack(aheads) if model.spec.known else None, found
+
+def inputs_of(
+    model: Forecaster, ends: Sequence[SeriesEnd]
+) -> tuple[np.ndarray, np.ndarray | None, list[dict[str, float | str]]]:
+    """Return the arguments of ``Forecaster.predict`` for the ends of series, with a warning of what is new."""
+    spec = model.spec
+    static = [dict(end.static) for end in ends]
+    ids = ["" if end.key is None else str(end.key[1]) for end in ends]
+    for line in unseen(spec, [list(one.values()) for one in static], ids):
+        warn(line)
+    if spec.ids:
+        static = [{**one, "id": name} for one, name in zip(static, ids, strict=True)]
+    known = np.stack([end.ahead for end in ends]) if spec.known else None
+    return np.stack([end.window for end in ends]), known, static
 
 
 def series_ends_of(model: Forecaster, data: SequenceData, path: str) -> Iterator[SeriesEnd]:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cellstate.data.datamodule import SequenceData
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 
 class LanguageModel(TokenModel):
@@ -46,6 +44,7 @@ class LanguageModel(TokenModel):
         scheduler: called with the optimiser and ``total_steps``.
     """
 
+    figures = "cellstate.model.language.figures"
     headline = Headline("bpc", "bits per character", loss_unit="nats per character")
     inspector_class = LanguageModelInspector
     writes_text = True
@@ -129,18 +128,6 @@ class LanguageModel(TokenModel):
         self._carried["eval"] = None
 
     on_test_epoch_start = on_validation_epoch_start
-
-    def section(self, material: Material) -> Section:
-        """Return generated samples, a passage shaded by information content, and bits by position."""
-        from cellstate.model.language import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return generated samples at each temperature."""
-        from cellstate.model.language import figures  # loads matplotlib
-
-        return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:  # noqa: ARG002
         """Raise an error: predictions of a language model are not a table."""

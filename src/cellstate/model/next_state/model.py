@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cellstate.data.datamodule import SequenceData
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 
 class NextState(TokenModel):
@@ -40,6 +38,7 @@ class NextState(TokenModel):
         scheduler: called with the optimiser and ``total_steps``.
     """
 
+    figures = "cellstate.model.next_state.figures"
     headline = Headline(
         "loss",
         "cross-entropy, nats per state",
@@ -81,18 +80,6 @@ class NextState(TokenModel):
         embedded = [embedding(features[..., number]) for number, embedding in enumerate(self.embeddings)]
         outputs, _ = self.backbone(self.dropout(torch.cat(embedded, dim=-1)), lengths=lengths)
         return self.head(self.dropout(outputs))
-
-    def section(self, material: Material) -> Section:
-        """Return the predictions after each state and along a few sequences."""
-        from cellstate.model.next_state import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return the predicted probability and observed frequency of each next state after each state."""
-        from cellstate.model.next_state import figures  # loads matplotlib
-
-        return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the likeliest next state of each sequence and the probability of every state, by line or number."""

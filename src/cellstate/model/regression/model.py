@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cellstate.data.datamodule import SequenceData
-    from cellstate.model.material import Material, Rows
-    from cellstate.plotting.parts import Section
 
 
 class Regressor(PooledModel):
@@ -51,6 +49,7 @@ class Regressor(PooledModel):
     """
 
     needs = "targets"
+    figures = "cellstate.model.regression.figures"
     headline = Headline(
         "mse",
         "mean squared error, in the squared units of the data",
@@ -92,18 +91,6 @@ class Regressor(PooledModel):
     def new_scores(self) -> RegressionScores:
         """Return empty scores."""
         return RegressionScores(self.spec, self.loss_name)
-
-    def section(self, material: Material) -> Section:
-        """Return predicted against true, and the residuals."""
-        from cellstate.model.regression import figures  # loads matplotlib
-
-        return figures.section(material)
-
-    def tables(self, material: Material) -> dict[str, Rows]:
-        """Return predicted and true values of the split."""
-        from cellstate.model.regression import figures  # loads matplotlib
-
-        return figures.tables(material)
 
     def predict_file(self, data: SequenceData, path: str) -> pl.DataFrame:
         """Return the values of each sequence, with its id or number."""

@@ -15,6 +15,7 @@ from cellstate.errors import RequestError, did_you_mean
 from cellstate.metrics.table import rank
 from cellstate.report.configuration import shown
 from cellstate.report.sweep import searching
+from cellstate.runs.json_file import read_json
 
 JobRow = Mapping[str, Any]
 STATUSES = ("completed", "pruned", "running", "interrupted", "failed", "pending")
@@ -237,12 +238,3 @@ def varying(overrides: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the keys whose value differs or is missing in some."""
     keys = dict.fromkeys(key for one in overrides for key in one)
     return [key for key in keys if any(key not in one or one[key] != overrides[0].get(key) for one in overrides)]
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file of a job; empty if it is missing or incomplete."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

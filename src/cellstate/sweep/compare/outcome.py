@@ -14,7 +14,8 @@ from cellstate.metrics.statistics import summarise
 from cellstate.metrics.table import metric_of, rank
 from cellstate.report.headlines import headline_of
 from cellstate.report.sweep.page import config_of
-from cellstate.report.sweep.reading import JobRow, read_json
+from cellstate.report.sweep.reading import JobRow
+from cellstate.runs.json_file import read_json
 from cellstate.runs.writing import write_whole
 from cellstate.sweep.compare.request import Request
 from cellstate.sweep.compare.sizes import Size
