@@ -15,7 +15,7 @@ from cellstate.benchmarking.state import manifest_of, state_of
 from cellstate.metrics.predictors import OPTIMA, spoken
 from cellstate.metrics.statistics import LEVEL, summarise
 from cellstate.metrics.table import metric_of, rank
-from cellstate.report.sweep.reading import read_json
+from cellstate.runs.json_file import read_json
 from cellstate.sweep.compare.outcome import averaged
 from cellstate.sweep.results import finite
 

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from cellstate.benchmarking import attempts
 from cellstate.benchmarking.plan import Job
 from cellstate.errors import RequestError
-from cellstate.report.sweep.reading import read_json
 from cellstate.runs.folder import LOCK
+from cellstate.runs.json_file import read_json
 from cellstate.runs.lock import is_held
 from cellstate.runs.yaml_file import read_yaml
 from cellstate.sweep.identity import job_key
