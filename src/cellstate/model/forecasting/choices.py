@@ -49,6 +49,13 @@ def default_segment(spec: DataSpec) -> int:
     return max(size for size in range(1, max(1, spec.window // 10) + 1) if spec.window % size == 0)
 
 
+def default_dropout(spec: DataSpec, channels: str) -> float:
+    """Return less dropout the more series share the weights: 0 for a panel, 0.1 for separate channels, else 0.5."""
+    if spec.levels_differ:
+        return 0.0
+    return 0.1 if channels == "separate" and len(spec.targets) > 1 else 0.5
+
+
 def described(model: Forecaster) -> tuple[str, ...]:
     """Return a line on normalisation, base, linear map and loss."""
     parts = [NORMALISED[model.normalisation]]

@@ -21,7 +21,7 @@ from cellstate.metrics.probabilistic import LEVELS
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
-from cellstate.model.forecasting.choices import chosen_transform, default_segment, described
+from cellstate.model.forecasting.choices import chosen_transform, default_dropout, default_segment, described
 from cellstate.model.forecasting.fitting import SHARES, fit_closed_form, losses_of_shares
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
@@ -78,7 +78,8 @@ class Forecaster(SequenceModel):
         id_embedding: width of an embedding of the series itself; 0: none. A new series gets the mean of all.
         input_noise: standard deviation of white noise added to the targets in each normalised window during training,
             which regularises (Bishop, Neural Computation 1995) if there are few windows.
-        dropout: before the head, during training. None: 0.5 for a single series, 0 if the levels of several differ.
+        dropout: before the head, during training. None: 0 if the levels of several series differ, 0.1 for ``separate``
+            channels, each of which adds training data, else 0.5.
         head: ``point``; ``quantile``, the quantiles of given levels; ``gaussian``, mean and standard deviation. The
             point forecast, used for mae etc. and ``predict``, is then the median or the mean.
         quantiles: their levels: increasing, between 0 and 1, including 0.5. For the gaussian head: those scored.
@@ -156,7 +157,7 @@ class Forecaster(SequenceModel):
                 "only that step; set it to false"
             )
         self.rate_factor = rate_factor or (6.0 if several else 1.0)
-        self.dropout = nn.Dropout((0.0 if several else 0.5) if dropout is None else dropout)
+        self.dropout = nn.Dropout(default_dropout(spec, channels) if dropout is None else dropout)
         self.input_noise = input_noise
         self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
         self.head = nn.Linear(self.backbone.output_size, spec.horizon * self.together * self.kind.size)
