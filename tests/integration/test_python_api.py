@@ -152,7 +152,9 @@ def test_evaluate_takes_the_file_from_where_it_lies_now_and_knows_another(
     moved.write_bytes(original.read_bytes())
     assert cellstate.evaluate(forecaster.folder, data={"path": str(moved)}).differing == []
     write_csv(moved, [row.replace("7.5", "8.5") for row in series_rows(400)])
-    with pytest.raises(RequestError, match=r"moved\.csv not the data that this model was trained on.*data\.path=FILE"):
+    with pytest.raises(
+        RequestError, match=r"moved\.csv is not the data that this model was trained on.*data\.path=FILE"
+    ):
         cellstate.evaluate(forecaster.folder, data={"path": str(moved)})
 
 

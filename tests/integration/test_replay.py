@@ -301,7 +301,7 @@ def test_a_changed_file_is_refused_with_both_fingerprints(
     assert answer.status == 2
     (line,) = answer.errors
     recorded = checkpoint.read(forecaster.checkpoint)[checkpoint.KEY]["fingerprint"]
-    assert f"{changed} not the data that this model was trained on" in line
+    assert f"{changed} is not the data that this model was trained on" in line
     assert f"recorded {recorded[:12]})" in line
     assert "fingerprint " in line
     assert "allow_changed_data=true" in line

@@ -155,7 +155,7 @@ def matching_data(stored: Stored, changes: Mapping[str, Any], *, allow_changed: 
     found = datamodule.fingerprint
     if found != record["fingerprint"] and not allow_changed:
         raise RequestError(
-            f"{stored.file}: {source(record, changes)} not the data that this model was trained on "
+            f"{stored.file}: {source(record, changes)} is not the data that this model was trained on "
             f"(fingerprint {found[:12]}, recorded {record['fingerprint'][:12]}); give the original file with "
             "data.path=FILE, or evaluate on this data with allow_changed_data=true"
         )
