@@ -206,15 +206,14 @@ def test_what_follows_from_the_data_is_described():
     assert "logarithms" in forecaster(GROWING, **AUTOMATIC).facts()[0]
 
 
-def test_the_more_series_share_the_weights_the_fewer_outputs_are_dropped():
+def test_the_more_data_shares_the_weights_the_less_is_dropped_and_the_larger_the_steps():
     three = DataSpec(input_size=3, targets=("a", "b", "c"), window=24, horizon=6, mean=(0.0,) * 3, std=(1.0,) * 3)
     models = [
-        forecaster(GROWING, dropout=None),
-        forecaster(three, channels="joint", dropout=None),
-        forecaster(three, channels="separate", dropout=None),
-        forecaster(PANEL, dropout=None),
+        forecaster(spec, channels=channels, dropout=None, rate_factor=None)
+        for spec, channels in [(GROWING, "separate"), (three, "joint"), (three, "separate"), (PANEL, "separate")]
     ]
     assert [model.dropout.p for model in models] == [0.5, 0.5, 0.1, 0.0]
+    assert [model.rate_factor for model in models] == [1, 1, 2, 6]
 
 
 SIGNED = DataSpec(input_size=1, targets=("v",), window=24, horizon=6, mean=(0.0,), std=(1.0,))

@@ -50,10 +50,18 @@ def default_segment(spec: DataSpec) -> int:
 
 
 def default_dropout(spec: DataSpec, channels: str) -> float:
-    """Return less dropout the more series share the weights: 0 for a panel, 0.1 for separate channels, else 0.5."""
-    if spec.levels_differ:
-        return 0.0
-    return 0.1 if channels == "separate" and len(spec.targets) > 1 else 0.5
+    """Return less dropout the more data shares the weights: 0 for a panel, 0.1 for separate channels, else 0.5."""
+    return 0.0 if spec.levels_differ else 0.1 if share_weights(spec, channels) else 0.5
+
+
+def default_rate_factor(spec: DataSpec, channels: str) -> float:
+    """Return larger steps the more data shares the weights: 6 for a panel, 2 for separate channels, else 1."""
+    return 6.0 if spec.levels_differ else 2.0 if share_weights(spec, channels) else 1.0
+
+
+def share_weights(spec: DataSpec, channels: str) -> bool:
+    """Return whether several columns are forecast with the same weights."""
+    return channels == "separate" and len(spec.targets) > 1
 
 
 def described(model: Forecaster) -> tuple[str, ...]:

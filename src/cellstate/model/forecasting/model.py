@@ -21,7 +21,13 @@ from cellstate.metrics.probabilistic import LEVELS
 from cellstate.model.base import BackboneFactory, OptimizerFactory, SchedulerFactory, SequenceModel
 from cellstate.model.forecasting import prediction
 from cellstate.model.forecasting.arrays import Static, as_given, scaled_windows, with_static
-from cellstate.model.forecasting.choices import chosen_transform, default_dropout, default_segment, described
+from cellstate.model.forecasting.choices import (
+    chosen_transform,
+    default_dropout,
+    default_rate_factor,
+    default_segment,
+    described,
+)
 from cellstate.model.forecasting.fitting import SHARES, fit_closed_form, losses_of_shares
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
@@ -88,8 +94,8 @@ class Forecaster(SequenceModel):
             forecast (see ``units.py``). None: ``owa`` if the levels of several positive series differ, ``mase`` if
             they are not positive, else ``mae``. The quantile head uses the pinball loss in place of the absolute
             error, the gaussian head always the negative log-likelihood.
-        rate_factor: factor on the learning rate. None: 6 if the levels of several series differ, as their large batches
-            of normalised windows allow larger steps, else 1.
+        rate_factor: factor on the learning rate. None: by how much data shares the weights, and so by how steady a step
+            is: 6 if the levels of several series differ (large batches), 2 for ``separate`` channels, else 1.
         optimizer: called with the parameters; None for a model that only predicts.
         scheduler: called with the optimiser and ``total_steps``.
     """
@@ -156,7 +162,7 @@ class Forecaster(SequenceModel):
                 "backbone.bidirectional=true: a forecast uses the last step, where the backward direction has seen "
                 "only that step; set it to false"
             )
-        self.rate_factor = rate_factor or (6.0 if several else 1.0)
+        self.rate_factor = rate_factor or default_rate_factor(spec, channels)
         self.dropout = nn.Dropout(default_dropout(spec, channels) if dropout is None else dropout)
         self.input_noise = input_noise
         self.kind = new_head(head, loss=self.loss_name, levels=quantiles)
