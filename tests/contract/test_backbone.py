@@ -1,11 +1,14 @@
-"""What ``cellstate.backbone.contract`` promises, of every backbone that ``conf/backbone/`` lists."""
+"""What ``cellstate.backbone.contract`` promises, of every backbone in ``conf/backbone/`` and in docs/design.md."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from functools import cache
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,17 +16,35 @@ from omegaconf import OmegaConf
 
 from cellstate.backbone import detach, last_outputs, reset_rows
 
-CONFIGS = sorted((Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+PRINTED = Path("leaky.yaml")  # in docs/design.md
+CONFIGS = [*sorted((ROOT / "conf" / "backbone").glob("*.yaml")), PRINTED]
 BATCH, STEPS, FEATURES = 4, 7, 3
 LENGTHS = torch.tensor([7, 1, 4, 6])
 NEAR = {"rtol": 1e-9, "atol": 1e-11}  # of two float64 computations of one thing
 
 
+@cache
+def printed():
+    """The code and the config of the backbone in the document."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    code, config = re.search(
+        r"```python\n(# src/cellstate/backbone/.*?)```\n+```yaml\n(.*?)```", text, re.DOTALL
+    ).groups()
+    module = ModuleType("printed_backbone")
+    exec(code, vars(module))
+    return module, config
+
+
+def written(path):
+    return printed()[1] if path is PRINTED else path.read_text(encoding="utf-8")
+
+
 def resolve(path):
     """The class that a config names, and the arguments that it gives it."""
-    config = OmegaConf.to_container(OmegaConf.load(path))
+    config = OmegaConf.to_container(OmegaConf.create(written(path)))
     module, name = config.pop("_target_").rsplit(".", 1)
-    return getattr(importlib.import_module(module), name), config
+    return getattr(printed()[0] if path is PRINTED else importlib.import_module(module), name), config
 
 
 def variants(directions=(False, True)):
@@ -79,7 +100,7 @@ def assert_same_state(state, expected):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 class TestConfig:
     def test_config_explains_itself_in_its_first_line_and_at_each_key(self, path):
-        first, target, *keys = path.read_text().splitlines()
+        first, target, *keys = written(path).splitlines()
         assert first.startswith("# ")
         assert target.startswith("_target_: ")
         assert all(" # " in line for line in keys)

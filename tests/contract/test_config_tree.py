@@ -100,4 +100,4 @@ def test_a_checkpoint_of_every_config_can_be_rebuilt(group, table):
     for file in (CONF / group).glob("*.yaml"):
         # Composed, as a model's preset takes its class from another config.
         config, _ = compose("train", [f"{group}={file.stem}"])
-        assert resolved(config[group]._target_, table) in table.objects
+        assert issubclass(resolved(config[group]._target_, table), table.kind), "allowed without trust"

@@ -1,6 +1,7 @@
 """The backbone and the data set of docs/design.md work in the very files that it names, and in no others."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 import cellstate
 from cellstate import backbone
+from cellstate.config.compose import compose
 from cellstate.data import synthetic
 
 TEXT = (Path(__file__).parents[2] / "docs" / "design.md").read_text()
@@ -26,7 +28,7 @@ def added(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     for kind, text in BLOCKS:
-        if kind == "yaml":
+        if kind == "yaml" and "_target_" in text:
             target = re.findall(r"_target_: cellstate\.(\w+)\.(?:\w+\.)*(\w+)\.\w+", text)[0]
             file = tmp_path / "conf" / target[0] / f"{target[1]}.yaml"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -47,3 +49,18 @@ def test_the_printed_backbone_and_data_set_train_and_their_checkpoint_opens(adde
     evaluation = cellstate.evaluate(run.checkpoint)  # without trust: they lie in cellstate's own rooms
     assert evaluation.compared
     assert not evaluation.differing
+
+
+def test_the_printed_experiment_composes(added):
+    text = next(text for kind, text in BLOCKS if kind == "yaml" and "@package _global_" in text)
+    (added / "conf" / "experiment").mkdir()
+    (added / "conf" / "experiment" / "majority.yaml").write_text(text)
+    config, _ = compose("train", ["experiment=majority"], config_dir=added / "conf")
+    assert config.data._target_.endswith("MajorityData")
+
+
+def test_what_is_printed_passes_the_linter(added):
+    settings = ["--config", Path(__file__).parents[2] / "pyproject.toml"]
+    ours = ["--config", "lint.isort.known-first-party = ['cellstate']"]
+    for command in (["check", *ours], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, "--no-cache", *settings, added], check=True)
