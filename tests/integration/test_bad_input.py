@@ -429,6 +429,11 @@ def test_a_folder_that_holds_a_run_is_refused_and_untouched(train: Command) -> N
     assert {path: path.read_bytes() for path in sorted(Path("first").rglob("*")) if path.is_file()} == before
 
 
+def test_a_folder_with_an_unfinished_run_names_the_command_that_resumes_it(train: Command) -> None:
+    assert train("hydra.run.dir=first", "optimizer.lr=1e39", "trainer.max_epochs=3").status == 1
+    refused(train("hydra.run.dir=first", "seed=1"), "resume it with: cellstate train run=first")
+
+
 def test_a_refused_request_keeps_the_folders_of_the_user(train: Command) -> None:
     Path("mine/empty").mkdir(parents=True)
     refused(train("hydra.run.dir=.", "seed=-1"), "seed=-1")

@@ -134,8 +134,10 @@ def half_memory(curve: MemoryCurve, what: str, unit: str = "steps", *, interval:
     if half.steps is None or half.low is None or half.high is None:
         return f"nothing above chance, {what}"
     least = "at least " if half.censored else ""
-    within = f"95 %: {half.low:.1f} to {half.high:.1f}" if interval else "too few sequences for an interval"
-    return f"{least}{half.steps:.1f} {unit} ({within}), {what}"
+    within = f" (95 %: {half.low:.1f} to {half.high:.1f})" if interval else " (too few sequences for an interval)"
+    if half.censored and half.low == half.high:
+        within = ""  # all resamples end at the longest delay
+    return f"{least}{half.steps:.1f} {unit}{within}, {what}"
 
 
 def shares(units: Units, gate: str) -> str:

@@ -66,9 +66,7 @@ class RunFolder:
             keep_hydra_record(path)
         except OSError as error:
             if isinstance(error, FileExistsError) and (path / "manifest.json").exists():
-                raise RequestError(
-                    f"{path}: the folder already contains a run; omit hydra.run.dir, or give another folder"
-                ) from error
+                raise occupied(path) from error
             _withdraw(path)
             raise no_run_folder(path, error) from error
         return cls(path, manifest, lock)
@@ -168,6 +166,16 @@ def run_id(path: Path) -> str:
 def shortest(folder: Path) -> Path:
     """Return the folder relative to the working directory if it is inside it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def occupied(path: Path) -> RequestError:
+    """Return the error for a folder that already contains a run."""
+    if read_manifest(path).get("status") == "completed":
+        return RequestError(f"{path}: the folder already contains a run; omit hydra.run.dir, or give another folder")
+    return RequestError(
+        f"{path}: the folder already contains an unfinished run, with its own config; resume it with: "
+        f"cellstate train run={path}, or give another folder"
+    )
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
