@@ -7,7 +7,7 @@ import pytest
 
 import cellstate as framework
 
-BARELY = ("trainer.max_steps=4", "trainer.val_check_interval=4", "optimizer.lr=1e-8", "report=false")
+BARELY = ("trainer.max_steps=4", "optimizer.lr=1e-8", "report=false")
 SMALL = ("backbone.hidden_size=8", "model.embedding_size=8")
 NOISE = np.random.default_rng(0).normal(size=1000)
 
@@ -23,10 +23,10 @@ def noisy_season(working_folder: Path) -> Path:
     return file
 
 
-def test_a_network_that_learned_nothing_leaves_a_ridge_regression(noisy_season: Path) -> None:
-    run = framework.train(
-        ["experiment=series", f"data.path={noisy_season}", "data.window=50", "data.horizon=10", *BARELY, *SMALL]
-    )
+@pytest.mark.parametrize("every", [4, 100], ids=["validated", "ended before its first validation"])
+def test_a_network_that_learned_nothing_leaves_a_ridge_regression(noisy_season: Path, every: int) -> None:
+    words = [f"data.path={noisy_season}", "data.window=50", "data.horizon=10", f"trainer.val_check_interval={every}"]
+    run = framework.train(["experiment=series", *words, *BARELY, *SMALL])
     model = run.model
     assert model.share == 1
     assert model.linear.profile.any(), "no harmonics were used"

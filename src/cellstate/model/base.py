@@ -113,6 +113,8 @@ class SequenceModel(L.LightningModule):
     """Supports ``cellstate inspect`` for this model."""
     rate_factor: float = 1.0
     """Factor on the learning rate of the optimizer, for a model that chooses it from the data."""
+    ends_training: bool = False
+    """Whether the validation in progress ends a training whose last steps no other validation has seen."""
     averaged: ClassVar[str | None] = None
     """The method whose results an ensemble averages; None if ensembles are not supported."""
     chosen_buffers: ClassVar[frozenset[str]] = frozenset()
@@ -259,6 +261,11 @@ class SequenceModel(L.LightningModule):
         self._mean_loss.add(loss, weight)
         share = share_of(weight, self.device)
         return loss if share is None else loss * share.to(loss.dtype)
+
+    @property
+    def may_choose(self) -> bool:
+        """Whether the validation in progress belongs to the training, and may choose parameters of the model."""
+        return self.trainer.state.fn == "fit" or self.ends_training
 
     def conclude_training(self) -> None:
         """Take the mean training loss for a result, where there is no validation that does."""

@@ -29,7 +29,9 @@ def fit(trainer: L.Trainer, model: SequenceModel, data: SequenceData, keeper: Ch
             trainer.fit(model, datamodule=data, ckpt_path=newest and str(newest), weights_only=True)
             if keeper.scored_step != trainer.global_step:
                 if data.validates:
+                    model.ends_training = True
                     trainer.validate(model, datamodule=data, verbose=False)
+                    model.ends_training = False
                 else:
                     model.conclude_training()
                 history.add(trainer, model)

@@ -301,7 +301,7 @@ class Forecaster(SequenceModel):
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score one batch; during training keep it, as the weight of the linear forecast is chosen at the end."""
-        if self.trainer.state.fn != "fit" or self.linear is None or not self.linear.fitted:
+        if not self.may_choose or self.linear is None or not self.linear.fitted:
             return super().validation_step(batch, batch_idx)
         forecast, line = self.parts(batch.inputs)
         assert line is not None
