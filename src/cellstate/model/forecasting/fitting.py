@@ -1,14 +1,12 @@
-"""What a forecaster fits in closed form: before its network is trained, and the weight of both after a validation."""
+"""What a forecaster fits in closed form before its network is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cellstate.data.batch import Batch
 from cellstate.data.datamodule import SequenceData
 from cellstate.data.naive2 import decomposed
 from cellstate.data.samples import WindowSamples
@@ -18,7 +16,6 @@ from cellstate.model.forecasting.seasons import seasonal_naive
 if TYPE_CHECKING:
     from cellstate.model.forecasting.model import Forecaster
 
-SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast that validation chooses from
 MOST_WINDOWS = 20_000  # a linear map needs no more; evenly spaced
 
 
@@ -62,12 +59,3 @@ def season_profile(model: Forecaster, data: WindowedData) -> Tensor | None:
     mean, std = model.scaler(training)
     values = model.transformed((training - mean) / std)[:, 0].numpy()
     return torch.from_numpy(decomposed(values, season, multiplicative=False))
-
-
-def losses_of_shares(model: Forecaster, kept: Iterable[tuple[Tensor, Tensor, Batch]]) -> Tensor:
-    """Return the summed loss for each of SHARES over forecasts of the network, linear ones, and their batches."""
-    losses = torch.zeros(len(SHARES), dtype=torch.float64, device=model.device)
-    for forecast, line, batch in kept:
-        found = [model.loss(model.combined(forecast, line, share), batch) for share in SHARES]
-        losses += torch.stack(found).double() * len(batch.inputs)
-    return losses

@@ -28,13 +28,14 @@ from cellstate.model.forecasting.choices import (
     default_segment,
     described,
 )
-from cellstate.model.forecasting.fitting import SHARES, fit_closed_form, losses_of_shares
+from cellstate.model.forecasting.fitting import fit_closed_form
 from cellstate.model.forecasting.heads import new_head
 from cellstate.model.forecasting.inspector import ForecasterInspector
 from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.noise import known_noise
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
+from cellstate.model.forecasting.share import chosen_share
 from cellstate.model.forecasting.static import StaticFeatures
 from cellstate.model.forecasting.transform import Constants
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
@@ -53,8 +54,8 @@ class Forecaster(SequenceModel):
 
     Each window is normalised, divided into segments and processed by the backbone; the last output gives all steps of
     all targets, as a correction of ``base``. With ``linear``, a ridge regression is fitted in closed form before
-    training, and every validation chooses the weight of its forecast against that of the network, so that the result
-    is hardly ever worse than ridge regression. ``predict`` takes and returns unscaled values.
+    training, and every validation chooses the weight of its forecast against that of the network (see ``share.py``), so
+    that the result is hardly ever worse than ridge regression. ``predict`` takes and returns unscaled values.
 
     Arguments that are None are chosen from statistics of the training split in ``spec``, and the run prints the choice.
 
@@ -312,8 +313,7 @@ class Forecaster(SequenceModel):
     def on_validation_epoch_end(self) -> None:
         """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
-            losses: Any = self.trainer.strategy.reduce(losses_of_shares(self, self._kept), reduce_op="sum")
-            self.share.fill_(SHARES[int(losses.argmin())])
+            self.share.fill_(chosen_share(self, self._kept))
             for forecast, line, batch in self._kept:
                 self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
             self._kept = []
