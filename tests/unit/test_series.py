@@ -181,3 +181,14 @@ def test_only_a_near_file_name_is_offered(tmp_path):
         with pytest.raises(RequestError) as refused:
             _ = SeriesData(path=str(tmp_path / asked)).prepared
         assert expected in str(refused.value)
+
+
+def test_the_naive_forecast_of_each_season_is_a_reference(tmp_path):
+    steps = np.arange(300)
+    weekly = np.tile(np.random.default_rng(0).normal(size=42), 8)[:300]  # repeats after 42 steps, and not after 6
+    lines = [f"{value}" for value in weekly + np.sin(2 * np.pi * steps / 6)]
+    (tmp_path / "weeks.csv").write_text("y\n" + "\n".join(lines) + "\n")
+    data = SeriesData(path=str(tmp_path / "weeks.csv"), season=[6, 42], window=60, horizon=20, split=[180, 40, 80])
+    scores = data.reference_table()["mae"]
+    assert scores["seasonal_naive_42"] == pytest.approx(0, abs=1e-12)
+    assert scores["seasonal_naive"] > 0.5

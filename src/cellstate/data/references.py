@@ -28,13 +28,15 @@ class References:
     def of(self, split: str) -> Forecasts:
         """Return name -> forecast, each computed when it is called.
 
-        Seasonal naive is included if there is a season, also with drift if the training rows drift: if the root mean
-        square over series and columns of the drift in standard errors (``seasonal_drift``) is above 2. With
-        ``classical`` there are also those of ``data.classical``.
+        Seasonal naive is included if there is a season, with a forecast for each further one (``seasonal_naive_168``),
+        and with drift if the training rows drift: if the root mean square over series and columns of the drift in
+        standard errors (``seasonal_drift``) is above 2. With ``classical`` there are also those of ``data.classical``.
         """
         found: Forecasts = {"naive2": lambda: self.naive2(split), "last_value": lambda: self.last_value(split)}
         if self.spec.season > 1:
             found["seasonal_naive"] = lambda: self.seasonal_naive(split)
+            for season in self.spec.seasons[1:]:
+                found[f"seasonal_naive_{season}"] = partial(self.seasonal_naive, split, season=season)
             drifts, deviations = self._drifts()
             if np.sqrt(np.mean(deviations**2)) > DRIFTING:
                 found["seasonal_naive_drift"] = lambda: self.seasonal_naive(split, drifts)
@@ -52,12 +54,12 @@ class References:
         windows = self.windows
         return drift(windows.series.values, windows.starts(split), self.spec.horizon, windows.rows(split))
 
-    def seasonal_naive(self, split: str, drifts: np.ndarray | None = None) -> np.ndarray:
-        """Repeat the last season, with ``drifts (S, C)`` per season if given."""
+    def seasonal_naive(self, split: str, drifts: np.ndarray | None = None, *, season: int | None = None) -> np.ndarray:
+        """Repeat the last ``season``, None: the first one, with ``drifts (S, C)`` per season if given."""
         windows, spec = self.windows, self.spec
         own = None if drifts is None else drifts[windows.owners(split)]
         values, starts, firsts = windows.series.values, windows.starts(split), windows.firsts(split)
-        return seasonal_naive(values, starts, spec.horizon, spec.season, own, first=firsts)
+        return seasonal_naive(values, starts, spec.horizon, season or spec.season, own, first=firsts)
 
     def naive2(self, split: str, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Repeat the seasonally adjusted last value, for the ``chosen`` windows.

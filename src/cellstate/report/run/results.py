@@ -27,6 +27,10 @@ PREDICTORS = {
     "second_only": "knows only the second marked number",
     "seasonal_naive": "repeats the last season",
     "seasonal_naive_drift": "repeats the last season, plus its mean change",
+    "naive2": "repeats the seasonally adjusted last value (M4 competition)",
+    "drift": "continues the line through the first and the last observation",
+    "auto_theta": "AutoTheta of statsforecast",
+    "auto_ets": "AutoETS of statsforecast",
     "ridge_linear": "ridge regression from window to horizon",
     "uniform": "uniform distribution over symbols",
     "unigram": "symbol frequencies",
@@ -38,6 +42,14 @@ PREDICTORS = {
     "guessed_close": "knows the grammar, guesses the closing symbol",
     "memoryless": "knows the time step, but no earlier symbols",
 }
+
+
+def meaning_of(name: str) -> str:
+    """Return what a reference does; empty if it is unknown, such as one of a user's own data."""
+    start, _, season = name.rpartition("_")
+    if start == "seasonal_naive" and season.isdecimal():
+        return f"repeats the last {season} steps"
+    return PREDICTORS.get(name, "")
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,9 @@ def result_table(material: Material, metric: str) -> ResultTable:
     compared = {this_run: result, **scores}
     best = {key: best_of(key, (values.get(key) for values in compared.values())) for key in metrics}
 
-    rows = [
-        PredictorRow(spoken(name), PREDICTORS.get(name, ""), "optimum", cells(optima[name], metrics)) for name in optima
-    ]
+    rows = [PredictorRow(spoken(name), meaning_of(name), "optimum", cells(optima[name], metrics)) for name in optima]
     for name, values in sorted(compared.items(), key=lambda entry: rank(metric, entry[1].get(metric))):
-        kind, meaning = "baseline", PREDICTORS.get(name, "")
+        kind, meaning = "baseline", meaning_of(name)
         if name == this_run:
             kind, meaning = "run", "the trained network, best checkpoint"
         first = metric in best and best[metric] is not None and values.get(metric) == best[metric]
