@@ -109,9 +109,14 @@ class SequenceData(L.LightningDataModule):
         return "test" if "test" in self.prepared.splits else "val"
 
     @property
+    def repeats_batch(self) -> bool:
+        """Whether training and validation repeat the first training batch (``debug=overfit``)."""
+        return self._repeated is not None
+
+    @property
     def validates(self) -> bool:
         """Whether there is something to validate on."""
-        return "val" in self.prepared.splits or self._repeated is not None
+        return "val" in self.prepared.splits or self.repeats_batch
 
     def optimum(self) -> Scores:
         """Return metric -> expected score of the best possible predictor, if known."""

@@ -214,7 +214,7 @@ class WindowedData(SequenceData):
             chosen: ``(M,)`` the indices of the windows, if they are others.
         """
         _ = self.prepared
-        if self._repeated is not None:  # these are no windows of the split
+        if self.repeats_batch:  # these are no windows of the split
             return {}
         forecasts, truth = scores.joined()
         return self._panel.scored(split, forecasts, truth, chosen)

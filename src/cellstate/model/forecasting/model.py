@@ -313,7 +313,8 @@ class Forecaster(SequenceModel):
     def on_validation_epoch_end(self) -> None:
         """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
-            self.share.fill_(chosen_share(self, self._kept))
+            memorising = getattr(self.trainer.datamodule, "repeats_batch", False)  # type: ignore[attr-defined]
+            self.share.fill_(chosen_share(self, self._kept, tested=not memorising))
             for forecast, line, batch in self._kept:
                 self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
             self._kept = []

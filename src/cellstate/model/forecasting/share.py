@@ -29,12 +29,12 @@ LEVEL = 0.9  # of the one-sided test
 MOST_BLOCKS = 100
 
 
-def chosen_share(model: Forecaster, kept: Kept) -> float:
-    """Return the weight with the lowest loss, or 1 if that is not significantly better than 1."""
+def chosen_share(model: Forecaster, kept: Kept, *, tested: bool = True) -> float:
+    """Return the weight with the lowest loss; if ``tested``, 1 if that is not significantly better than 1."""
     losses = model.trainer.strategy.reduce(losses_of_shares(model, kept), reduce_op="sum")
     assert isinstance(losses, Tensor)
     best = SHARES[int(losses.argmin())]
-    if best == 1:
+    if best == 1 or not tested:
         return best
     gains = [gain for part in gather(block_gains(model, kept, best)) for gain in part]
     return best if significant(gains) else 1.0
