@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from cellstate.data.batch import Batch
-from cellstate.model.forecasting.share import chosen_share, significant
+from cellstate.model.forecasting.heads import GaussianHead, QuantileHead
+from cellstate.model.forecasting.model import Forecaster
+from cellstate.model.forecasting.share import chosen, significant
 
 HORIZON, WINDOWS = 10, 100
 
@@ -31,7 +33,8 @@ def model():
         spec=SimpleNamespace(horizon=HORIZON),
         device="cpu",
         trainer=SimpleNamespace(strategy=SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)),  # noqa: ARG005
-        combined=lambda forecast, line, share: forecast + share * (line - forecast),
+        kind=SimpleNamespace(metrics=()),
+        combined=lambda forecast, line, share, width=1.0: forecast + share * (line - forecast),  # noqa: ARG005
         loss=lambda output, batch: (output - batch.targets).abs().mean(),
     )
 
@@ -39,7 +42,9 @@ def model():
 def share(model, network, line, truth):
     batches = [Batch(torch.zeros(len(rows), 1, 1), truth[rows]) for rows in torch.arange(WINDOWS).split(30)]
     parts = zip(network.split(30), line.split(30), batches, strict=True)
-    return chosen_share(model, list(parts))
+    found, width = chosen(model, list(parts))
+    assert width == 1
+    return found
 
 
 def test_the_better_one_is_taken_and_two_with_separate_errors_are_averaged(model):
@@ -56,3 +61,21 @@ def test_a_network_that_is_better_on_one_stretch_alone_is_not_taken(model):
     network[:HORIZON] = 0.0  # on average the network is better, by the first tenth of the split
     assert (network.abs().mean() < line.abs().mean()).item()
     assert share(model, network, line, truth) == 1
+
+
+@pytest.mark.parametrize("head", [QuantileHead((0.05, 0.25, 0.5, 0.75, 0.95)), GaussianHead((0.05, 0.5, 0.95))])
+def test_a_distribution_that_is_half_as_wide_as_the_errors_is_made_twice_as_wide(head):
+    torch.manual_seed(0)
+    truth = torch.randn(2000, HORIZON, 1)  # around 0, of which the network is too sure
+    sure = torch.distributions.Normal(0.0, 0.5)
+    one = sure.icdf(torch.tensor(head.levels)) if isinstance(head, QuantileHead) else torch.tensor([0.0, 0.5])
+    forecast, line = one.expand(2000, HORIZON, 1, -1), torch.zeros(2000, HORIZON, 1)
+    model = SimpleNamespace(
+        spec=SimpleNamespace(horizon=HORIZON),
+        device="cpu",
+        kind=head,
+        trainer=SimpleNamespace(strategy=SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)),  # noqa: ARG005
+        combined=lambda forecast, line, share, width=1.0: Forecaster.combined(model, forecast, line, share, width),
+        loss=lambda output, batch: head.loss(output, batch.targets),
+    )
+    assert chosen(model, [(forecast, line, Batch(torch.zeros(2000, 1, 1), truth))])[1] == 2.0

@@ -71,6 +71,11 @@ class Head(ABC):
         """Return a forecast whose location is moved ``by (B, horizon, C)``."""
         return forecast + by.unsqueeze(-1)
 
+    def widened(self, forecast: Tensor, by: Tensor | float) -> Tensor:
+        """Return a forecast whose distances from the point forecast are multiplied."""
+        point = self.point(forecast).unsqueeze(-1)
+        return point + by * (forecast - point)
+
     def mapped(self, forecast: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Return a forecast with an increasing function of values ``(..., C)`` applied."""
         return function(forecast.transpose(-1, -2)).transpose(-1, -2)
@@ -114,6 +119,10 @@ class PointHead(Head):
     @override
     def moved(self, forecast: Tensor, by: Tensor) -> Tensor:
         return forecast + by
+
+    @override
+    def widened(self, forecast: Tensor, by: Tensor | float) -> Tensor:
+        return forecast
 
     @override
     def mapped(self, forecast: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
@@ -219,6 +228,10 @@ class GaussianHead(Head):
     @override
     def shifted(self, numbers: Tensor, by: Tensor) -> Tensor:
         return torch.stack((numbers[..., 0] + by, numbers[..., 1]), dim=-1)
+
+    @override
+    def widened(self, forecast: Tensor, by: Tensor | float) -> Tensor:
+        return torch.stack((forecast[..., 0], by * forecast[..., 1]), dim=-1)
 
     @override
     def moved(self, forecast: Tensor, by: Tensor) -> Tensor:

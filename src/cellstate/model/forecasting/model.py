@@ -35,7 +35,7 @@ from cellstate.model.forecasting.linear import LinearMap
 from cellstate.model.forecasting.noise import known_noise
 from cellstate.model.forecasting.normalisation import Frame, Normalisation, frame_of
 from cellstate.model.forecasting.seasons import SeasonalBase
-from cellstate.model.forecasting.share import chosen_share
+from cellstate.model.forecasting.share import chosen
 from cellstate.model.forecasting.static import StaticFeatures
 from cellstate.model.forecasting.transform import Constants
 from cellstate.model.forecasting.units import relative_error, scaled_error, seasonal_error
@@ -110,8 +110,9 @@ class Forecaster(SequenceModel):
     )
     inspector_class = ForecasterInspector
     averaged = "parts"
-    chosen_buffers = frozenset({"share"})
+    chosen_buffers = frozenset({"share", "width"})
     share: Tensor
+    width: Tensor
     naive: Tensor
 
     def __init__(
@@ -174,6 +175,7 @@ class Forecaster(SequenceModel):
         place = spec.season if len(spec.targets) == 1 and not several else 1
         self.linear = LinearMap(spec.window, spec.horizon, place) if linear else None
         self.register_buffer("share", torch.zeros(()))  # weight of the linear forecast
+        self.register_buffer("width", torch.ones(()))  # factor of the distances between quantiles
         self.register_buffer("naive", torch.ones(2))  # relative and scaled error of the seasonal naive forecast
         self._kept: list[tuple[Tensor, Tensor, Batch]] = []  # outputs of the current validation
 
@@ -191,7 +193,7 @@ class Forecaster(SequenceModel):
             ``(B, horizon, C, 2)``, mean and standard deviation.
         """
         forecast, line = self.parts(inputs)
-        return forecast if line is None else self.combined(forecast, line, self.share)
+        return forecast if line is None else self.combined(forecast, line, self.share, self.width)
 
     def parts(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the forecast of the network, shaped as by ``forward``, and the linear one ``(B, horizon, C)``."""
@@ -207,9 +209,9 @@ class Forecaster(SequenceModel):
         forecasts, lines = zip(*results, strict=True)
         return self.kind.average(torch.stack(forecasts)), None if lines[0] is None else torch.stack(lines).mean(0)
 
-    def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float) -> Tensor:
-        """Return the weighted average of both forecasts; for distributions only the location moves."""
-        return self.kind.moved(forecast, share * (line - self.kind.point(forecast)))
+    def combined(self, forecast: Tensor, line: Tensor, share: Tensor | float, width: Tensor | float = 1.0) -> Tensor:
+        """Return the weighted average of both forecasts; a distribution is moved there, its ``width`` multiplied."""
+        return self.kind.moved(self.kind.widened(forecast, width), share * (line - self.kind.point(forecast)))
 
     def normalised(self, inputs: Tensor) -> tuple[Tensor, Tensor, Frame]:
         """Return normalised windows ``(B, W, C)``, other inputs ``(B, W, F + S)``, and the windows' normalisation."""
@@ -314,9 +316,11 @@ class Forecaster(SequenceModel):
         """Choose the weight of the linear forecast, then compute the scores of the split."""
         if self._kept:
             memorising = getattr(self.trainer.datamodule, "repeats_batch", False)  # type: ignore[attr-defined]
-            self.share.fill_(chosen_share(self, self._kept, tested=not memorising))
+            share, width = chosen(self, self._kept, tested=not memorising)
+            self.share.fill_(share)
+            self.width.fill_(width)
             for forecast, line, batch in self._kept:
-                self.update_scores(self._scores, self.combined(forecast, line, self.share), batch)
+                self.update_scores(self._scores, self.combined(forecast, line, self.share, self.width), batch)
             self._kept = []
         super().on_validation_epoch_end()
 

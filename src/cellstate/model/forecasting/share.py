@@ -1,9 +1,12 @@
-"""The weight of the linear forecast against that of the network, chosen by a validation.
+"""The weight of the linear forecast against that of the network, and the width of intervals, chosen by a validation.
 
 The weight with the lowest validation loss would do if the split were large. On a short one, whose windows overlap, a
 network that is no better than the linear map looks better by chance at some weight and in some of many validations. The
 network therefore takes part only if it improves on the linear forecast significantly: by a one-sided paired t-test over
 blocks of windows, each as long as the horizon, so that few values are in two blocks.
+
+A network that has seen few windows often is too sure of them, and the distribution is moved to another location: the
+width is calibrated afterwards, by the loss of the head, pinball or likelihood.
 """
 
 from __future__ import annotations
@@ -25,28 +28,37 @@ if TYPE_CHECKING:
 Kept = Sequence[tuple[Tensor, Tensor, Batch]]
 """Forecasts of the network, linear ones, and their batches, in the order of the split."""
 SHARES = tuple(step / 10 for step in range(11))  # weights of the linear forecast
+WIDTHS = (0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)  # factors of the distances between quantiles
 LEVEL = 0.9  # of the one-sided test
 MOST_BLOCKS = 100
 
 
-def chosen_share(model: Forecaster, kept: Kept, *, tested: bool = True) -> float:
-    """Return the weight with the lowest loss; if ``tested``, 1 if that is not significantly better than 1."""
-    losses = model.trainer.strategy.reduce(losses_of_shares(model, kept), reduce_op="sum")
-    assert isinstance(losses, Tensor)
-    best = SHARES[int(losses.argmin())]
-    if best == 1 or not tested:
-        return best
-    gains = [gain for part in gather(block_gains(model, kept, best)) for gain in part]
-    return best if significant(gains) else 1.0
+def chosen(model: Forecaster, kept: Kept, *, tested: bool = True) -> tuple[float, float]:
+    """Return the weight, and the width of the predicted distribution around it, with the lowest loss.
+
+    Args:
+        model: the forecaster.
+        kept: of the whole validation split of this process.
+        tested: whether the weight is 1 unless another is significantly better.
+    """
+    share = best_of(model, kept, [(share, 1.0) for share in SHARES])[0]
+    if share < 1 and tested:
+        gains = [gain for part in gather(block_gains(model, kept, share)) for gain in part]
+        share = share if significant(gains) else 1.0
+    if not model.kind.metrics:  # a point has no width
+        return share, 1.0
+    return best_of(model, kept, [(share, width) for width in WIDTHS])
 
 
-def losses_of_shares(model: Forecaster, kept: Kept) -> Tensor:
-    """Return the summed loss for each of SHARES, ``(11,)``."""
-    losses = torch.zeros(len(SHARES), dtype=torch.float64, device=model.device)
+def best_of(model: Forecaster, kept: Kept, candidates: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the candidate, a weight and a width, with the lowest loss over the splits of all processes."""
+    losses = torch.zeros(len(candidates), dtype=torch.float64, device=model.device)
     for forecast, line, batch in kept:
-        found = [model.loss(model.combined(forecast, line, share), batch) for share in SHARES]
+        found = [model.loss(model.combined(forecast, line, *candidate), batch) for candidate in candidates]
         losses += torch.stack(found).double() * len(batch.inputs)
-    return losses
+    total = model.trainer.strategy.reduce(losses, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return candidates[int(total.argmin())]
 
 
 def block_gains(model: Forecaster, kept: Kept, share: float) -> list[float]:
