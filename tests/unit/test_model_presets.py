@@ -175,8 +175,9 @@ def test_presets_in_a_sweep_leave_a_run_each(cellstate, working_folder):
         ),
         (
             ["experiment=pattern", "model=lstm_forecaster"],
-            "model=Forecaster: needs horizon, which this data does not have; choose a model for its task "
-            "(see: cellstate list model)",
+            "model=Forecaster: forecasts time series, but data=pattern needs a model that classifies sequences; choose one "
+            "with model=NAME: bilstm_classifier, classifier, convolutional_classifier, lstm_classifier, lstm_fcn, "
+            "stacked_lstm_classifier",
         ),
     ],
 )

@@ -63,6 +63,8 @@ class WindowedData(SequenceData):
         classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
     """
 
+    gives = "horizon"
+
     def __init__(
         self,
         *,

@@ -57,6 +57,8 @@ class LabelledData(SequenceData):
         seed: determines the split and the order of the training sequences.
     """
 
+    gives = "classes"
+
     _batch_counts_samples = False
 
     def __init__(
