@@ -373,6 +373,15 @@ def test_all_unreadable_words_are_told_at_once(train: Command) -> None:
     refused(train("data.pattern=[1", "seed"), "data.pattern=[1: a ']' is missing", "seed: has no value")
 
 
+@pytest.mark.parametrize("word", ["data.split={val: 24, test: 24}", "data.target=[a, b]", "+a={b: [1, 2], c: 3}"])
+def test_a_word_that_the_shell_split_is_one_line_with_the_quotes_it_needs(train: Command, word: str) -> None:
+    refused(
+        train("seed=1", *word.split(" "), "backbone.hidden_size=[1"),
+        f"{word}: was split at its spaces by the shell; quote it: '{word}'",
+        "backbone.hidden_size=[1: a ']' is missing",
+    )
+
+
 # ---------------------------------------------------------------------- the user's own configs
 
 
