@@ -164,7 +164,9 @@ def test_times_of_a_test_file_must_go_on_where_the_series_ended(tmp_path):
 
     assert joined(ends).whole_series.lengths == (90, 60, 75)
     single = joined(ends, {name: values[:1] for name, values in tail.items()})
-    with pytest.raises(RequestError, match="1 of them in the test split"):
+    with pytest.raises(
+        RequestError, match=r"data\.test_path: the test file has 1 row of series 'a1', fewer than data\.horizon=3"
+    ):
         _ = single.prepared
     for shift in (-1, 1):
         with pytest.raises(RequestError, match=r"tail.csv, line 7: .*does not continue .*head.csv in series 'b'"):
