@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellstate.data.files.labelled_text import MISSING
 from cellstate.data.files.sequences import Sequences
 from cellstate.data.files.table import Table, read_table
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, shortened
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def pick(table: Table, name: str | None, role: str) -> str:
         what = {"id": "identifies the sequence", "label": "contains the class"}.get(role, "orders the steps")
         raise RequestError(
             f"{table.name}: which column {what}? There is no column {role!r}; set data.{role}=COLUMN "
-            f"(columns: {', '.join(table.columns)})"
+            f"(columns: {shortened(table.columns)})"
         )
     return table.column(name or role, f"data.{role}").name
 
