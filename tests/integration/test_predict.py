@@ -273,7 +273,11 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
     refused(cellstate, states, "output=out.txt: unknown file format", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "no such folder: nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
-    refused(cellstate, states, "input: a value is required; set checkpoint=RUN input=FILE output=FILE")
+    refused(
+        cellstate,
+        states,
+        "input: required: file to predict from, in the format of the training file; cellstate predict checkpoint=RUN",
+    )
     assert Path("old.csv").read_text() == "kept"
     words = (f"checkpoint={states.folder}", "input=weather.txt", "output=old.csv", "overwrite=true")
     assert cellstate("predict", *words).status == 0
