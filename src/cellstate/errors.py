@@ -82,6 +82,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; available: {shown}" if names else ""
 
 
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """Return the first of many names and the number of the others."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def not_written(path: Path | str, error: OSError, note: str = "") -> NotWrittenError:
     """Return the error for a file that cannot be written; ``note`` describes what happened to its old content."""
     remedy = "free some space" if error.errno in FULL else "check the disk and its permissions"

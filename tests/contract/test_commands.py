@@ -72,7 +72,7 @@ def test_a_signature_refuses_all_that_it_does_not_take_at_once(cellstate):
     assert answer.errors == [
         "cellstate: error: data.pth: unknown key; did you mean 'data.path'?",
         "cellstate: error: loud: unknown key; available: data.path, data.test_path, end, times, word",
-        "cellstate: error: word: a value is required; set word=WORD, what to print",
+        "cellstate: error: word: required: what to print; cellstate shout word=WORD",
         "cellstate: error: times=0: should be greater than or equal to 1",
         "cellstate: error: end=?: should be '!' or '.'",
     ]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests.conftest import slow
 
-import cellstate
+import cellstate as package
 from cellstate import checkpoint
 from cellstate.errors import RequestError
 
@@ -28,27 +28,39 @@ RUNS = {
 @pytest.mark.parametrize("name", ["classifier", "forecaster", *slow("language model", "ensemble")])
 def test_validation_test_and_checkpoint_are_of_the_averages(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = cellstate.train([*RUNS[name], *COMMON])
+    run = package.train([*RUNS[name], *COMMON])
     last = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.ckpt")
     best = checkpoint.read(run.checkpoint)["state_dict"]
     averaged = last["callbacks"]["WeightAveraging"]["averaged"]
     assert all(torch.equal(best[key], value) for key, value in averaged.items())
     assert any(not torch.equal(last["state_dict"][key], value) for key, value in averaged.items())
     # Rebuilt from the checkpoint alone the scores are the same to the bit, and so they are those of its weights.
-    evaluation = cellstate.evaluate(run.checkpoint)
+    evaluation = package.evaluate(run.checkpoint)
     assert {"val", "test"} <= set(evaluation.metrics) or name == "language model"
     assert evaluation.compared
     assert not evaluation.differing
-    loaded = cellstate.load(run.checkpoint)
+    loaded = package.load(run.checkpoint)
     assert all(torch.equal(value, run.model.state_dict()[key]) for key, value in loaded.state_dict().items())
     if name == "forecaster":
         history = run.data.whole_series.values[:, 0]
         np.testing.assert_array_equal(run.model.predict(history), loaded.predict(history))
 
 
+def test_a_run_says_that_it_averages_and_how(cellstate, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [*RUNS["ensemble"], "report=false", "callbacks=weight_averaging", "callbacks.weight_averaging.start=5"]
+    moving = cellstate("train", *words)
+    equal = cellstate("train", *words, "callbacks.weight_averaging.decay=null")
+    plain = cellstate("train", *RUNS["ensemble"], "report=false")
+    said = "weights are averaged: a {} after the first 5, is validated, kept and tested"
+    assert said.format("moving average over steps, decay 0.999") in moving.stderr
+    assert said.format("mean of all steps") in equal.stderr
+    assert "weights are averaged" not in plain.stderr
+
+
 def test_sharded_weights_are_rejected(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("cellstate.training.build.FSDPStrategy", object)  # any strategy: there is no second device
     with pytest.raises(RequestError, match="cannot be averaged"):
-        cellstate.train([*RUNS["ensemble"], *COMMON])
+        package.train([*RUNS["ensemble"], *COMMON])
     assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import re
 import shutil
@@ -258,14 +259,24 @@ def test_a_checkpoint_that_is_not_there_is_named_with_the_nearest(cellstate: Com
         ("checkpoint=empty", "checkpoint=empty: the folder has no checkpoints/best.ckpt"),
         (
             "checkpoint=null",
-            "checkpoint: a value is required; set checkpoint=FILE, "
-            "a checkpoint file, or a run folder, whose best one is used",
+            "checkpoint: required: a checkpoint file, or a run folder, whose best one is used; "
+            "cellstate evaluate checkpoint=FILE",
         ),
         ("chekpoint=best.ckpt", "chekpoint: unknown key; did you mean 'checkpoint'?"),
         ("data.pth=x", "data.pth: unknown key; did you mean 'data.path'?"),
     ):
         answer = cellstate("evaluate", word)
         assert (answer.status, answer.errors) == (2, [f"cellstate: error: {complaint}"])
+
+
+def test_a_run_that_is_not_there_is_named_with_the_newest_one_beside_it(cellstate: Command) -> None:
+    for age, name in enumerate(("2026-11-21_10-00-00_1a2b3c", "2026-11-20_10-00-00_4d5e6f", "no run")):
+        folder = Path("outputs", name)
+        (folder if name == "no run" else folder / "checkpoints").mkdir(parents=True)
+        os.utime(folder, (0, 1e9 - age))
+    (line,) = cellstate("evaluate", "checkpoint=outputs/NAME").errors
+    newest = Path("outputs", "2026-11-21_10-00-00_1a2b3c")
+    assert line.endswith(f"checkpoint=outputs/NAME: no such file; the newest run there is {newest}")
 
 
 # ---------------------------------------------------------------------- records that do not fit

@@ -193,6 +193,16 @@ def test_window_horizon_and_split_must_leave_samples(series: Command, words: lis
     refused(series("data.path=a.csv", *words), complaint)
 
 
+@pytest.mark.parametrize("model", ["lstm_classifier", "gru_regressor", "char_lm"])
+def test_a_model_for_another_task_is_one_line_whatever_the_experiment_sets_of_its_own(
+    series: Command, model: str
+) -> None:
+    write_csv(Path("a.csv"), series_rows())
+    answer = series("data.path=a.csv", f"model={model}")
+    refused(answer, "but data=series needs a model that forecasts time series; choose one with model=NAME: ")
+    assert answer.errors[0].endswith(": forecaster, gru_forecaster, lstm_forecaster")
+
+
 # ---------------------------------------------------------------------- text
 
 
@@ -247,8 +257,11 @@ def test_a_language_model_reads_one_way_and_splits_add_up(text: Command) -> None
             (["trainer.max_time=soon"], "is not a valid duration"),
             (["callbacks.early_stopping.monitor=val/los"], "unknown metric; did you mean 'val/loss'?"),
             (["scheduler=plateau", "scheduler.monitor=val/acuracy"], "did you mean 'val/accuracy'?"),
-            (["model=forecaster"], "model=Forecaster: needs horizon, which this data does not have"),
-            (["model=language_model"], "model=LanguageModel: needs vocabulary, which this data does not have"),
+            (
+                ["model=forecaster"],
+                "model=Forecaster: forecasts time series, but data=pattern needs a model that classifies",
+            ),
+            (["model=language_model"], "model=LanguageModel: predicts symbols, but data=pattern needs a model that"),
             (["+backbone.input_size=3"], "backbone.input_size: is filled in by cellstate"),
             (["backbone._target_=no.Such"], "backbone._target_=no.Such: class not found"),
             (["~optimizer"], "optimizer: is missing; choose one with optimizer=NAME"),
@@ -358,6 +371,15 @@ def test_a_grid_needs_values(train: Command) -> None:
 
 def test_all_unreadable_words_are_told_at_once(train: Command) -> None:
     refused(train("data.pattern=[1", "seed"), "data.pattern=[1: a ']' is missing", "seed: has no value")
+
+
+@pytest.mark.parametrize("word", ["data.split={val: 24, test: 24}", "data.target=[a, b]", "+a={b: [1, 2], c: 3}"])
+def test_a_word_that_the_shell_split_is_one_line_with_the_quotes_it_needs(train: Command, word: str) -> None:
+    refused(
+        train("seed=1", *word.split(" "), "backbone.hidden_size=[1"),
+        f"{word}: was split at its spaces by the shell; quote it: '{word}'",
+        "backbone.hidden_size=[1: a ']' is missing",
+    )
 
 
 # ---------------------------------------------------------------------- the user's own configs

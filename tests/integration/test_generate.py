@@ -54,8 +54,8 @@ for words in (["generate", "--help"], ["generate", "--cfg", "job", "prompt=To be
     assert child.stderr.splitlines() == [
         "cellstate: error: lenght: unknown key; did you mean 'length'?",
         "cellstate: error: length=-3: should be greater than or equal to 0",
-        "cellstate: error: checkpoint: a value is required; set checkpoint=FILE, a checkpoint file, or a run folder, "
-        "whose best one is used",
+        "cellstate: error: checkpoint: required: a checkpoint file, or a run folder, whose best one is used; "
+        "cellstate generate checkpoint=FILE",
     ]
     assert list(working_folder.iterdir()) == []
 

@@ -238,6 +238,16 @@ def test_series_that_cannot_be_forecast_are_refused_by_name(cellstate: Command, 
         refused(cellstate, series, complaint, f"input={name}")
 
 
+def test_a_file_of_another_layout_is_told_which_one_the_model_knows(cellstate: Command, series: package.Run) -> None:
+    pl.DataFrame({"name": ["A", "B"], **{f"V{day}": [1.0 * day, 2.0] for day in range(1, 400)}}).write_csv("wide.csv")
+    answer = cellstate("predict", f"checkpoint={series.folder}", "input=wide.csv", "output=out.csv")
+    assert answer.errors == [
+        "cellstate: error: wide.csv: has another layout than the training file, which has a row per time step with "
+        "data.id=shop and data.target=load; give such a file (columns here: "
+        "name, V1, V2, V3, V4, V5, V6, V7 and 392 more)"
+    ]
+
+
 def test_sequences_that_do_not_fit_are_refused_by_name(
     cellstate: Command, labelled: package.Run, states: package.Run
 ) -> None:
@@ -263,7 +273,11 @@ def test_requests_that_cannot_be_met_are_refused_before_anything_is_predicted(
     refused(cellstate, states, "output=out.txt: unknown file format", "input=weather.txt", output="output=out.txt")
     refused(cellstate, states, "no such folder: nowhere", "input=weather.txt", output="output=nowhere/out.csv")
     refused(cellstate, states, "input=wether.txt: no such file; did you mean 'weather.txt'?", "input=wether.txt")
-    refused(cellstate, states, "input: a value is required; set checkpoint=RUN input=FILE output=FILE")
+    refused(
+        cellstate,
+        states,
+        "input: required: file to predict from, in the format of the training file; cellstate predict checkpoint=RUN",
+    )
     assert Path("old.csv").read_text() == "kept"
     words = (f"checkpoint={states.folder}", "input=weather.txt", "output=old.csv", "overwrite=true")
     assert cellstate("predict", *words).status == 0

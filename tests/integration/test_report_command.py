@@ -88,7 +88,7 @@ def test_words_with_special_characters_are_taken_as_they_stand(
 @pytest.mark.parametrize(
     ("prepare", "words", "said"),
     [
-        (lambda _: None, [], "folder: a value is required"),
+        (lambda _: None, [], "folder: required: folder of a run"),
         (lambda _: None, ["no/such"], "no/such: no such folder"),
         (lambda place: place.mkdir(), ["there"], "neither a run"),
         (lambda place: unfinished(place), ["there"], "the run is not completed (status: interrupted)"),

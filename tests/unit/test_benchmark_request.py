@@ -9,6 +9,7 @@ import pytest
 from cellstate.benchmarking.plan import plan
 from cellstate.benchmarking.process import reason
 from cellstate.benchmarking.request import read
+from cellstate.benchmarking.running import selected
 from cellstate.errors import RequestError
 
 GOOD = """
@@ -76,9 +77,38 @@ def test_paths_start_from_the_folder_of_the_file_unless_they_are_absolute(tmp_pa
     assert job.files == (tmp_path / "a.ts", Path("/b/c.ts"))
 
 
+def test_one_seed_needs_no_list(tmp_path: Path) -> None:
+    request = read(written(tmp_path, "seeds: 2\ndatasets: {a: {overrides: [experiment=pattern], seeds: 0}}"))
+    assert (request.seeds, request.datasets["a"].seeds) == ([2], [0])
+
+
+def test_the_command_asks_for_a_part_of_the_runs(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD.replace("of 2024.csv", "of 2024.csv'").replace("=my load", "='my load"))
+    jobs = plan(read(file), file, folder=tmp_path / "out")
+    part = selected(jobs, None, "GRU", 0)
+    assert [(job.dataset, job.method, job.seed) for job in part] == [("pattern", "GRU", 0)]
+    assert len(selected(jobs, ["pattern"], ["GRU", "cellstate"], None)) == 4
+    with pytest.raises(RequestError) as refused:
+        selected(jobs, "patern", ["GRUU"], 7)
+    assert refused.value.problems == (
+        "datasets=patern: the benchmark has no such data set; did you mean 'pattern'?",
+        "methods=GRUU: the benchmark has no such method; did you mean 'GRU'?",
+        "seeds=7: the benchmark has the seeds 0, 1, 3",
+    )
+    with pytest.raises(RequestError, match="no run of these datasets, methods and seeds together"):
+        selected(jobs, "2024", "cellstate", None)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "datasets: {a: {override: [experiment=pattern]}, b: {}}",
+            [
+                ", line 1: datasets.a.override: unknown key; did you mean 'overrides'?",
+                ", line 1: datasets.b.overrides: a value is required",
+            ],
+        ),
         ("datasets: {}", [", line 1: datasets: should have at least one entry"]),
         ("- 1", [", line 1: [1]: should be a section with the keys overrides, seeds, methods, datasets"]),
         ("a: 1\na: 2", [", line 2: not a valid config (found duplicate key a); fix the file"]),

@@ -18,7 +18,8 @@ from cellstate.benchmarking.request import Request
 from cellstate.plotting.theme import THEMES
 from cellstate.report.benchmark import write
 from cellstate.report.benchmark.figures import drawings
-from cellstate.report.benchmark.reading import read
+from cellstate.report.benchmark.lines import left_out
+from cellstate.report.benchmark.reading import Group, read
 
 HOSTILE = "<script>alert('|$x_1$')</script>"
 
@@ -147,6 +148,15 @@ def test_a_data_set_without_a_complete_run_does_not_count() -> None:
         "ours": (1.5, pytest.approx(0.7)),
         "naive": (1.5, pytest.approx(0.75)),
     }
+
+
+def test_who_is_left_out_of_the_ranks_is_told_only_where_there_are_ranks() -> None:
+    shared, apart = ({"ours": 0.9, "theirs": 0.8}, {"ours": 0.5}), ({"ours": 0.9}, {"theirs": 0.5})
+    for scores, said in (
+        (shared, "Not ranked, for want of a score on every data set: theirs (not on set 1)."),
+        (apart, ""),
+    ):
+        assert left_out(Group({"name": "", **ranked(group_of(*scores, metrics=("accuracy",) * 2))}, ())) == said
 
 
 def content(datasets: list[dict[str, Any]]) -> dict[str, Any]:

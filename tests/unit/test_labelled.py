@@ -138,7 +138,29 @@ def test_a_table_without_time_is_read_in_the_order_of_its_rows_and_columns_can_b
     data = LabelledData(path=path, id="walk", label="side", features="b")
     assert as_set(all_rows(data)) == as_set([(values[:, 1:], label) for values, label in rows])
     default = LabelledData(path=path, id="walk", label="side")
-    assert default.spec.feature_names == ("step", "a", "b")  # every other column of numbers
+    assert default.spec.feature_names == ("a", "b")  # every other column of numbers
+    assert as_set(all_rows(default)) == as_set(rows)
+
+
+def test_a_column_that_counts_the_steps_is_no_feature_unless_asked_for(tmp_path):
+    frame = long_frame(made_up(30, 2))
+    train, test = (str(tmp_path / f"{name}.csv") for name in ("train", "test"))
+    frame.write_csv(train)
+    frame.with_columns(step=pl.lit(0)).write_csv(test)
+    data = LabelledData(path=train, test_path=test)
+    assert data.spec.feature_names == ("a", "b")
+    said = "step: counts the steps of every sequence, not used as a feature (data.features=[step,a,b] reads it too)"
+    assert said in data.prepared.facts
+    asked = LabelledData(path=train, features=["step", "a", "b"])
+    assert asked.spec.feature_names == ("step", "a", "b")
+    of_that_model = LabelledData(path=train)
+    of_that_model.fitted = asked.spec
+    assert of_that_model.spec.feature_names == ("step", "a", "b")
+    frame.select("id", "label", "step").write_csv(test)
+    assert LabelledData(path=test).spec.feature_names == ("step",)  # there is nothing else
+    jumps = frame.with_columns(step=pl.when(pl.col("id") == frame["id"][0]).then(2 * pl.col("step")).otherwise("step"))
+    jumps.write_csv(train)
+    assert LabelledData(path=train).spec.feature_names == ("step", "a", "b")
 
 
 def test_dates_order_a_table(tmp_path):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from cellstate.data.files.series import SeriesData
 from cellstate.data.levels import levels_differ, levels_of, spread_grows
 from cellstate.data.season import seasons_of, second_season
+from cellstate.errors import RequestError
 
 
 def noise(rows, seed=0):
@@ -75,6 +77,26 @@ def test_weeks_are_a_second_season_where_days_of_the_week_differ(seed):
     assert second_season([weekly, drifting, drifting, drifting], (6,), 84)[0] == (6, 42)
     assert second_season([weekly, *[drifting] * 4], (6,), 84)[0] == (6,)
     assert second_season([weekly], (6, 84), 84)[0] == (6, 84)  # as given
+
+
+def test_the_reason_for_a_second_season_is_the_one_that_decided():
+    weekly = days_and_weeks(0, weekly=True)
+    drifting = weekly * 0.01 + np.arange(len(weekly))[:, None]  # a week apart, 7 times as far as a day
+    assert (
+        "in 25 % of 4 series rows that far apart differ at most 0.9 times"
+        in second_season([weekly, drifting, drifting, drifting], (6,), 84)[1][0]
+    )
+    alike = [days_and_weeks(seed, weekly=True) for seed in range(3)]
+    near = [np.abs(values[42:] - values[36:-6]).mean() for values in alike]
+    far = [np.abs(values[42:] - values[:-42]).mean() for values in alike]
+    mean = np.mean(np.divide(far, near))
+    assert f"differ on average of 3 series {mean:.2f} times as much" in second_season(alike, (6,), 84)[1][0]
+
+
+@pytest.mark.parametrize("season", [[24, 24], [168, 24], [1, 24], []])
+def test_several_seasons_that_cannot_be_are_refused(season):
+    with pytest.raises(RequestError, match=r"^data\.season=\[.*\]: give the steps of each season, all different"):
+        _ = SeriesData(season=season).prepared
 
 
 def test_seasons_are_kept_in_order_as_far_as_the_rows_reach():

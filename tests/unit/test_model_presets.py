@@ -72,7 +72,7 @@ def test_a_backbone_on_the_command_line_wins_over_the_preset(model, backbone):
     words = (f"model={model}", f"backbone={backbone}", "backbone.hidden_size=4")
     assert network(*words) == (kind, backbone, layers, both_ways)
     assert composed(*words).backbone.hidden_size == 4
-    check(composed(*words))
+    check(composed(f"experiment={experiment_of(model)}", *words))
 
 
 def test_so_do_its_layers_and_directions():
@@ -175,8 +175,9 @@ def test_presets_in_a_sweep_leave_a_run_each(cellstate, working_folder):
         ),
         (
             ["experiment=pattern", "model=lstm_forecaster"],
-            "model=Forecaster: needs horizon, which this data does not have; choose a model for its task "
-            "(see: cellstate list model)",
+            "model=Forecaster: forecasts time series, but data=pattern needs a model that classifies sequences; choose "
+            "one with model=NAME: bilstm_classifier, classifier, convolutional_classifier, lstm_classifier, lstm_fcn, "
+            "stacked_lstm_classifier",
         ),
     ],
 )

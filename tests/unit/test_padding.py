@@ -96,12 +96,24 @@ def test_the_fingerprint_knows_where_series_begin():
 def test_series_too_short_even_so_are_named_or_left_out(short):
     series = drawn(60, 9, 50)
     data = Panel(series, window=10, horizon=3, short=short)
-    if short != "skip":
+    if short == "pad":
         with pytest.raises(RequestError, match=r"series 's1' is too short: .* needs 7 \(4 before the forecast plus"):
             _ = data.prepared
         return
     assert data.whole_series.ids == ("s0", "s2")
-    assert any("1 series (s1) ignored" in fact for fact in data.prepared.facts)
+    # A season of 4 rows to pad, then 3 rows each for validation and test: 10, and it has 9.
+    left_out = "1 series ignored, too short for a sample in each split: s1 (by 1 row)"
+    assert left_out in data.prepared.facts
+    long_enough = Panel(drawn(60, 10, 50), window=10, horizon=3, short=short)
+    assert len(long_enough.whole_series.ids) == 3
+
+
+def test_a_split_of_more_rows_than_there_are_is_told_as_such():
+    counted = Panel(drawn(60, 50), window=10, horizon=3, split={"val": 4, "test": 56})
+    with pytest.raises(
+        RequestError, match=r"^data.split={val: 4, test: 56}: asks for 60 of 60 rows, which leaves none"
+    ):
+        _ = counted.prepared
 
 
 def test_a_series_too_short_to_train_on_is_forecast_all_the_same():

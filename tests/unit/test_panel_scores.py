@@ -180,7 +180,7 @@ def test_a_series_that_repeats_exactly_is_left_out_of_mase():
         for each in (data, alone)
     ]
     assert scores[0]["mase"] == pytest.approx(scores[1]["mase"])
-    assert any("1 series (s0) never change from season to season" in fact for fact in data.prepared.facts)
+    assert any("1 series (s0) never changes from season to season" in fact for fact in data.prepared.facts)
 
 
 def test_one_series_keeps_its_mase_and_gets_owa():

@@ -147,7 +147,7 @@ def test_a_series_too_short_is_named_or_left_out(tmp_path):
     kept = forecast_data(path, short="skip")
     assert kept.spec == whole.spec
     assert kept.fingerprint == whole.fingerprint
-    assert any("2 series (tiny, small)" in fact for fact in kept.prepared.facts)
+    assert any("2 series ignored" in fact and "tiny (by" in fact for fact in kept.prepared.facts)
     with pytest.raises(RequestError, match=r"data\.split="):
         _ = forecast_data(path, split=(60, 14, 16)).prepared
 

@@ -97,6 +97,14 @@ def test_a_column_that_counts_is_not_taken_for_a_series(tmp_path, index):
         _ = data_of(str(tmp_path / "counted.csv")).prepared
 
 
+def test_columns_that_may_be_a_target_and_something_else_are_told_with_both_remedies(tmp_path):
+    path = as_columns(tmp_path / "load.csv", {"kwh": drawn()["a1"], "price": drawn()["a1"] + 1})
+    fact = data_of(path).prepared.facts[0]
+    assert "2 series of 90 rows, one per day, one in each column (data.layout=columns); data.target=kwh" in fact
+    assert "data.target=kwh forecasts that column alone, data.target=[a,b] makes one model of several" in fact
+    assert "alone" not in data_of(path, layout="columns").prepared.facts[0]
+
+
 def test_numbers_and_times_as_first_column_are_no_ids(tmp_path):
     frame = pl.DataFrame({"first": ["2024-01-01", "2024-01-02"] * 40, "a": np.arange(80.0) % 7, "b": np.ones(80)})
     frame.write_csv(tmp_path / "twice.csv")
@@ -164,7 +172,9 @@ def test_times_of_a_test_file_must_go_on_where_the_series_ended(tmp_path):
 
     assert joined(ends).whole_series.lengths == (90, 60, 75)
     single = joined(ends, {name: values[:1] for name, values in tail.items()})
-    with pytest.raises(RequestError, match="1 of them in the test split"):
+    with pytest.raises(
+        RequestError, match=r"data\.test_path: the test file has 1 row of series 'a1', fewer than data\.horizon=3"
+    ):
         _ = single.prepared
     for shift in (-1, 1):
         with pytest.raises(RequestError, match=r"tail.csv, line 7: .*does not continue .*head.csv in series 'b'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,11 +43,16 @@ def one_line(text: Any) -> Any:
     return " ".join(text.split()) if isinstance(text, str) else text
 
 
+def as_list(number: Any) -> Any:
+    """Return a single number as a list, as on the command line; other values unchanged."""
+    return [number] if isinstance(number, int) and not isinstance(number, bool) else number
+
+
 Words = list[Annotated[str, Field(min_length=1)]]
 Text = Annotated[str, BeforeValidator(one_line)]
 Name = Annotated[str, BeforeValidator(one_line), Field(min_length=1, max_length=LONGEST)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
-Seeds = Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]], Field(min_length=1)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, le=LARGEST_SEED)]], BeforeValidator(as_list), Field(min_length=1)]
 
 
 class Entry(BaseModel):
@@ -141,11 +147,18 @@ def read(file: Path) -> Request:
     try:
         request = Request.model_validate(content)
     except ValidationError as error:
-        problems = [(found["loc"], in_words(found)) for found in error.errors()]
+        problems = [(found["loc"], in_words(found)) for found in once(error.errors())]
         raise located(file, text, problems) from None
     if problems := list(inconsistencies(request)):
         raise located(file, text, problems)
     return request
+
+
+def once(found: Sequence[Any]) -> Iterator[Any]:
+    """Yield what pydantic found, without the missing keys that were misspelt: an unknown key says so."""
+    unknown = [one["loc"] for one in found if one["type"] == "extra_forbidden"]
+    meant = {(*above, *get_close_matches(str(key), keys_below(tuple(above)), 1)) for *above, key in unknown}
+    yield from (one for one in found if one["type"] != "missing" or one["loc"] not in meant)
 
 
 def in_words(found: Any) -> str:

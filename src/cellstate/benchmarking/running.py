@@ -42,6 +42,7 @@ def benchmark(
     folder: options.BenchmarkFolder = None,
     data_dir: options.DataFolder = None,
     datasets: options.OnlyDataSets = None,
+    methods: options.OnlyMethods = None,
     seeds: options.OnlySeeds = None,
     config_dir: options.ConfigFolder = None,
     ledger: options.Ledger = options.LEDGER,
@@ -62,7 +63,7 @@ def benchmark(
     own_configs = given_folder("config_dir", config_dir)
     place = Path(folder or Path("outputs", "benchmarks", slug(source.stem))).expanduser().absolute()
     jobs = plan(request, source, folder=place, data_dir=given_folder("data_dir", data_dir), config_dir=own_configs)
-    chosen = selected(jobs, datasets, seeds)
+    chosen = selected(jobs, datasets, methods, seeds)
     lock = claim(place)
     try:
         work = Work(request, source, place, jobs, process.Stopping(), display.Progress(len(chosen), quiet=quiet))
@@ -91,21 +92,19 @@ def given_folder(key: str, path: str | Path | None) -> Path | None:
     return found
 
 
-def selected(jobs: Sequence[Job], datasets: options.OnlyDataSets, seeds: options.OnlySeeds) -> list[Job]:
-    """Return the jobs of some data sets and seeds.
+def selected(
+    jobs: Sequence[Job], datasets: options.OnlyDataSets, methods: options.OnlyMethods, seeds: options.OnlySeeds
+) -> list[Job]:
+    """Return the jobs of some data sets, methods and seeds.
 
     Raises:
-        RequestError: the benchmark has no such data set or seed.
+        RequestError: the benchmark has no such data set, method or seed, or no run of these together.
     """
-    names = list(dict.fromkeys(job.dataset for job in jobs))
     numbers = sorted({job.seed for job in jobs})
-    sets = names if datasets is None else [datasets] if isinstance(datasets, str) else list(datasets)
     draws = numbers if seeds is None else [seeds] if isinstance(seeds, int) else list(seeds)
-    unknown = [
-        f"datasets={name}: the benchmark has no such data set{did_you_mean(name, names)}"
-        for name in sets
-        if name not in names
-    ]
+    sets, unknown = named("datasets", "data set", datasets, [job.dataset for job in jobs])
+    ways, problems = named("methods", "method", methods, [job.method for job in jobs])
+    unknown += problems
     unknown += [
         f"seeds={seed}: the benchmark has the seeds {', '.join(map(str, numbers))}"
         for seed in draws
@@ -113,7 +112,21 @@ def selected(jobs: Sequence[Job], datasets: options.OnlyDataSets, seeds: options
     ]
     if unknown:
         raise RequestError(*unknown)
-    return [job for job in jobs if job.dataset in sets and job.seed in draws]
+    chosen = [job for job in jobs if job.dataset in sets and job.method in ways and job.seed in draws]
+    if not chosen:
+        raise RequestError("the benchmark has no run of these datasets, methods and seeds together; ask for fewer")
+    return chosen
+
+
+def named(key: str, what: str, asked: str | Sequence[str] | None, known: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names that were asked for, by default all, and a line for each that is not known."""
+    names = list(dict.fromkeys(known))
+    chosen = names if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    return chosen, [
+        f"{key}={name}: the benchmark has no such {what}{did_you_mean(name, names)}"
+        for name in chosen
+        if name not in names
+    ]
 
 
 def claim(folder: Path) -> Lock:

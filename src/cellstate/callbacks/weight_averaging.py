@@ -44,6 +44,12 @@ class WeightAveraging(L.Callback):
         self._live: list[Tensor] = []  # what is averaged, in the order of the averages
         self._weights: dict[str, Tensor] = {}  # of the training, while the model has the averages
 
+    def __str__(self) -> str:
+        """Return what is averaged, for the user."""
+        how = "a mean of all steps" if self.decay is None else f"a moving average over steps, decay {self.decay:g}"
+        since = f" after the first {self.start:,}" if self.start else ""
+        return f"weights are averaged: {how}{since}, is validated, kept and tested (callbacks.weight_averaging)"
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:  # noqa: ARG002
         """Start with the initial weights, or go on with the averages of a resumed run."""
         live = averaged_tensors(pl_module)

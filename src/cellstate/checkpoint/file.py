@@ -214,7 +214,11 @@ def find(path: str | Path) -> Path:
                 return file / name
         raise RequestError(f"checkpoint={path}: the folder has no checkpoints/best.ckpt")
     if not file.is_file():
-        near = file.parent.iterdir() if file.parent.is_dir() else ()
+        near = list(file.parent.iterdir()) if file.parent.is_dir() else []
         hint = did_you_mean(file.name, (entry.name for entry in near))
-        raise RequestError(f"checkpoint={path}: no such file{hint if 'did you mean' in hint else ''}")
+        if "did you mean" not in hint:
+            runs = [entry for entry in near if (entry / "checkpoints").is_dir()]
+            newest = max(runs, key=lambda run: run.stat().st_mtime, default=None)
+            hint = "" if newest is None else f"; the newest run there is {newest}"
+        raise RequestError(f"checkpoint={path}: no such file{hint}")
     return file

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cellstate.config.explain import explain
 from cellstate.config.signatures import FILLED_IN, argument_problems, shown, value_problems
+from cellstate.config.tasks import task_problem
 from cellstate.errors import RequestError, did_you_mean
 
 KEYS = (  # of the config of a run
@@ -91,8 +92,11 @@ def check(config: DictConfig) -> None:
         raise explain(error, "train", []) from error
     problems = [f"{key}: unknown key{did_you_mean(key, KEYS)}" for key in values if key not in KEYS]
     problems += _top_level_problems(values)
+    mismatch = task_problem(*(_class_of(values.get(section)) for section in ("model", "data")))
     for section in SECTIONS:
-        if values.get(section):
+        if section == "model" and mismatch:  # its keys are those of another model, set by the experiment
+            problems.append(mismatch)
+        elif values.get(section):
             problems += _problems(section, _without_wrong_seed(values[section], values), FILLED_IN[section])
         elif section not in ("scheduler", "debug"):
             problems.append(f"{section}: is missing; choose one with {section}=NAME (see: cellstate list {section})")
@@ -190,6 +194,10 @@ def _problems(section: str, values: Any, filled_in: set[str]) -> list[str]:
     if factory is None:
         return [f"{section}._target_={target}: class not found; check its spelling, and that it is installed"]
     return list(argument_problems(section, factory, values, filled_in))
+
+
+def _class_of(section: Any) -> Any:
+    return _locate(section.get("_target_")) if isinstance(section, Mapping) else None
 
 
 def _locate(target: Any) -> Any:

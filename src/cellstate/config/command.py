@@ -87,6 +87,11 @@ class Command:
         """Name of the command and of its module."""
         return self.function.__module__.rpartition(".")[2]
 
+    @property
+    def usage_line(self) -> str:
+        """The whole command, as it is typed."""
+        return f"cellstate {self.name} {self.usage}"
+
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """The keys, in the order of the signature."""
@@ -116,7 +121,7 @@ class Command:
             )
             for key, text in lines
         ]  # fmt: skip
-        parts = [header, f"usage: cellstate {self.name} {self.usage}", "\n".join(table), "\n".join(self.examples)]
+        parts = [header, f"usage: {self.usage_line}", "\n".join(table), "\n".join(self.examples)]
         template = "\n\n".join(part for part in parts if part).replace("$", "$$")  # of string.Template
         return {"app_name": f"cellstate {self.name}", "header": header, "footer": "", "template": template}
 
@@ -138,8 +143,8 @@ class Command:
         problems = [f"{key}: unknown key{did_you_mean(key, known)}" for key in flat if key not in known]
         missing = [key for key, option in known.items() if option.required and flat.get(key) is None]
         if missing:
-            what = f", {meaning(known[missing[0]].annotation)}" if len(missing) == 1 else ""
-            problems.append(f"{', '.join(missing)}: a value is required; set {self.usage.partition(' [')[0]}{what}")
+            what = f": {meaning(known[missing[0]].annotation)}" if len(missing) == 1 else ""
+            problems.append(f"{', '.join(missing)}: required{what}; {self.usage_line.partition(' [')[0]}")
         for key, option in known.items():
             if key not in missing and key in flat:
                 problems += value_problems(key, flat[key], option.annotation)

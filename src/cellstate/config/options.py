@@ -122,6 +122,7 @@ DataFolder = Annotated[
 OnlyDataSets = Annotated[
     str | Sequence[str] | None, Field(description="train only these data sets now, [a,b]; null: all")
 ]
+OnlyMethods = Annotated[str | Sequence[str] | None, Field(description="train only these methods now, [a,b]; null: all")]
 OnlySeeds = Annotated[int | Sequence[int] | None, Field(description="train only these seeds now, [0,1]; null: all")]
 ConfigFolder = Annotated[
     str | Path | None, Field(description="folder with custom configs, as for --config-dir of cellstate train")

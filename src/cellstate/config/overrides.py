@@ -209,12 +209,36 @@ def _several(word: Override, *, multirun: bool) -> str | None:
 def _unparsable(overrides: Sequence[str]) -> Iterator[str]:
     """Yield a line for each override that is not ``KEY=VALUE`` in Hydra's grammar."""
     parser = OverridesParser.create()
-    for word in overrides:
+    for word, parts in _rejoined(overrides):
+        if parts > 1:
+            yield f"{word}: was split at its spaces by the shell; quote it: '{word}'"
+            continue
         try:
             if not parser.parse_override(word).key_or_group.strip():
                 yield f"{word}: has no key; write KEY=VALUE"
         except HydraException:
             yield f"{word}: {_why_unparsable(word)}"
+
+
+def _rejoined(overrides: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield each word and 1, or a list or mapping that the shell split at its spaces, and the number of its parts."""
+    parser, at = OverridesParser.create(), 0
+    while at < len(overrides):
+        parts = 1
+        if re.match(r"[^=\s]+=[\[{]", overrides[at]):
+            while _open(" ".join(overrides[at : at + parts])) and at + parts < len(overrides):
+                parts += 1
+            try:
+                parser.parse_override(" ".join(overrides[at : at + parts]))
+            except HydraException:
+                parts = 1
+        yield " ".join(overrides[at : at + parts]), parts
+        at += parts
+
+
+def _open(text: str) -> bool:
+    """Return whether a bracket of a text is not closed."""
+    return any(text.count(opening) > text.count(closing) for opening, closing in ("[]", "{}"))
 
 
 def _why_unparsable(word: str) -> str:

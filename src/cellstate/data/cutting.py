@@ -122,6 +122,15 @@ class Windows:
             (int(number), self.names[int(lacking[number].argmax())]) for number in np.flatnonzero(lacking.any(axis=1))
         ]
 
+    def lacking(self, number: int) -> int:
+        """Return how many rows a series lacks for a window to pad and a horizon in validation and test.
+
+        A series that has them in all, but split otherwise, lacks rows of its splits.
+        """
+        needed = np.array([self.least, *[self.horizon] * (len(self.names) - 1)])
+        rows = np.diff(self.borders[number])[: len(needed)]
+        return int(max(needed.sum() - rows.sum(), 0) or np.maximum(needed - rows, 0).sum())
+
 
 def cut(
     series: Series,
@@ -183,11 +192,14 @@ def long_enough(windows: Windows, *, skip: bool, pad: bool) -> Windows:
     if not found:
         return windows
     if not series.ids or not skip or len(found) == len(series.ids):
-        raise RequestError(_too_short(windows, *found[0], others=len(found) - 1))
+        number, split = found[0]
+        if split == "test" and series.test_rows:
+            raise RequestError(_short_test_file(windows, number))
+        raise RequestError(_too_short(windows, number, split, others=len(found) - 1))
     left_out = {number for number, _ in found}
     kept = [number for number in range(len(series.ids)) if number not in left_out]
-    fact = f"{len(left_out):,} series ({some(series.ids[number] for number in sorted(left_out))}) ignored, too short"
-    facts = (*windows.facts, f"{fact} for a sample in each split")
+    names = some(f"{series.ids[number]} (by {_rows(windows.lacking(number))})" for number in sorted(left_out))
+    facts = (*windows.facts, f"{len(left_out):,} series ignored, too short for a sample in each split: {names}")
     return replace(windows, series=series.only(kept), borders=windows.borders[kept], facts=facts)
 
 
@@ -197,13 +209,26 @@ def some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
 
 
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
+
+
+def _short_test_file(windows: Windows, number: int) -> str:
+    series, horizon = windows.series, windows.horizon
+    whose = f" of series {series.ids[number]!r}" if series.ids else ""
+    return (
+        f"data.test_path: the test file has {_rows(series.test_rows[number])}{whose}, fewer than "
+        f"data.horizon={horizon}; give more rows, or a smaller data.horizon"
+    )
+
+
 def _too_short(windows: Windows, number: int, split: str, others: int) -> str:
     series, window, horizon = windows.series, windows.window, windows.horizon
     rows = np.diff(windows.borders[number])[SPLITS.index(split)]
     whose = f"series {series.ids[number]!r}" if series.ids else "the series"
     inside = "" if split == "train" else f", {horizon} of them in this split"
     remedy = "" if split == "train" else ", or a larger share of this split with data.split"
-    if series.ids:
+    if series.ids and others + 1 < len(series.ids):
         remedy += ", or ignore such series with data.short=skip"
         remedy += f" ({others:,} more of {len(series.ids):,} are too short)" if others else ""
     needs = f"data.window={window} plus data.horizon={horizon}{inside}"

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import lightning as L
 import numpy as np
@@ -58,6 +58,9 @@ class SequenceData(L.LightningDataModule):
             that was trained on other data; None fits them. Set it before the data is read.
         test_locked: whether the test split can no longer be read.
     """
+
+    gives: ClassVar[str | None] = None
+    """The field of ``spec`` that says what the data is for, as ``needs`` of a model; None: known once it is read."""
 
     def __init__(self, *, batch_size: PositiveInt = 64, seed: int = 0) -> None:
         super().__init__()

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cellstate.errors import RequestError
+
 LEAST_CORRELATION = 0.1
 DEVIATIONS = 4  # of the autocorrelation of white noise, 1 / sqrt(n)
 SEASONS = 4  # that the training rows must contain
@@ -16,6 +18,18 @@ NEAR_BEST = 0.8  # of the best: at which a season within a season (day within we
 DAYS = 7  # seasons in the second season that is looked for
 NO_WORSE = 1.1  # mean ratio of the errors of both seasonal naive forecasts up to which the second season is used
 BETTER, SHARE = 0.9, 0.25  # or the ratio that this share of the series must have
+
+
+def check_seasons(given: int | Sequence[int] | None) -> None:
+    """Reject several seasons that are none, equal, of one step, or not in order (RequestError)."""
+    if given is None or isinstance(given, int):
+        return
+    steps = list(given)
+    if not steps or steps != sorted(set(steps)) or (len(steps) > 1 and steps[0] == 1):
+        raise RequestError(
+            f"data.season=[{','.join(map(str, steps))}]: give the steps of each season, all different, above 1 and in "
+            "increasing order, such as [24,168]"
+        )
 
 
 class Season(NamedTuple):
@@ -66,11 +80,18 @@ def second_season(
     ratios = np.array([ratio for part in found for ratio in part])
     if not len(ratios) or (ratios.mean() > NO_WORSE and np.mean(ratios <= BETTER) < SHARE):
         return seasons, ()
-    several = f" (median of {len(ratios):,})" if len(ratios) > 1 else ""
     return (seasons[0], long), (
-        f"second season {long}: rows that far apart differ {np.median(ratios):.2f} times as much as rows one season "
-        f"apart{several} (data.season=[{seasons[0]}] turns it off)",
+        f"second season {long}: {reason(ratios)} as rows one season apart (data.season=[{seasons[0]}] turns it off)",
     )
+
+
+def reason(ratios: np.ndarray) -> str:
+    """Return which of the two ratios of errors decided for a second season, to be followed by the first season."""
+    if (mean := ratios.mean()) > NO_WORSE:
+        share = 100 * np.mean(ratios <= BETTER)
+        return f"in {share:.0f} % of {len(ratios):,} series rows that far apart differ at most {BETTER} times as much"
+    several = f" on average of {len(ratios):,} series" if len(ratios) > 1 else ""
+    return f"rows that far apart differ{several} {mean:.2f} times as much"
 
 
 def error_ratios(values: np.ndarray, short: int, long: int) -> list[float]:

@@ -149,6 +149,19 @@ def counted_from_end(split: Mapping[str, int]) -> tuple[int, int]:
     return split["val"], split.get("test", 0)
 
 
+def check_counts(split: Split | None, rows: int) -> None:
+    """Reject a split counted from the end that leaves none of the ``rows`` of the longest series (RequestError)."""
+    if not isinstance(split, Mapping):
+        return
+    val, test = counted_from_end(split)
+    if val + test >= rows:
+        shown = ", ".join(f"{key}: {part}" for key, part in split.items())
+        raise RequestError(
+            f"data.split={{{shown}}}: asks for {val + test:,} of {rows:,} rows, which leaves none for training; "
+            "give fewer"
+        )
+
+
 def split_of(rows: int, split: Split) -> list[int]:
     """Return the borders of ``rows`` by a split: three shares, three numbers of rows, or rows from the end."""
     if isinstance(split, Mapping):

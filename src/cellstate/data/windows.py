@@ -18,7 +18,7 @@ from cellstate.data.datamodule import Prepared, Scores, SequenceData
 from cellstate.data.levels import check_constant, levels_of, naive_error_within
 from cellstate.data.panel import PanelScores
 from cellstate.data.references import References
-from cellstate.data.splitting import Series, Split, spans, split_of
+from cellstate.data.splitting import Series, Split, check_counts, spans, split_of
 from cellstate.data.static import coded, scaler, static_fields, unseen
 from cellstate.data.synthetic.floor import expected_floor, realised_floor
 from cellstate.errors import RequestError
@@ -59,9 +59,11 @@ class WindowedData(SequenceData):
             or the last ``horizon`` rows of each of several series that are too short for that.
         short: treatment of series that are shorter than a window: ``pad`` pads their windows, ``error`` raises an error
             that names one. Series too short for a sample in each split even so raise an error with ``pad``; ``skip``
-            pads and ignores them. None is ``pad`` for several series, ``error`` for one.
+            pads and ignores them, with a line that names them. None is ``skip`` for several series, ``error`` for one.
         classical: add the references AutoTheta and AutoETS of statsforecast, which must be installed.
     """
+
+    gives = "horizon"
 
     def __init__(
         self,
@@ -138,13 +140,17 @@ class WindowedData(SequenceData):
             still = ~np.any(self._panel.scales(windows.names[-1]) > 0, axis=1)
             names = some(name for name, left_out in zip(series.ids, still, strict=True) if left_out)
             if names:
-                facts.append(f"{still.sum():,} series ({names}) never change from season to season: left out of mase")
+                change = "changes" if still.sum() == 1 else "change"
+                facts.append(f"{still.sum():,} series ({names}) never {change} from season to season: left out of mase")
         return tuple(facts)
 
     def _cut(self, series: Series) -> Windows:
         """Cut series into windows; for a model trained on other data with its window, horizon and season."""
         fitted = self.fitted
-        short = self.short or ("pad" if series.several else "error")
+        own = np.array(series.sizes) - np.array(series.test_rows or 0)
+        check_counts(self.split, int(own.max()))
+        # By default several series are padded, and those left out that are too short even so.
+        short = self.short or ("skip" if series.several else "error")
         pad = short == "pad" or (short == "skip" and series.several)
         if fitted is None:
             window, horizon = self.window, self.horizon

@@ -78,7 +78,7 @@ def run(config: DictConfig, folder: Path, *, again: bool = False) -> Run:
         job = prepare(settings, folder, again=again)
         with in_progress(job) as claimed:
             if job.speaks:
-                summary.announce(settings, job.data, job.model, folder)
+                summary.announce(settings, job.data, job.model, job.trainer, folder)
             fit(job.trainer, job.model, job.data, job.keeper, job.history)
             tested = test(job)
             metrics = collect(job, tested, seconds=time.monotonic() - began)

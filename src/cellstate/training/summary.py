@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cellstate.callbacks import WeightAveraging
 from cellstate.config.check import debugged
 from cellstate.data import SequenceData
 from cellstate.metrics.display import number, shown_metrics
@@ -27,7 +29,7 @@ PURPOSE = {
 }
 
 
-def announce(settings: Settings, data: SequenceData, model: SequenceModel, folder: Path) -> None:
+def announce(settings: Settings, data: SequenceData, model: SequenceModel, trainer: L.Trainer, folder: Path) -> None:
     """Print the summary before training."""
     console = Console(stderr=True, highlight=False)
     backbone = settings.backbone.values
@@ -37,7 +39,8 @@ def announce(settings: Settings, data: SequenceData, model: SequenceModel, folde
     console.print(
         f"[bold]{settings.experiment}[/bold]  {network}, {parameters_of(model):,} parameters, seed {settings.seed}"
     )
-    for fact in (*data.prepared.facts, *model.facts()):
+    averaging = [part for part in trainer.callbacks if isinstance(part, WeightAveraging)]  # type: ignore[attr-defined]
+    for fact in (*data.prepared.facts, *model.facts(), *averaging):
         console.print(f"  {fact}", soft_wrap=True, markup=False)
     if preset := debugged(settings.recorded):
         purpose = PURPOSE.get(preset, "for debugging")

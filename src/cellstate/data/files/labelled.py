@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,7 +48,8 @@ class LabelledData(SequenceData):
         time: for a table, the column that orders the steps of a sequence; None uses the column ``time`` if it exists,
             else the order of the rows.
         time_format: for a table, the format of times, such as ``%d/%m/%Y``; None infers it.
-        features: for a table, the columns to read; None reads all other numeric columns.
+        features: for a table, the columns to read; None reads all other numeric columns, without those that only
+            count the steps if there is no time column.
         missing: treatment of missing values: ``error`` raises an error that names the line, ``fill`` repeats the last
             value before them (at the start of a sequence, the first value after them).
         split: shares of training, validation and test; with ``test_path`` the first two divide the first file. None
@@ -56,6 +58,8 @@ class LabelledData(SequenceData):
         batch_size: sequences per batch.
         seed: determines the split and the order of the training sequences.
     """
+
+    gives = "classes"
 
     _batch_counts_samples = False
 
@@ -88,6 +92,8 @@ class LabelledData(SequenceData):
             classes = class_names(given)
         else:
             classes = self.fitted.classes
+            if set(given.steps) & set(self.fitted.feature_names):  # the model reads them
+                given = self._read(self.path, "data.path", self.fitted.feature_names)
             check_features(given, self.fitted.input_size, self.fitted.feature_names, "the model")
             check_labels(given, classes, "the model does not know the class")
         chosen = stratified(given, classes, shares, self.seed)
@@ -96,8 +102,14 @@ class LabelledData(SequenceData):
             mean, std = np.asarray(self.fitted.input_mean), np.asarray(self.fitted.input_std)
         splits = {split: given.samples(rows, classes, mean, std) for split, rows in chosen.items()}
         facts = [described(given, classes)]
+        if given.steps:
+            features = ",".join((*given.steps, *given.names))
+            facts.append(
+                f"{', '.join(given.steps)}: counts the steps of every sequence, not used as a feature "
+                f"(data.features=[{features}] reads it too)"
+            )
         if self.test_path is not None:
-            test = self._read(self.test_path, "data.test_path")
+            test = self._read(self.test_path, "data.test_path", given.names if given.steps else ())
             check_features(test, given.values.shape[1], given.names, given.source)
             known = set(given.labels)
             check_labels(test, [name for name in classes if name in known], "no training sequence has the class")
@@ -126,12 +138,13 @@ class LabelledData(SequenceData):
             train, val, test = train / (train + val), val / (train + val), 0
         return {split: share for split, share in (("train", train), ("val", val), ("test", test)) if share}
 
-    def _read(self, path: str | None, key: str) -> Sequences:
+    def _read(self, path: str | None, key: str, features: Sequence[str] = ()) -> Sequences:
+        """Read a file; of a table the given features, by default those of ``self.columns``."""
         if path is None:
             if self.test_path is not None:
                 raise RequestError(f"data.path: a value is required with data.test_path={self.test_path}")
             return synthetic(self.seed)
-        sequences = read(path, key, self.columns)
+        sequences = read(path, key, replace(self.columns, features=features) if features else self.columns)
         return sequences.complete(fill=self.missing == "fill")
 
     def _hint(self) -> tuple[str, ...]:

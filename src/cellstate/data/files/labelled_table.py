@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellstate.data.files.labelled_text import MISSING
 from cellstate.data.files.sequences import Sequences
 from cellstate.data.files.table import Table, read_table
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, shortened
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,12 @@ def read_long(path: str, key: str, columns: Columns, *, labelled: bool = True) -
     label = pick(table, columns.label, "label") if labelled else columns.label or "label"
     has_time = columns.time is not None or "time" in table.columns
     time = pick(table, columns.time, "time") if has_time else None
-    names = feature_names(table, columns.features, {id_column, label, time})
+    groups = group_numbers(table, id_column)
+    taken = {id_column, label, time}
+    steps = step_columns(table, groups, taken) if columns.features is None and time is None else ()
+    names = feature_names(table, columns.features, {*taken, *steps})
     values = np.stack([numeric(table, name) for name in names], axis=1)
 
-    groups = group_numbers(table, id_column)
     order = in_order(table, groups, time, columns.time_format)
     first = np.unique(groups, return_index=True)[1]
     labels = sequence_labels(table, id_column, label, first[groups]) if labelled else [""] * len(table)
@@ -60,6 +62,7 @@ def read_long(path: str, key: str, columns: Columns, *, labelled: bool = True) -
         lambda step: table.line(int(order[step])),
         path,
         names=names,
+        steps=steps,
     )
 
 
@@ -69,7 +72,7 @@ def pick(table: Table, name: str | None, role: str) -> str:
         what = {"id": "identifies the sequence", "label": "contains the class"}.get(role, "orders the steps")
         raise RequestError(
             f"{table.name}: which column {what}? There is no column {role!r}; set data.{role}=COLUMN "
-            f"(columns: {', '.join(table.columns)})"
+            f"(columns: {shortened(table.columns)})"
         )
     return table.column(name or role, f"data.{role}").name
 
@@ -89,6 +92,24 @@ def feature_names(table: Table, given: str | Sequence[str] | None, taken: set[st
             raise RequestError(f"data.features: {name!r} is already the id, label or time column")
         table.column(name, "data.features")
     return tuple(names)
+
+
+def step_columns(table: Table, groups: NDArray[np.int64], taken: set[str | None]) -> tuple[str, ...]:
+    """Return the columns that count the steps, up by one in every sequence; none if no other column is numeric.
+
+    Args:
+        table: in the order of the file.
+        groups: ``(S,)`` the sequence of each row.
+        taken: columns that are something else.
+    """
+    order = np.argsort(groups, kind="stable")
+    within = np.diff(groups[order]) == 0
+    if not within.any():
+        return ()
+    whole = [name for name in table.columns if name not in taken and table.frame[name].dtype.is_integer()]
+    cells = {name: table.frame[name].cast(pl.Int64).to_numpy() for name in whole if not table.frame[name].has_nulls()}
+    steps = tuple(name for name, found in cells.items() if (np.diff(found[order])[within] == 1).all())
+    return steps if any(looks_numeric(table, name) for name in table.columns if name not in {*taken, *steps}) else ()
 
 
 def looks_numeric(table: Table, name: str) -> bool:

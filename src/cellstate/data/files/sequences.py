@@ -24,6 +24,7 @@ class Sequences:
     source: str  # the file as given by the user
     names: tuple[str, ...] = ()  # of the features, if they have names
     declared: tuple[str, ...] = ()  # the classes that the file declares, if it does
+    steps: tuple[str, ...] = ()  # columns that only count the steps, and are no features
 
     @classmethod
     def of_rows(

@@ -14,6 +14,7 @@ from cellstate.data.files.clock import Clock, calendar_features
 from cellstate.data.files.customary import Benchmark, recognise
 from cellstate.data.files.layouts import Layout, SeriesFormat, listed
 from cellstate.data.files.series_file import Part, SeriesFile
+from cellstate.data.season import check_seasons
 from cellstate.data.splitting import Series, Split, split_borders
 from cellstate.data.synthetic.seasonal import seasonal
 from cellstate.data.windows import WindowedData
@@ -105,6 +106,7 @@ class SeriesData(WindowedData):
 
     @override
     def series(self) -> Series:
+        check_seasons(self.season)
         if self.path is None:
             if self.test_path is not None:
                 raise RequestError(f"data.test_path={self.test_path}: it continues data.path, which is not given")

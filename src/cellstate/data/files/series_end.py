@@ -17,7 +17,7 @@ from cellstate.data.files.layouts import SeriesFormat, filled_cells, listed
 from cellstate.data.files.series_file import SeriesFile, static_values, waves_of
 from cellstate.data.files.table import Table
 from cellstate.data.files.wide import read_rows
-from cellstate.errors import RequestError
+from cellstate.errors import RequestError, shortened
 
 
 class SeriesEnd(NamedTuple):
@@ -47,6 +47,8 @@ def series_ends(form: SeriesFormat, spec: DataSpec, path: str) -> Iterator[Serie
             known in advance.
     """
     file = SeriesFile(path, "input", form, targets=spec.targets)
+    if file.layout == "long":
+        check_layout(file.table, form, spec.targets)
     if file.layout == "rows":
         for name, values in read_rows(file.table, form.id, fill=form.fill).items():
             window = last_rows(values[:, None], len(values), spec, path, f" of series {name!r}")
@@ -57,6 +59,21 @@ def series_ends(form: SeriesFormat, spec: DataSpec, path: str) -> Iterator[Serie
         key = None if file.id_name is None else (file.id_name, name)
         static = dict(zip(spec.static, static_values(part, spec.static), strict=True))
         yield SeriesEnd(key, *last_window(file, part, targets, spec), static)
+
+
+def check_layout(table: Table, form: SeriesFormat, targets: Sequence[str]) -> None:
+    """Reject a table with none of the columns of targets and ids of the training file, whose layout it lacks."""
+    roles = {"data.id": listed(form.id), "data.target": list(targets)}
+    names = {name for part in roles.values() for name in part}
+    if names & set(table.columns):
+        return  # a column that is missing is named where it is read
+    keys = " and ".join(
+        f"{key}={'[' + ','.join(part) + ']' if len(part) > 1 else part[0]}" for key, part in roles.items() if part
+    )
+    raise RequestError(
+        f"{table.name}: has another layout than the training file, which has a row per time step with {keys}; "
+        f"give such a file (columns here: {shortened(table.columns)})"
+    )
 
 
 def last_window(

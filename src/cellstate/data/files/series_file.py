@@ -176,10 +176,9 @@ class SeriesFile:
         clock = next(iter(parts.values())).clock
         step = "" if clock is None else f", one per {clock.step}"
         if self.layout == "columns":
-            return [
-                f"{table.name}: {len(parts):,} series of {length} rows{step}, one in each column "
-                "(data.layout=columns); data.target=[a,b] makes one model of several columns"
-            ]
+            fact = f"{table.name}: {len(parts):,} series of {length} rows{step}, one in each column"
+            alone = f"data.target={next(iter(parts))} forecasts that column alone, " if self.form.layout is None else ""
+            return [f"{fact} (data.layout=columns); {alone}data.target=[a,b] makes one model of several columns"]
         several = f" in {len(parts):,} series" if self.several else ""
         fact = f"{table.name}: {rows:,} rows{several}, forecasting {', '.join(self.targets)}{step}"
         for key, words in (("data.past", "known in the past"), ("data.known", "known in advance")):

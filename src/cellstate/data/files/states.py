@@ -55,6 +55,8 @@ class StatesData(SequenceData):
         seed: determines the split and the order of the training sequences.
     """
 
+    gives = "vocabulary"
+
     def __init__(
         self,
         *,

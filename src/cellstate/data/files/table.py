@@ -14,7 +14,7 @@ from cellstate.data.files.clock import FILL, Clock
 from cellstate.data.files.delimited import first_lines, ragged_line, read_delimited, twice_in_header
 from cellstate.data.files.reading import existing_file
 from cellstate.data.files.times import number_times, read_times, without_zone
-from cellstate.errors import RequestError, did_you_mean
+from cellstate.errors import RequestError, did_you_mean, shortened
 
 FORM = "write times like 2026-01-31 or 2026-01-31 13:00:00, or set data.time_format to their format, such as %d/%m/%Y"
 # 12,5 or 1.234,5; whole numbers and 1.234 may occur in such a column but do not identify one.
@@ -113,7 +113,7 @@ class Table:
         numeric = numeric or [name for name in left if self.mostly_numbers(name)]
         if len(numeric) == 1:
             return numeric[0]
-        found = f"numeric columns: {', '.join(numeric)}" if numeric else "no column is numeric"
+        found = f"numeric columns: {shortened(numeric)}" if numeric else "no column is numeric"
         each = ", or data.layout=columns if each is a series of its own" if len(numeric) > 1 else ""
         raise RequestError(f"{self.name}: which column should be forecast? {found}; set {key}=COLUMN{each}")
 
@@ -124,10 +124,9 @@ class Table:
             RequestError: it does not exist; the columns are listed.
         """
         if name not in self.columns:
-            there = ", ".join(self.columns)
             hint = did_you_mean(name, self.columns)
             hint = hint if "did you mean" in hint else ""
-            raise RequestError(f"{self.name}: no column {name!r} for {key}{hint} (columns: {there})")
+            raise RequestError(f"{self.name}: no column {name!r} for {key}{hint} (columns: {shortened(self.columns)})")
         return self.frame[name]
 
     def complete_column(self, name: str, key: str, what: str) -> pl.Series:

@@ -84,6 +84,8 @@ class TextData(SequenceData):
         seed: determines where each epoch cuts the streams.
     """
 
+    gives = "vocabulary"
+
     _batch_counts_samples = False
 
     def __init__(

@@ -20,6 +20,8 @@ class GeneratedClassification(GeneratedData):
     Subclasses define ``class_names``, ``question`` and ``draw``.
     """
 
+    gives = "classes"
+
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, in the order of their labels."""

@@ -25,6 +25,8 @@ class GeneratedRegression(GeneratedData):
     with ``fresh`` that of the first epoch, so that all epochs use the same unit.
     """
 
+    gives = "targets"
+
     @abstractmethod
     def target_names(self) -> tuple[str, ...]:
         """Return the names of the K targets."""

@@ -25,6 +25,8 @@ class GeneratedTokens(GeneratedData):
     ``(N, T)``, int64; targets are IGNORED beyond the end of a sequence.
     """
 
+    gives = "vocabulary"
+
     answer: ClassVar[tuple[str, int, int] | tuple[()]] = ()
     """The main metric of the task, and its first and last target counted from the end of a sequence (1: the last)."""
 

@@ -153,7 +153,9 @@ def rank_lines(group: Group, *, shared: bool) -> Iterator[Line]:
 
 
 def left_out(group: Group) -> str:
-    """Return the predictors without a rank, each with the data sets that it lacks; empty if there are none."""
+    """Return the predictors without a rank, each with the data sets that it lacks; empty if none has one, or all."""
+    if not group.ranks:
+        return ""
     named = [f"{one['name']} ({lacking(one['lacks'])})" for one in group.content["left_out"]]
     return f"Not ranked, for want of a score on every data set: {', '.join(named)}." if named else ""
 
