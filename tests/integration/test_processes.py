@@ -38,8 +38,7 @@ def weights(run: package.Run) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("task", "precision", "within"),
     [
-        ("char_lm", "64-true", 1e-10),
-        *slow(*((task, "64-true", 1e-10) for task in TASKS if task != "char_lm")),
+        *slow(*((task, "64-true", 1e-10) for task in TASKS)),
         *slow(*((task, "32-true", 1e-5) for task in TASKS)),
     ],
 )
@@ -156,6 +155,7 @@ def test_a_process_lost_at_the_start_is_an_error_that_the_caller_survives(workin
     assert len(package.train([*alone, "hydra.run.dir=next"]).history) == 1
 
 
+@pytest.mark.slow
 def test_processes_import_what_the_caller_imports_and_nothing_of_the_working_folder(tmp_path: Path) -> None:
     for name in ("random", "torch", "json", "cellstate"):
         (tmp_path / f"{name}.py").write_text("import pathlib\npathlib.Path('imported').touch()\nraise SystemExit(3)\n")

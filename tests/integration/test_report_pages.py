@@ -24,11 +24,12 @@ HOSTILE = "<script>document.title='taken'</script><img src=x onerror=alert(1)>"
 LONG = "a-name-without-an-end" * 12
 SMALL = ["trainer.accelerator=cpu", "backbone.hidden_size=8", "trainer.max_epochs=2"]
 SIZES = [f"data.{split}_size=64" for split in ("train", "val", "test")]
-KINDS = [  # of every sort of page one, and in make test-all every kind of each
-    *("forecast", "text", "sweep", "comparison", "inspected text"),
-    *slow("pattern", "adding", "states", "labelled", "large sweep", "empty sweep", "strange comparison"),
-    *slow("inspected states"),
-]
+OFTEN = ("sweep", "forecast", "text", "inspected text")
+SELDOM = (
+    *("comparison", "pattern", "adding", "states", "labelled", "large sweep", "empty sweep", "strange comparison"),
+    "inspected states",
+)
+KINDS = [*OFTEN, *slow(*SELDOM)]  # in make test-all every kind of page
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def test_a_page_prints_whole_and_on_white_also_where_the_screen_is_dark(chromium
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 25
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [OFTEN[0], *slow(*OFTEN[1:], *SELDOM)])
 def test_no_script_in_a_name_runs(chromium, pages, kind):
     chromium.show(pages[kind], width=1280)
     assert chromium.evaluate("document.scripts.length") == 0

@@ -385,6 +385,7 @@ def test_a_metric_that_the_task_does_not_have_is_told_before_anything_is_run(
     assert len(study().trials) == 1
 
 
+@pytest.mark.slow
 def test_a_study_without_a_result_begins_anew_with_what_is_asked_for_now(
     train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,6 +496,7 @@ def test_nothing_of_optuna_is_on_the_screen_and_a_trial_has_a_line(train: Comman
     assert [float(row["optimizer.lr"]) for row in rows] == [trial.params["optimizer.lr"] for trial in study().trials]
 
 
+@pytest.mark.slow
 def test_of_trials_that_were_added_at_the_same_time_no_more_are_counted_than_there_are_to_be(
     working_folder: Path, search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:

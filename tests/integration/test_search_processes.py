@@ -99,6 +99,7 @@ def test_two_processes_share_one_search_and_end_with_its_number_of_trials() -> N
     assert len({process for process, _ in log}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("working_folder")
 def test_joblib_runs_as_many_trials_at_a_time_as_it_has_processes_and_prunes_in_them() -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")

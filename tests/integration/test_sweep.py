@@ -85,6 +85,7 @@ def test_without_a_name_the_same_command_finds_its_sweep(train: Command, trained
     assert OmegaConf.load(first / jobs(first)[0]["folder"] / "config.yaml").sweep.name == first.name
 
 
+@pytest.mark.slow
 def test_experiments_of_one_name_in_two_folders_are_two_sweeps_and_in_one_told_apart(train: Command) -> None:
     for search, network in (("first", "gru"), ("other", "rnn")):
         place = Path("outputs/sweeps") / search / "experiment"

@@ -73,6 +73,7 @@ def test_a_server_that_never_answers_makes_it_an_offline_run(working_folder: Pat
     assert OfflineRun(Path("run")).exit_codes == [0]
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_does_not_hold_up_the_end(working_folder: Path, server: Server) -> None:
     server.silent_after = "UpsertBucket"
     variables = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address, "WANDB_HTTP_TIMEOUT": "2"}

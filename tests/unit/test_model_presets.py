@@ -37,6 +37,12 @@ def network(*words):
     return config.model._target_.rpartition(".")[2], kind, backbone.num_layers, backbone.bidirectional
 
 
+def pairs(models, backbones):
+    """Every pair; in ``make test`` so many that each model, and each backbone, is among them."""
+    often = list(zip(models, itertools.cycle(backbones), strict=False))
+    return [*often, *slow(*sorted(set(itertools.product(models, backbones)) - set(often)))]
+
+
 @functools.cache
 def experiment_of(model):
     """The first experiment whose model is of this class: its data suit it."""
@@ -65,8 +71,7 @@ def test_a_preset_is_a_class_and_a_backbone(model, expected):
     assert network(f"model={model}") == expected
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("model", PRESETS)
+@pytest.mark.parametrize(("model", "backbone"), pairs(PRESETS, BACKBONES))
 def test_a_backbone_on_the_command_line_wins_over_the_preset(model, backbone):
     kind, _, layers, both_ways = network(f"model={model}")
     words = (f"model={model}", f"backbone={backbone}", "backbone.hidden_size=4")
@@ -112,9 +117,6 @@ def test_a_preset_sets_nothing_but_model_and_backbone(model):
 
 # ---------------------------------------------------------------------- every pair
 
-EVERY = set(itertools.product(MODELS, ALL_BACKBONES))
-ONCE = list(zip(MODELS, itertools.cycle(ALL_BACKBONES), strict=False))  # each model, and each backbone, is among them
-
 
 @functools.cache
 def data_of(experiment):
@@ -123,7 +125,7 @@ def data_of(experiment):
     return build_data(Settings.of(composed(f"experiment={experiment}", *small)))
 
 
-@pytest.mark.parametrize(("model", "backbone"), [*ONCE, *slow(*sorted(EVERY - set(ONCE)))])
+@pytest.mark.parametrize(("model", "backbone"), pairs(MODELS, ALL_BACKBONES))
 def test_every_model_trains_two_steps_with_every_backbone(model, backbone):
     data = data_of(experiment_of(model))
     torch.manual_seed(0)
