@@ -109,7 +109,7 @@ SMALL = {
     "averaged": Case(  # weights, of two networks with closed forms, which stop early
         [
             *("experiment=series", "trainer.max_steps=60", "trainer.val_check_interval=12", "backbone.hidden_size=8"),
-            *("callbacks=weight_averaging", "callbacks.early_stopping.patience=1", "ensemble=2", QUIET),
+            *("callbacks=weight_averaging", "callbacks.early_stopping.patience=3", "ensemble=2", QUIET),
             "optimizer.lr=0.02",
         ]
     ),
