@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 train: $(STAMP)  ## train the default experiment (more: make train ARGS="experiment=char_lm")
 	$(BIN)/cellstate train $(ARGS)
 
-test: $(STAMP)  ## run the tests of everyday work: every kind of claim, some six minutes on two cores
+test: $(STAMP)  ## run the tests of everyday work: every kind of claim, six to seven minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-all: $(STAMP)  ## run all tests, every case of every claim
