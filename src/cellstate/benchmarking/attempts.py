@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cellstate.runs.folder import now
+from cellstate.runs.json_file import read_json
 from cellstate.runs.writing import write_whole
 
 FILE = "attempts.json"
@@ -22,13 +23,16 @@ OPEN = {"seconds": None, "cpu_seconds": None, "memory_bytes": None}
 
 def read(folder: Path) -> dict[str, Any]:
     """Return the record of a run folder; an empty one if there is none."""
-    try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if isinstance(content["files"], dict) and all(entry.keys() >= OPEN.keys() for entry in content["attempts"]):
-            return content
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        pass
+    content = read_json(folder / FILE)
+    files, entries = content.get("files"), content.get("attempts")
+    if isinstance(files, dict) and isinstance(entries, list) and all(map(is_entry, entries)):
+        return content
     return {"files": {}, "attempts": []}
+
+
+def is_entry(value: Any) -> bool:
+    """Whether a value is the entry of a process."""
+    return isinstance(value, dict) and value.keys() >= OPEN.keys()
 
 
 def begin(folder: Path, files: Sequence[Path]) -> None:
